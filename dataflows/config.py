@@ -1,0 +1,272 @@
+"""The accelerator configuration: one frozen, validated object from one TOML file.
+
+RTL, mapper, golden model, C header and documentation all take this object; every number
+derived from the fields is a property here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from dataflows import catalogue
+from dataflows.errors import InputError
+from dataflows.vocabulary import Dataflow
+
+PROGRAM_VERSION = 1
+"""Version of the command encoding (``dataflows.isa``); part of the configuration hash."""
+
+Positive = Annotated[int, Field(strict=True, gt=0)]
+
+
+def ceil_pow2(value: int) -> int:
+    """Smallest power of two that is at least ``value``."""
+    return 1 << (value - 1).bit_length()
+
+
+class Section(BaseModel):
+    """One table of the configuration file: frozen, and refusing unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Array(Section):
+    """The PE array."""
+
+    rows: Positive = Field(description="PE rows")
+    cols: Positive = Field(description="PE columns")
+    dataflow: str = Field(
+        description=f"one of {', '.join(catalogue.NAMES)}", json_schema_extra={"enum": list(catalogue.NAMES)}
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Array:
+        if self.dataflow not in catalogue.NAMES:
+            allowed = ", ".join(catalogue.NAMES)
+            raise ValueError(f"array.dataflow must be one of {allowed}, not {self.dataflow!r}")
+        for name, value in (("rows", self.rows), ("cols", self.cols)):
+            if value > 256:
+                raise ValueError(f"array.{name} must be at most 256, not {value}")
+        return self
+
+
+class Numbers(Section):
+    """Operand and accumulator formats (``docs/numerics.md``)."""
+
+    act_bits: Literal[8] = Field(8, description="activation width in bits")
+    weight_bits: Literal[8] = Field(8, description="weight width in bits")
+    acc_bits: Literal[32] = Field(32, description="accumulator width in bits")
+
+
+class Memory(Section):
+    """On-chip memories, in bytes. FIFOs are not counted."""
+
+    input_bytes: Positive = Field(description="input operand buffer")
+    weight_bytes: Positive = Field(description="weight operand buffer")
+    acc_bytes: Positive = Field(description="accumulator buffer, both banks together")
+    operand_bytes: Positive = Field(description="vector-unit operand buffer (residuals, pooling)")
+    param_bytes: Positive = Field(description="per-channel bias and requantization parameters")
+
+
+class Bus(Section):
+    """The AXI4 master."""
+
+    data_bits: Literal[64, 128, 256, 512] = Field(128, description="AXI data width")
+    max_read_burst: Annotated[int, Field(strict=True, ge=1, le=256)] = Field(64, description="beats per read burst")
+    max_write_burst: Annotated[int, Field(strict=True, ge=1, le=256)] = Field(
+        16, description="beats per write burst; 16 suits AXI3 ports"
+    )
+    reads_in_flight: Annotated[int, Field(strict=True, ge=1, le=64)] = Field(16, description="outstanding read bursts")
+    writes_in_flight: Annotated[int, Field(strict=True, ge=1, le=256)] = Field(
+        128, description="outstanding write bursts"
+    )
+
+
+class Control(Section):
+    """Command unit."""
+
+    queue_words: Annotated[int, Field(strict=True, ge=16, le=4096)] = Field(64, description="command words per queue")
+    semaphores: Annotated[int, Field(strict=True, ge=12, le=16)] = Field(16, description="counting semaphores")
+    watchdog_cycles: Annotated[int, Field(strict=True, ge=1024, le=2**31)] = Field(
+        1 << 20, description="cycles without any progress before the accelerator stops with an error"
+    )
+
+
+class Config(Section):
+    """One accelerator. Load it with :func:`load`."""
+
+    name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", description="name of the design, a Verilog identifier")
+    clock_mhz: Annotated[float, Field(gt=0)] = Field(500.0, description="clock used to turn cycles into time")
+    array: Array
+    numbers: Numbers = Numbers()  # pyright: ignore[reportCallIssue]
+    memory: Memory
+    bus: Bus = Bus()  # pyright: ignore[reportCallIssue]
+    control: Control = Control()  # pyright: ignore[reportCallIssue]
+
+    @model_validator(mode="after")
+    def _check(self) -> Config:
+        for name, granule, why in (
+            ("input_bytes", 2 * self.input_word_bytes, "two banks of input words"),
+            ("weight_bytes", 2 * self.weight_word_bytes, "two banks of weight words"),
+            ("operand_bytes", 2 * self.operand_word_bytes, "two banks of operand words"),
+            ("acc_bytes", 2 * self.acc_word_bytes, "two banks of one accumulator per column"),
+            ("param_bytes", self.param_entry_bytes, "one entry of 8 bytes per lane"),
+        ):
+            value = getattr(self.memory, name)
+            if value % granule:
+                raise ValueError(f"memory.{name} must be a multiple of {granule} ({why}), not {value}")
+        return self
+
+    # -- array ---------------------------------------------------------------------------------
+
+    @cached_property
+    def dataflow(self) -> Dataflow:
+        """The description the array is generated from."""
+        return catalogue.get(self.array.dataflow)
+
+    @property
+    def multipliers(self) -> int:
+        """MAC multipliers of the array."""
+        return self.array.rows * self.array.cols
+
+    @property
+    def lanes(self) -> int:
+        """Lanes of the accumulator and of the vector unit: output channels handled per cycle."""
+        return self.array.cols
+
+    @property
+    def input_elements(self) -> int:
+        """Elements of one input word at the edge of the array."""
+        return self.dataflow.input_elements(self.array.rows, self.array.cols)
+
+    @property
+    def weight_elements(self) -> int:
+        """Elements of one weight word at the edge of the array."""
+        return self.dataflow.weight_elements(self.array.rows, self.array.cols)
+
+    # -- memories ------------------------------------------------------------------------------
+
+    @property
+    def bus_bytes(self) -> int:
+        """Bytes per AXI beat."""
+        return self.bus.data_bits // 8
+
+    @property
+    def input_word_bytes(self) -> int:
+        """Physical word of one input bank: any window of this size is read or written in a cycle."""
+        return ceil_pow2(max(self.bus_bytes, self.input_elements))
+
+    @property
+    def weight_word_bytes(self) -> int:
+        """Physical word of one weight bank."""
+        return ceil_pow2(max(self.bus_bytes, self.weight_elements))
+
+    @property
+    def operand_word_bytes(self) -> int:
+        """Physical word of one operand bank."""
+        return ceil_pow2(max(self.bus_bytes, self.lanes))
+
+    @property
+    def acc_word_bytes(self) -> int:
+        """One accumulator word: one accumulator per lane."""
+        return self.lanes * self.numbers.acc_bits // 8
+
+    @property
+    def acc_bank_words(self) -> int:
+        """Words in each of the two accumulator banks."""
+        return self.memory.acc_bytes // 2 // self.acc_word_bytes
+
+    @property
+    def param_entry_bytes(self) -> int:
+        """Address pitch of one parameter entry (8 bytes per lane, lanes rounded to a power of two)."""
+        return 8 * ceil_pow2(max(self.lanes, self.bus_bytes // 8))
+
+    @property
+    def param_entries(self) -> int:
+        """Parameter entries (one serves one block of ``lanes`` output channels)."""
+        return self.memory.param_bytes // self.param_entry_bytes
+
+    @property
+    def on_chip_bytes(self) -> int:
+        """All addressable on-chip memory."""
+        m = self.memory
+        return m.input_bytes + m.weight_bytes + m.acc_bytes + m.operand_bytes + m.param_bytes
+
+    # -- identity ------------------------------------------------------------------------------
+
+    @cached_property
+    def hash(self) -> str:
+        """14 hex digits over everything that shapes hardware or programs (not name and clock)."""
+        from dataflows import isa  # isa takes a Config
+
+        shape = self.model_dump(mode="json", exclude={"name", "clock_mhz"})
+        material = json.dumps([PROGRAM_VERSION, shape, isa.describe(self)], sort_keys=True)
+        return hashlib.sha256(material.encode()).hexdigest()[:14]
+
+    @property
+    def hash_value(self) -> int:
+        """:attr:`hash` as the 56-bit number held by the hardware and by every program."""
+        return int(self.hash, 16)
+
+    def resolved(self) -> dict[str, Any]:
+        """All fields with every derived value and the hash, as written to ``config.json``."""
+        derived = (
+            "multipliers lanes input_elements weight_elements bus_bytes input_word_bytes weight_word_bytes "
+            "operand_word_bytes acc_word_bytes acc_bank_words param_entry_bytes param_entries on_chip_bytes"
+        ).split()
+        return {
+            **self.model_dump(mode="json"),
+            "derived": {name: getattr(self, name) for name in derived},
+            "hash": self.hash,
+        }
+
+
+def _message(error: Any) -> str:
+    """One pydantic error in the house wording ``key must be ..., not ...``."""
+    key = ".".join(str(part) for part in error["loc"])
+    kind, ctx, found = error["type"], error.get("ctx", {}), error.get("input")
+    if kind == "value_error":
+        return str(ctx["error"])
+    if kind == "missing":
+        return f"{key} is missing"
+    if kind == "extra_forbidden":
+        return f"{key} is not a known key"
+    if kind in ("greater_than", "int_type", "int_from_float") and ctx.get("gt", 0) == 0:
+        return f"{key} must be a positive integer, not {found!r}"
+    wanted = error["msg"].replace("Input should be ", "").replace("Input should ", "")
+    return f"{key} must be {wanted}, not {found!r}"
+
+
+def parse(values: dict[str, Any], source: str) -> Config:
+    """Validate a dictionary. Raises :class:`InputError` naming key, value and ``source``."""
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        raise InputError("; ".join(f"{_message(e)} ({source})" for e in error.errors())) from None
+
+
+def load(path: str | Path) -> Config:
+    """Read a configuration file. Raises :class:`InputError` with one line a user can act on."""
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such configuration file; the shipped ones are in configs/") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read as a configuration: {error}") from None
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{path}: not valid TOML: {error}") from None
+    return parse(values, str(path))
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema of a configuration file, for editors."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Config.model_json_schema()}

@@ -1,0 +1,292 @@
+"""The command encoding and every register map, declared once.
+
+RTL decoders, program writer, disassembler, C header and ``registers.md`` are derived from
+:func:`units`, :data:`HOST_REGISTERS` and the bit positions here.
+
+A program is a sequence of 64-bit little-endian words in DRAM:
+
+========  =======================================================================
+opcode    meaning of the remaining bits
+========  =======================================================================
+HASH      [55:0] configuration hash; must be the first word, and must match
+SET       [59:56] unit, [55:48] register, [47:0] value of that shadow register
+WAIT      [59:56] unit, [55:48] semaphore, [15:0] count: the unit waits until the
+          semaphore holds that count, and takes it
+START     [59:56] unit, [15:0] semaphores to take one token from, [31:16] semaphores
+          to give one token to when done, [47:32] tag, [48] mark
+END       the decoder waits until every unit is idle, then raises "done"
+========  =======================================================================
+
+START snapshots all shadow registers of the unit.  With ``mark`` (store unit only) the completion of
+the job writes a record of 16 bytes, (cycle counter as u64, tag as u64), to the mark table.
+Bits not named are zero; [63:60] is the opcode.  Bits [55:49] of START are kept for predication.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dataflows.config import Config
+
+
+class Op(IntEnum):
+    """Opcodes, bits [63:60]. Zero is illegal, so that a cleared memory is not a program."""
+
+    HASH = 1
+    SET = 2
+    WAIT = 3
+    START = 4
+    END = 5
+
+
+class Unit(IntEnum):
+    """Units that take commands, bits [59:56]."""
+
+    LOAD = 0
+    INPUT = 1
+    WEIGHT = 2
+    ACC = 3
+    VECTOR = 4
+    STORE = 5
+
+
+class Target(IntEnum):
+    """Memory a LOAD job writes."""
+
+    INPUT = 0
+    WEIGHT = 1
+    OPERAND = 2
+    PARAM = 3
+
+
+class Region(IntEnum):
+    """Relocatable DRAM regions: job addresses are offsets to a base register."""
+
+    PROGRAM = 0
+    CONSTANT = 1
+    INPUT = 2
+    ACTIVATION = 3
+    OUTPUT = 4
+
+
+class Reduce(IntEnum):
+    """What the vector unit does with the operand words of one output word."""
+
+    NONE = 0
+    SUM = 1
+    MAX = 2
+
+
+class Activity(IntEnum):
+    """What a unit does in a cycle; counted per unit."""
+
+    IDLE = 0
+    WAIT = 1  # a command waits for a semaphore
+    BUSY = 2
+    STALL = 3  # a running job cannot move: its source is empty or its sink is full
+
+
+class Error(IntEnum):
+    """Reason of the error state, ``ERROR`` register."""
+
+    NONE = 0
+    READ_RESPONSE = 1
+    WRITE_RESPONSE = 2
+    ILLEGAL_COMMAND = 3
+    HASH_MISMATCH = 4
+    TIMEOUT = 5
+    PROGRAM_END = 6  # the program ran out of words without END
+
+
+@dataclass(frozen=True)
+class Field:
+    """Bits of a register, packed from bit 0 upwards in declaration order."""
+
+    name: str
+    bits: int
+    doc: str
+    signed: bool = False
+
+
+@dataclass(frozen=True)
+class Register:
+    """One shadow register of a unit: at most 48 bits."""
+
+    name: str
+    fields: tuple[Field, ...]
+
+    def __post_init__(self) -> None:
+        if sum(f.bits for f in self.fields) > VALUE_BITS:
+            raise ValueError(f"register {self.name} is wider than {VALUE_BITS} bits")
+
+
+VALUE_BITS = 48
+COUNT_BITS = 16
+STEP_BITS = 32
+SEMAPHORE_BITS = 8
+MARK_BYTES = 16
+
+
+def _base(doc: str) -> Register:
+    return Register("base", (Field("address", STEP_BITS, doc),))
+
+
+def _levels(names: tuple[str, ...], unit: str, prefix: str = "") -> tuple[Register, ...]:
+    """One register per loop level, innermost first.
+
+    The generator visits ``count`` values of each level. ``step`` is what is *added to the address* when
+    this level advances and all inner levels return to their start: stride minus the way the inner levels went.
+    """
+    return tuple(
+        Register(
+            f"{prefix}{name}",
+            (
+                Field("count", COUNT_BITS, f"iterations of the {name} loop, at least 1"),
+                Field("step", STEP_BITS, f"address change in {unit} when it advances", signed=True),
+            ),
+        )
+        for name in names
+    )
+
+
+def units(cfg: Config) -> dict[Unit, tuple[Register, ...]]:
+    """Shadow registers of every unit; a register's number is its position."""
+    source = Register("source", (Field("address", 40, "offset in the region, bytes"), Field("region", 3, "Region")))
+    rows = ("row_a", "row_b", "row_c")
+    return {
+        Unit.LOAD: (
+            source,
+            Register("row", (Field("bytes", 24, "contiguous DRAM bytes per row"),)),
+            *_levels(rows, "DRAM bytes, between row starts"),
+            Register(
+                "destination",
+                (
+                    Field("address", STEP_BITS, "byte address in the target"),
+                    Field("target", 2, "Target"),
+                    Field("fill", 1, "write fill_value instead of DRAM data; source and rows are ignored"),
+                    Field("fill_value", 8, "byte written when fill is set"),
+                ),
+            ),
+            Register("segment", (Field("bytes", 24, "contiguous bytes per segment in the target"),)),
+            *_levels(("segment_a", "segment_b", "segment_c"), "target bytes, between segment starts"),
+        ),
+        Unit.INPUT: (_base("byte address in the input buffer"), *_levels(cfg.dataflow.input_nest.levels, "bytes")),
+        Unit.WEIGHT: (_base("byte address in the weight buffer"), *_levels(cfg.dataflow.weight_nest.levels, "bytes")),
+        Unit.ACC: (
+            _base("word address in the accumulator buffer; bank 1 starts at acc_bank_words"),
+            Register("mode", (Field("keep", 1, "add to what is there from the first pass on, do not overwrite"),)),
+            *_levels(("word", "block", "pass", "group"), "accumulator words"),
+        ),
+        Unit.VECTOR: (
+            Register(
+                "mode",
+                (
+                    Field("from_operand", 1, "source: operand buffer instead of accumulators"),
+                    Field("reduce", 2, "Reduce, over the two innermost operand levels"),
+                    Field("add", 1, "add an operand word to the requantized word"),
+                    Field("broadcast", 1, "one parameter entry for all blocks instead of one per block"),
+                ),
+            ),
+            Register(
+                "param",
+                (
+                    Field("entry", 16, "first parameter entry"),
+                    Field("blocks", 16, "blocks of lanes per pixel: output words before the entry repeats"),
+                    Field("tail", 16, "valid lanes of the last block"),
+                ),
+            ),
+            Register(
+                "requantize",
+                (
+                    Field("zero", 8, "zero point of the result", signed=True),
+                    Field("low", 8, "lower clamp", signed=True),
+                    Field("high", 8, "upper clamp", signed=True),
+                ),
+            ),
+            Register(
+                "addend",
+                (
+                    Field("multiplier_a", 24, "M of the requantized word"),
+                    Field("shift", 6, "S of both"),
+                    Field("zero_a", 8, "zero point of the requantized word", signed=True),
+                    Field("zero_b", 8, "zero point of the operand word", signed=True),
+                ),
+            ),
+            Register(
+                "sum",
+                (
+                    Field("multiplier_b", 24, "M of the operand word"),
+                    Field("zero", 8, "zero point of the sum", signed=True),
+                    Field("low", 8, "lower clamp", signed=True),
+                    Field("high", 8, "upper clamp", signed=True),
+                ),
+            ),
+            Register("acc_base", (Field("address", STEP_BITS, "word address in the accumulator buffer"),)),
+            *_levels(("block", "x", "y", "image"), "accumulator words", prefix="acc_"),
+            Register("operand_base", (Field("address", STEP_BITS, "byte address in the operand buffer"),)),
+            *_levels(("tap_a", "tap_b", "block", "x", "y", "image"), "operand bytes", prefix="operand_"),
+        ),
+        Unit.STORE: (
+            Register("target", source.fields),
+            Register("row", (Field("bytes", 24, "contiguous DRAM bytes per row"),)),
+            *_levels(rows, "DRAM bytes, between row starts"),
+        ),
+    }
+
+
+@dataclass(frozen=True)
+class HostRegister:
+    """One 32-bit AXI4-Lite register."""
+
+    name: str
+    address: int
+    access: str  # "rw", "ro"
+    doc: str
+
+
+def _host_registers() -> tuple[HostRegister, ...]:
+    rows: list[tuple[str, str, str]] = [
+        ("CONTROL", "rw", "write 1 to bit 0: start; bit 1: soft reset (drains the bus first). Reads 0"),
+        ("STATUS", "ro", "bit 0 busy, bit 1 done, bit 2 error, bit 3 soft reset in progress"),
+        ("ERROR", "ro", "[7:0] Error; [15:8] unit or 0; see ERROR_INFO"),
+        ("ERROR_INFO", "ro", "low 32 bits of the command word or address that caused the error"),
+        ("IRQ_ENABLE", "rw", "bit 0: interrupt while done or error"),
+        ("IRQ_CLEAR", "rw", "write 1 to bit 0: clear done (and the interrupt). Reads 0"),
+        ("HASH_LOW", "ro", "configuration hash, bits 31:0"),
+        ("HASH_HIGH", "ro", "configuration hash, bits 55:32"),
+        ("PROGRAM_WORDS", "rw", "length of the program in 64-bit words"),
+        ("MARK_LOW", "rw", "address of the mark table, bits 31:0; records of 16 bytes"),
+        ("MARK_HIGH", "rw", "address of the mark table, bits 39:32"),
+        ("MARKS", "ro", "records written since start"),
+        ("CYCLES_LOW", "ro", "cycles since start, bits 31:0; stops at done or error"),
+        ("CYCLES_HIGH", "ro", "cycles since start, bits 63:32"),
+    ]
+    for region in Region:
+        rows.append((f"BASE_{region.name}_LOW", "rw", f"base address of region {region.name.lower()}, bits 31:0"))
+        rows.append((f"BASE_{region.name}_HIGH", "rw", f"base address of region {region.name.lower()}, bits 39:32"))
+    for unit in Unit:
+        for activity in (Activity.WAIT, Activity.BUSY, Activity.STALL):
+            rows.append(
+                (f"{unit.name}_{activity.name}", "ro", f"cycles since start in which {unit.name.lower()} was in state {activity.name}")
+            )
+    rows.append(("READ_BEATS", "ro", "AXI read beats since start"))
+    rows.append(("WRITE_BEATS", "ro", "AXI write beats since start"))
+    for index in range(16):
+        rows.append((f"SEMAPHORE_{index}_WAIT", "ro", f"cycles since start in which a unit waited for semaphore {index}"))
+    return tuple(HostRegister(name, 4 * i, access, doc) for i, (name, access, doc) in enumerate(rows))
+
+
+HOST_REGISTERS = _host_registers()
+HOST_ADDRESS_BITS = 9
+
+
+def describe(cfg: Config) -> Any:
+    """Everything in this module that shapes programs and hardware, as plain data for the hash."""
+    return {
+        "units": {u.name: [(r.name, [(f.name, f.bits, f.signed) for f in r.fields]) for r in regs] for u, regs in units(cfg).items()},
+        "host": [(r.name, r.address, r.access) for r in HOST_REGISTERS],
+        "enums": {e.__name__: {m.name: m.value for m in e} for e in (Op, Unit, Target, Region, Reduce, Error)},
+    }

@@ -1,0 +1,151 @@
+"""The quantized network: plain data that the mapper writes, and mapper and golden model read.
+
+It holds integers and scales only.  How scales become multipliers and shifts is written down in
+``docs/numerics.md`` and implemented twice, once by the golden model and once by the mapper.
+
+Tensors are NHWC (a vector is N x 1 x 1 x C), signed 8 bit, real value = scale * (q - zero).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """An activation: name, shape (N, H, W, C), float32 scale and zero point (-128..127)."""
+
+    name: str
+    shape: tuple[int, int, int, int]
+    scale: float
+    zero: int
+
+    @property
+    def size(self) -> int:
+        """Elements, which are also bytes."""
+        n, h, w, c = self.shape
+        return n * h * w * c
+
+
+@dataclass(frozen=True)
+class Window:
+    """Sliding window: sizes as (rows, columns); padding as (top, left, bottom, right)."""
+
+    kernel: tuple[int, int] = (1, 1)
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int, int, int] = (0, 0, 0, 0)
+    dilation: tuple[int, int] = (1, 1)
+
+    def output_size(self, height: int, width: int) -> tuple[int, int]:
+        """Rows and columns of the result (padding already includes what ceil_mode adds)."""
+        top, left, bottom, right = self.padding
+        return (
+            (height + top + bottom - self.dilation[0] * (self.kernel[0] - 1) - 1) // self.stride[0] + 1,
+            (width + left + right - self.dilation[1] * (self.kernel[1] - 1) - 1) // self.stride[1] + 1,
+        )
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Base of all layers. ``low``/``high`` clamp the result: (-128, 127), or tighter for an activation."""
+
+    op: ClassVar[str] = ""
+    name: str
+    inputs: tuple[str, ...]
+    output: str
+    low: int = -128
+    high: int = 127
+
+
+@dataclass(frozen=True)
+class Conv(Layer):
+    """Convolution, and linear layers as 1x1 convolutions on N x 1 x 1 x C.
+
+    ``acc = bias + sum(w * (x - x_zero))``; padding elements equal the zero point of the input.
+
+    Attributes
+    ----------
+    weight : int8 array (out channels, in channels / groups, kernel rows, kernel columns)
+    weight_scale : float32 array (out channels,)
+    bias : int32 array (out channels,), in units of input scale * weight scale
+    """
+
+    op: ClassVar[str] = "conv"
+    weight: NDArray[np.int8] = field(default_factory=lambda: np.zeros((1, 1, 1, 1), np.int8))
+    weight_scale: NDArray[np.float32] = field(default_factory=lambda: np.ones(1, np.float32))
+    bias: NDArray[np.int32] = field(default_factory=lambda: np.zeros(1, np.int32))
+    window: Window = Window()
+    groups: int = 1
+
+
+@dataclass(frozen=True)
+class MaxPool(Layer):
+    """Maximum over windows; padding never wins. Output scale and zero point equal the input's."""
+
+    op: ClassVar[str] = "max_pool"
+    window: Window = Window()
+
+
+@dataclass(frozen=True)
+class AvgPool(Layer):
+    """Mean over windows. Global pooling is a window of the whole map.
+
+    ``divisors`` (output rows, output columns) holds what each window's sum is divided by, exactly as
+    the framework counts borders; padding contributes the real value zero.
+    """
+
+    op: ClassVar[str] = "avg_pool"
+    window: Window = Window()
+    divisors: NDArray[np.int32] = field(default_factory=lambda: np.ones((1, 1), np.int32))
+
+
+@dataclass(frozen=True)
+class Add(Layer):
+    """Element-wise sum of two tensors of equal shape (they may be the same tensor)."""
+
+    op: ClassVar[str] = "add"
+
+
+@dataclass(frozen=True)
+class Concat(Layer):
+    """Channels of all inputs one after the other, each requantized to the output's scale."""
+
+    op: ClassVar[str] = "concat"
+
+
+@dataclass(frozen=True)
+class Reshape(Layer):
+    """Flatten N x H x W x C to N x 1 x 1 x (H*W*C): NHWC bytes unchanged, scale and zero unchanged.
+
+    A model's flatten is in NCHW order; the importer permutes the weights of what follows.  Where the
+    flattened tensor is an output of the network, ``Network.output_order`` says how to permute it back.
+    """
+
+    op: ClassVar[str] = "reshape"
+
+
+@dataclass(frozen=True)
+class Network:
+    """Layers in execution order, every tensor by name, graph inputs and outputs.
+
+    ``output_order`` maps an output's name to the index array that turns its flat NHWC vector into the
+    order of the original model, where that differs.
+    """
+
+    name: str
+    tensors: dict[str, Tensor]
+    layers: tuple[Layer, ...]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    output_order: dict[str, NDArray[np.int64]] = field(default_factory=dict)
+
+    def macs(self, layer: Layer) -> int:
+        """Dense multiply-accumulates of a layer (0 for layers without weights)."""
+        if not isinstance(layer, Conv):
+            return 0
+        n, h, w, _ = self.tensors[layer.output].shape
+        return n * h * w * layer.weight.size

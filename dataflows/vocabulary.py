@@ -1,0 +1,218 @@
+"""The vocabulary of dataflow descriptions: dimensions, accesses, links, skew and cycle law.
+
+A description says which problem dimensions are unrolled over rows and columns, which operand
+stays in the PE, how each operand travels, and everything else here follows from it: whether the
+description is legal (null space of each access), the skew of the array, the words at its edges,
+which feeders and drains it needs, and its cycle law.  ``docs/architecture.md`` section 3 derives
+the rules and applies them to all six dataflows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from math import ceil
+
+
+class Dim(Enum):
+    """Groups of the seven convolution loops, as a matrix product sees them."""
+
+    PIXEL = "pixel"  # (batch, output row, output column), M
+    CHANNEL = "channel"  # output channel, N
+    REDUCTION = "reduction"  # (kernel row, kernel column, input channel), K
+
+
+class Operand(Enum):
+    """The three tensors of a layer."""
+
+    INPUT = "input"
+    WEIGHT = "weight"
+    OUTPUT = "output"
+
+
+ACCESS = {
+    Operand.INPUT: (Dim.PIXEL, Dim.REDUCTION),
+    Operand.WEIGHT: (Dim.REDUCTION, Dim.CHANNEL),
+    Operand.OUTPUT: (Dim.PIXEL, Dim.CHANNEL),
+}
+"""Dimensions that select an element of each operand; every other dimension is its null space."""
+
+
+class Axis(Enum):
+    """Direction of a link between PEs."""
+
+    EAST = "east"  # along the row, from column to column; enters at the west edge, one word per row
+    SOUTH = "south"  # down the column, from row to row; enters at the north edge, one word per column
+
+
+class Kind(Enum):
+    """How an operand travels."""
+
+    FORWARD = "forward"  # registered from PE to PE, used by every PE it passes
+    LOAD = "load"  # shifted in and captured: stays in the PE, double-buffered
+    SUM = "sum"  # partial sums, added to on the way
+    DRAIN = "drain"  # stays and accumulates in the PE, shifted out when complete
+
+
+@dataclass(frozen=True)
+class Link:
+    """One operand's way through the array: kind, direction, registers per hop."""
+
+    kind: Kind
+    axis: Axis
+    delay: int = 1
+
+
+@dataclass(frozen=True)
+class Nest:
+    """Loop levels of one stream, innermost first; the first ``inner`` levels make one tile."""
+
+    levels: tuple[str, ...]
+    inner: int
+
+
+_PIXELS = ("x", "y", "image")
+_TAPS = ("word", "kernel_x", "kernel_y")
+_GROUPS = ("group_x", "group_y", "group_image")
+
+
+@dataclass(frozen=True)
+class Dataflow:
+    """One dataflow.
+
+    Attributes
+    ----------
+    name : str
+        As written in configuration files.
+    title, source : str
+        For documentation: usual name, and the paper it comes from.
+    rows, cols : Dim
+        Dimension unrolled over PE rows and over PE columns.
+    links : tuple of (Operand, Link)
+        How each operand travels.
+
+    Raises
+    ------
+    ValueError
+        From construction, when the description contradicts itself (see :meth:`_check`).
+    """
+
+    name: str
+    title: str
+    source: str
+    rows: Dim
+    cols: Dim
+    input: Link
+    weight: Link
+    output: Link
+
+    def __post_init__(self) -> None:
+        self._check()
+
+    def link(self, operand: Operand) -> Link:
+        """The link of one operand."""
+        return {Operand.INPUT: self.input, Operand.WEIGHT: self.weight, Operand.OUTPUT: self.output}[operand]
+
+    # -- what follows ---------------------------------------------------------------------------
+
+    @property
+    def stationary(self) -> Operand:
+        """The operand that stays in the PE."""
+        return next(o for o in Operand if self.link(o).kind in (Kind.LOAD, Kind.DRAIN))
+
+    @property
+    def moving(self) -> Operand:
+        """The operand whose words pace the array (it carries the tile flags)."""
+        if self.stationary is Operand.INPUT:
+            return Operand.WEIGHT
+        return Operand.INPUT
+
+    @property
+    def temporal(self) -> Dim:
+        """The dimension that is not unrolled: it runs in time while the stationary operand stays."""
+        return next(d for d in Dim if d not in (self.rows, self.cols))
+
+    @property
+    def skew(self) -> tuple[int, int]:
+        """Start delay of PE (r, c) is ``skew[0]*r + skew[1]*c`` cycles."""
+        by_axis = {link.axis: link.delay for link in (self.input, self.weight, self.output) if _timed(link)}
+        return by_axis.get(Axis.SOUTH, 0), by_axis.get(Axis.EAST, 0)
+
+    @property
+    def input_serialized(self) -> bool:
+        """Whether input words (contiguous in the reduction) meet rows that are not the reduction.
+
+        Then row r takes its own word every ``rows`` cycles and shifts it out, one element a cycle.
+        """
+        return self.rows is not Dim.REDUCTION
+
+    @property
+    def output_transposed(self) -> bool:
+        """Whether partial sums leave with pixels on the columns, so that a transposer must turn them."""
+        return self.cols is not Dim.CHANNEL
+
+    def input_elements(self, rows: int, cols: int) -> int:
+        """Elements of one input word at the array's edge."""
+        return rows if self.input.axis is Axis.EAST else cols
+
+    def weight_elements(self, rows: int, cols: int) -> int:
+        """Elements of one weight word at the array's edge."""
+        return rows if self.weight.axis is Axis.EAST else cols
+
+    @property
+    def input_nest(self) -> Nest:
+        """Loop levels of the input stream."""
+        if self.temporal is Dim.PIXEL:
+            return Nest(_PIXELS + _TAPS, inner=3)
+        return Nest(_PIXELS + _TAPS + _GROUPS, inner=3)
+
+    @property
+    def weight_nest(self) -> Nest:
+        """Loop levels of the weight stream: words of a tile, tiles, repetitions per pixel group."""
+        return Nest(("word", "tile", "repeat"), inner=1)
+
+    def load_cycles(self, rows: int, cols: int) -> int:
+        """Cycles to load (or drain) the stationary operand of one tile; hidden behind the tile before."""
+        return rows if self.link(self.stationary).axis is Axis.SOUTH else cols
+
+    def tiles(self, rows: int, cols: int, extent: dict[Dim, int]) -> int:
+        """Stationary tiles of a product of the given extents."""
+        return ceil(extent[self.rows] / rows) * ceil(extent[self.cols] / cols)
+
+    def cycles(self, rows: int, cols: int, extent: dict[Dim, int]) -> int:
+        """Cycle law, array only, fill and drain hidden.
+
+        ``ceil(rows' dimension / R) * ceil(columns' dimension / C) * max(temporal extent, load cycles)``;
+        a temporal dimension that must fill whole words is rounded up by the caller.
+        """
+        return self.tiles(rows, cols, extent) * max(extent[self.temporal], self.load_cycles(rows, cols))
+
+    # -- legality -------------------------------------------------------------------------------
+
+    def _check(self) -> None:
+        if self.rows is self.cols:
+            raise ValueError(f"{self.name}: rows and columns must unroll different dimensions, not both {self.rows.value}")
+        unrolled = {Axis.SOUTH: self.rows, Axis.EAST: self.cols}
+        for operand in Operand:
+            link = self.link(operand)
+            reused = unrolled[link.axis] not in ACCESS[operand]
+            if link.kind in (Kind.FORWARD, Kind.SUM) and not reused:
+                raise ValueError(
+                    f"{self.name}: {operand.value} cannot travel {link.axis.value}: "
+                    f"it depends on {unrolled[link.axis].value}, which is unrolled in that direction"
+                )
+            if (link.kind in (Kind.SUM, Kind.DRAIN)) != (operand is Operand.OUTPUT):
+                raise ValueError(f"{self.name}: {operand.value} cannot have a link of kind {link.kind.value}")
+        stays = [o for o in Operand if self.link(o).kind in (Kind.LOAD, Kind.DRAIN)]
+        if len(stays) != 1:
+            raise ValueError(f"{self.name}: exactly one operand must stay in the PE, not {len(stays)}")
+        timed = [link for link in (self.input, self.weight, self.output) if _timed(link)]
+        for axis in Axis:
+            delays = {link.delay for link in timed if link.axis is axis}
+            if len(delays) > 1:
+                raise ValueError(f"{self.name}: operands travelling {axis.value} need one skew, not delays {sorted(delays)}")
+
+
+def _timed(link: Link) -> bool:
+    """Whether a link constrains the start delay of neighbouring PEs."""
+    return link.kind in (Kind.FORWARD, Kind.SUM)
