@@ -1,0 +1,43 @@
+"""Shapes shared by all units: the job a front end hands to its engine, and the engine's ports."""
+
+from amaranth import signed, unsigned
+from amaranth.lib import data, stream
+from amaranth.lib.wiring import In, Out
+
+from dataflows import isa
+from dataflows.config import Config
+
+
+def register_layout(register: isa.Register) -> data.StructLayout:
+    """Struct layout of one shadow register, fields from bit 0 upwards."""
+    return data.StructLayout(
+        {f.name: signed(f.bits) if f.signed else unsigned(f.bits) for f in register.fields}
+    )
+
+
+def job_layout(cfg: Config, unit: isa.Unit) -> data.StructLayout:
+    """A snapshot of all shadow registers of ``unit`` and the semaphore, tag and mark fields of its START."""
+    registers = {r.name: register_layout(r) for r in isa.units(cfg)[unit]}
+    return data.StructLayout({**registers, "give": cfg.control.semaphores, "tag": 16, "mark": 1})
+
+
+def engine_ports(cfg: Config, unit: isa.Unit) -> dict:
+    """Ports every engine has.
+
+    Members
+    -------
+    job : In(stream of job_layout)
+        Taken when the engine can begin it; the engine keeps what it needs.
+    done : Out(stream of semaphore mask, always ready)
+        One transfer per finished job, in order: the semaphores that get a token.
+    busy : Out(1)
+        A job is open (begun, not yet done).
+    stalled : Out(1)
+        Busy, and nothing can move in this cycle: source empty or sink full.
+    """
+    return {
+        "job": In(stream.Signature(job_layout(cfg, unit))),
+        "done": Out(stream.Signature(unsigned(cfg.control.semaphores), always_ready=True)),
+        "busy": Out(1),
+        "stalled": Out(1),
+    }
