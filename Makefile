@@ -1,0 +1,63 @@
+# Everything a user types. Each target sets up the environment first if that is needed.
+
+CONFIG ?= configs/ws16.toml
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+STAMP := $(VENV)/.stationary
+
+.DEFAULT_GOAL := help
+.PHONY: help setup tools demo test rtl regress bench lint synth clean
+
+help:
+	@echo "make demo                            train, quantize, map and run a small CNN on the RTL"
+	@echo "make test                            the whole test suite"
+	@echo "make rtl CONFIG=configs/ws16.toml    write Verilog, C header, register map to build/rtl/<name>/"
+	@echo "make regress                         the long randomised tests"
+	@echo "make bench                           benchmarks, as JSON in build/bench/"
+	@echo "make lint                            style and types"
+	@echo "make synth CONFIG=configs/ws16.toml  area and clock frequency"
+	@echo "make setup                           only the environment, in $(VENV)/"
+	@echo "make clean                           remove build/ (the environment stays)"
+
+# One line names everything that is missing, before anything else runs.
+tools:
+	@missing=""; \
+	command -v g++ >/dev/null || command -v clang++ >/dev/null || missing="$$missing, a C++ compiler (g++ or clang++)"; \
+	command -v perl >/dev/null || missing="$$missing, perl"; \
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+		|| missing="$$missing, Python 3.11 or newer as '$(PYTHON)' (or: make PYTHON=...)"; \
+	$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || missing="$$missing, the venv module of Python (python3-venv)"; \
+	if [ -n "$$missing" ]; then echo "stationary: please install: $${missing#, }" >&2; exit 1; fi
+
+$(STAMP): pyproject.toml constraints.txt | tools
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --disable-pip-version-check -e '.[dev]' -c constraints.txt
+	@touch $@
+
+setup: $(STAMP)
+
+demo: tools $(STAMP)
+	$(RUN) -m tests.demo
+
+test: tools $(STAMP)
+	$(RUN) -m pytest -n 2 --timeout 300
+
+rtl: tools $(STAMP)
+	$(RUN) -m rtl $(CONFIG) --out build/rtl
+
+regress: tools $(STAMP)
+	$(RUN) -m pytest -n 2 -m regress --timeout 3600
+
+bench: tools $(STAMP)
+	$(RUN) -m tests.bench
+
+lint: $(STAMP)
+	$(RUN) -m ruff check .
+	$(RUN) -m mypy
+
+synth:
+	@echo "make synth: synthesis is not part of this version yet; area and clock of $(CONFIG) come with a later one"
+
+clean:
+	rm -rf build sim_build

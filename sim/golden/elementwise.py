@@ -1,0 +1,39 @@
+"""Residual add, concatenation and reshape."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dataflows.network import Add, Concat, Reshape, Tensor
+from sim.golden.requantize import Ints, clamp, common_fixed_point, round_shift
+
+
+def _multipliers(layer: Add | Concat, sources: list[Tensor], result: Tensor) -> tuple[Ints, int]:
+    """One multiplier per input and their common shift."""
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):  # the result is checked
+        scale = np.array([source.scale for source in sources], np.float32) / np.float32(result.scale)
+    return common_fixed_point(scale, layer.name)
+
+
+def _scaled(x: NDArray[np.int8], zero: int, multiplier: np.int64) -> Ints:
+    return (x.astype(np.int64) - zero) * multiplier
+
+
+def add(layer: Add, xs: list[NDArray[np.int8]], sources: list[Tensor], result: Tensor) -> NDArray[np.int8]:
+    """Sum of int8 tensors of equal shape, rounded once."""
+    multiplier, shift = _multipliers(layer, sources, result)
+    total = sum(_scaled(x, s.zero, m) for x, s, m in zip(xs, sources, multiplier, strict=True))
+    return clamp(round_shift(np.asarray(total), shift) + result.zero, layer.low, layer.high)
+
+
+def concat(layer: Concat, xs: list[NDArray[np.int8]], sources: list[Tensor], result: Tensor) -> NDArray[np.int8]:
+    """Channels of int8 tensors (N, H, W, C_i) one after the other, each at the result's scale."""
+    multiplier, shift = _multipliers(layer, sources, result)
+    scaled = [_scaled(x, s.zero, m) for x, s, m in zip(xs, sources, multiplier, strict=True)]
+    return clamp(round_shift(np.concatenate(scaled, axis=3), shift) + result.zero, layer.low, layer.high)
+
+
+def reshape(layer: Reshape, x: NDArray[np.int8]) -> NDArray[np.int8]:
+    """Flatten (N, H, W, C) to (N, 1, 1, H*W*C) in NHWC order."""
+    return clamp(x.reshape(x.shape[0], 1, 1, -1), layer.low, layer.high)

@@ -1,0 +1,230 @@
+"""The configuration: what is refused, in which words, and what the hash depends on."""
+
+import copy
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from dataflows import catalogue
+from dataflows.config import Config, ceil_pow2, json_schema, load, parse
+from dataflows.errors import InputError
+from dataflows.vocabulary import Axis, Dataflow, Dim, Kind, Link, Operand
+
+CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.toml"))
+WS16 = Path(__file__).parents[1] / "configs" / "ws16.toml"
+
+
+def changed(key: str, value: object) -> dict:
+    """The values of ws16 with one (dotted) key replaced, or removed where the value is None."""
+    values = copy.deepcopy(tomllib.loads(WS16.read_text()))
+    *tables, last = key.split(".")
+    table = values
+    for name in tables:
+        table = table.setdefault(name, {})
+    if value is None:
+        del table[last]
+    else:
+        table[last] = value
+    return values
+
+
+MESSAGES = [
+    ("array.rows", -3, "array.rows must be a positive integer, not -3"),
+    ("array.rows", 0, "array.rows must be a positive integer, not 0"),
+    ("array.rows", "16", "array.rows must be a positive integer, not '16'"),
+    ("array.rows", 2.5, "array.rows must be a positive integer, not 2.5"),
+    ("array.rows", True, "array.rows must be a positive integer, not True"),
+    ("array.cols", 257, "array.cols must be at most 256, not 257"),
+    ("array.rows", None, "array.rows is missing"),
+    ("memory", None, "memory is missing"),
+    ("array.height", 3, "array.height is not a known key"),
+    ("colour", "red", "colour is not a known key"),
+    ("array.dataflow", "ws",
+     "array.dataflow must be one of weight_stationary, output_stationary, input_stationary, not 'ws'"),
+    ("memory.input_bytes", -5, "memory.input_bytes must be a positive integer, not -5"),
+    ("memory.input_bytes", 1000, "memory.input_bytes must be a multiple of 32 (two banks of input words), not 1000"),
+    ("memory.weight_bytes", 33, "memory.weight_bytes must be a multiple of 32 (two banks of weight words), not 33"),
+    ("memory.acc_bytes", 100,
+     "memory.acc_bytes must be a multiple of 128 (two banks of one accumulator per column), not 100"),
+    ("memory.operand_bytes", 1, "memory.operand_bytes must be a multiple of 32 (two banks of operand words), not 1"),
+    ("memory.param_bytes", 100,
+     "memory.param_bytes must be a multiple of 128 (one entry of 8 bytes per lane), not 100"),
+    ("bus.data_bits", 96, "bus.data_bits must be 64, 128, 256 or 512, not 96"),
+    ("numbers.act_bits", 4, "numbers.act_bits must be 8, not 4"),
+    ("bus.max_read_burst", 257, "bus.max_read_burst must be less than or equal to 256, not 257"),
+    ("control.semaphores", 4, "control.semaphores must be greater than or equal to 12, not 4"),
+]
+
+
+@pytest.mark.parametrize(("key", "value", "message"), MESSAGES, ids=lambda x: str(x)[:30])
+def test_wrong_value_is_refused_in_one_line(key, value, message):
+    with pytest.raises(InputError) as error:
+        parse(changed(key, value), "configs/x.toml")
+    assert str(error.value) == f"{message} (configs/x.toml)"
+
+
+@pytest.mark.parametrize(("key", "value"), [
+    ("name", "1x"), ("name", ""), ("name", 3), ("name", "a b"), ("clock_mhz", 0), ("clock_mhz", -1),
+    ("clock_mhz", "fast"),
+    ("array", 3), ("array.dataflow", 3), ("bus.reads_in_flight", 0), ("bus.writes_in_flight", 1000),
+    ("control.queue_words", 1), ("control.watchdog_cycles", 5), ("bus.max_write_burst", "a"),
+])
+def test_wrong_value_is_refused_with_key_value_and_file(key, value):
+    with pytest.raises(InputError) as error:
+        parse(changed(key, value), "configs/x.toml")
+    message = str(error.value)
+    assert message.startswith(f"{key} must be ") and message.endswith(f", not {value!r} (configs/x.toml)")
+    assert "\n" not in message
+
+
+def test_every_error_is_reported():
+    values = changed("array.rows", -1)
+    values["bus"]["data_bits"] = 7
+    with pytest.raises(InputError, match=r"array\.rows .*; bus\.data_bits "):
+        parse(values, "x.toml")
+
+
+def test_missing_file():
+    with pytest.raises(InputError) as error:
+        load("configs/none.toml")
+    assert str(error.value) == "configs/none.toml: no such configuration file; the shipped ones are in configs/"
+
+
+@pytest.mark.parametrize("content", [b"array = [", b"rows = 1\nrows = 2", b"\xff\xfe\x00"])
+def test_unreadable_file(tmp_path, content):
+    path = tmp_path / "x.toml"
+    path.write_bytes(content)
+    with pytest.raises(InputError) as error:
+        load(path)
+    assert str(error.value).startswith(f"{path}: ")
+
+
+def test_directory_is_no_configuration(tmp_path):
+    with pytest.raises(InputError, match="cannot be read as a configuration"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
+def test_shipped_configurations(path):
+    cfg = load(path)
+    assert cfg.name == path.stem
+    assert parse(cfg.model_dump(), "again") == cfg
+
+
+def test_default_configuration_budget():
+    cfg = load(WS16)
+    assert cfg.multipliers == 256
+    assert cfg.on_chip_bytes <= 320 * 1024
+
+
+FIELDS = [
+    ("array.rows", 8), ("array.cols", 8), ("array.dataflow", "output_stationary"), ("memory.input_bytes", 65536),
+    ("memory.weight_bytes", 131072), ("memory.acc_bytes", 32768), ("memory.operand_bytes", 16384),
+    ("memory.param_bytes", 4096), ("bus.data_bits", 64), ("bus.max_read_burst", 32), ("bus.max_write_burst", 8),
+    ("bus.reads_in_flight", 4), ("bus.writes_in_flight", 4), ("control.queue_words", 32), ("control.semaphores", 12),
+    ("control.watchdog_cycles", 2048),
+]
+
+
+def test_hash_depends_on_every_field():
+    names = {f"{section}.{field}" for section, info in Config.model_fields.items()
+             if hasattr(info.annotation, "model_fields") for field in info.annotation.model_fields}
+    fixed = {"numbers.act_bits", "numbers.weight_bits", "numbers.acc_bits"}  # one legal value each
+    assert {key for key, _ in FIELDS} == names - fixed
+    hashes = [load(WS16).hash] + [parse(changed(key, value), "x").hash for key, value in FIELDS]
+    assert len(set(hashes)) == len(hashes)
+
+
+@pytest.mark.parametrize(("key", "value"), [("name", "other"), ("clock_mhz", 100.0)])
+def test_hash_ignores_name_and_clock(key, value):
+    assert parse(changed(key, value), "x").hash == load(WS16).hash
+
+
+def test_hash_is_56_bits():
+    cfg = load(WS16)
+    assert len(cfg.hash) == 14
+    assert cfg.hash_value == int(cfg.hash, 16) < 2**56
+
+
+def test_configuration_is_frozen():
+    cfg = load(WS16)
+    with pytest.raises(ValueError, match="frozen"):
+        cfg.array.rows = 3
+
+
+@pytest.mark.parametrize("dataflow", catalogue.NAMES)
+@pytest.mark.parametrize(("rows", "cols"), [(1, 1), (1, 7), (5, 3), (13, 17), (256, 1)])
+def test_odd_sizes_are_legal(dataflow, rows, cols):
+    values = changed("array", {"rows": rows, "cols": cols, "dataflow": dataflow})
+    values["memory"]["acc_bytes"] = 2 * 4 * cols * 64
+    cfg = parse(values, "x")
+    assert cfg.multipliers == rows * cols
+    assert cfg.acc_bank_words == 64
+    for word, elements in ((cfg.input_word_bytes, cfg.input_elements), (cfg.weight_word_bytes, cfg.weight_elements)):
+        assert word >= max(elements, cfg.bus_bytes) and word == ceil_pow2(word)
+    assert cfg.resolved()["derived"]["lanes"] == cols
+
+
+def test_ceil_pow2():
+    assert [ceil_pow2(n) for n in (1, 2, 3, 4, 5, 255, 256, 257)] == [1, 2, 4, 4, 8, 256, 256, 512]
+
+
+def test_json_schema_names_every_section():
+    schema = json_schema()
+    assert set(schema["properties"]) == set(Config.model_fields)
+    assert schema["additionalProperties"] is False
+
+
+# -- dataflow descriptions ---------------------------------------------------------------------------
+
+
+LEGAL = {
+    "name": "x", "title": "", "source": "", "rows": Dim.REDUCTION, "cols": Dim.CHANNEL,
+    "input": Link(Kind.FORWARD, Axis.EAST), "weight": Link(Kind.LOAD, Axis.SOUTH), "output": Link(Kind.SUM, Axis.SOUTH),
+}
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    ({"cols": Dim.REDUCTION}, "x: rows and columns must unroll different dimensions, not both reduction"),
+    ({"input": Link(Kind.FORWARD, Axis.SOUTH)},
+     "x: input cannot travel south: it depends on reduction, which is unrolled in that direction"),
+    ({"output": Link(Kind.SUM, Axis.EAST)},
+     "x: output cannot travel east: it depends on channel, which is unrolled in that direction"),
+    ({"input": Link(Kind.SUM, Axis.EAST)}, "x: input cannot have a link of kind sum"),
+    ({"output": Link(Kind.LOAD, Axis.SOUTH)}, "x: output cannot have a link of kind load"),
+    ({"input": Link(Kind.LOAD, Axis.EAST)}, "x: exactly one operand must stay in the PE, not 2"),
+    ({"rows": Dim.PIXEL, "weight": Link(Kind.FORWARD, Axis.SOUTH), "output": Link(Kind.SUM, Axis.SOUTH)},
+     "x: output cannot travel south: it depends on pixel, which is unrolled in that direction"),
+])
+def test_contradictory_dataflow_is_refused(change, message):
+    with pytest.raises(ValueError) as error:
+        Dataflow(**{**LEGAL, **change})
+    assert str(error.value) == message
+
+
+def test_skew_follows_from_the_registers_per_hop():
+    links = {"rows": Dim.REDUCTION, "cols": Dim.PIXEL, "input": Link(Kind.LOAD, Axis.EAST)}
+    flow = Dataflow(**{**LEGAL, **links, "weight": Link(Kind.FORWARD, Axis.EAST, 2)})
+    assert flow.skew == (1, 2)
+    multicast = Dataflow(**{**LEGAL, "input": Link(Kind.FORWARD, Axis.EAST, 0)})
+    assert multicast.skew == (1, 0)
+
+
+@pytest.mark.parametrize(("name", "stays", "skew", "temporal"), [
+    ("weight_stationary", Operand.WEIGHT, (1, 1), Dim.PIXEL),
+    ("output_stationary", Operand.OUTPUT, (1, 1), Dim.REDUCTION),
+    ("input_stationary", Operand.INPUT, (1, 1), Dim.CHANNEL),
+])
+def test_what_follows_from_a_description(name, stays, skew, temporal):
+    flow = catalogue.get(name)
+    assert (flow.stationary, flow.skew, flow.temporal) == (stays, skew, temporal)
+
+
+def test_cycle_law_by_hand():
+    extent = {Dim.PIXEL: 100, Dim.CHANNEL: 33, Dim.REDUCTION: 20}
+    assert catalogue.get("weight_stationary").cycles(16, 16, extent) == 2 * 3 * 100
+    assert catalogue.get("output_stationary").cycles(16, 16, extent) == 7 * 3 * 20
+    assert catalogue.get("input_stationary").cycles(16, 16, extent) == 2 * 7 * 33
+    short = {Dim.PIXEL: 1, Dim.CHANNEL: 1, Dim.REDUCTION: 1}
+    assert catalogue.get("weight_stationary").cycles(5, 3, short) == 5  # loading the weights takes longer
