@@ -1,0 +1,176 @@
+"""Command unit: checks every word of the program and forwards it to the queue of its unit."""
+
+from amaranth import Module, Mux, Signal, unsigned
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from dataflows import isa
+from dataflows.config import Config
+from rtl.axi import row_layout
+from rtl.fetch import ProgramFetch, beat_layout
+from rtl.front_end import SET, START, WAIT
+
+ERROR = data.StructLayout({"code": 8, "unit": 8, "info": 32})
+"""Contents of the ERROR and ERROR_INFO registers."""
+
+
+class CommandCheck(wiring.Component):
+    """Says whether a word is a legal command; combinational.
+
+    Members
+    -------
+    word : In(64)
+    legal : Out(1)
+        Known opcode, unit, register and semaphores, and zero in every bit without a meaning.
+    """
+
+    def __init__(self, cfg: Config):
+        self.cfg = cfg
+        super().__init__({"word": In(64), "legal": Out(1)})
+
+    def elaborate(self, platform):
+        m = Module()
+        count = self.cfg.control.semaphores
+        as_set, as_wait, as_start = (data.View(layout, self.word) for layout in (SET, WAIT, START))
+        known_unit = Signal()
+        m.d.comb += known_unit.eq(as_set.unit < len(isa.Unit))
+        with m.Switch(as_set.op):
+            with m.Case(isa.Op.HASH):
+                m.d.comb += self.legal.eq(as_set.unit == 0)
+            with m.Case(isa.Op.SET), m.Switch(as_set.unit):
+                for unit, registers in isa.units(self.cfg).items():
+                    with m.Case(unit), m.Switch(as_set.register):
+                        for number, register in enumerate(registers):
+                            bits = sum(field.bits for field in register.fields)
+                            with m.Case(number):
+                                m.d.comb += self.legal.eq(~as_set.value[bits:].any())
+            with m.Case(isa.Op.WAIT):
+                fits = ~as_wait.count[isa.SEMAPHORE_BITS :].any()
+                m.d.comb += self.legal.eq(known_unit & (as_wait.semaphore < count) & fits & (as_wait.zero == 0))
+            with m.Case(isa.Op.START):
+                known = ~(as_start.take[count:].any() | as_start.give[count:].any())
+                marks = ~as_start.mark | (as_start.unit == isa.Unit.STORE)
+                m.d.comb += self.legal.eq(known_unit & known & marks & (as_start.zero == 0))
+            with m.Case(isa.Op.END):
+                m.d.comb += self.legal.eq(~self.word[:60].any())
+        return m
+
+
+class CommandUnit(wiring.Component):
+    """Runs a program: fetch, check, forward, and wait for the end.
+
+    Parameters
+    ----------
+    cfg : Config
+
+    Members
+    -------
+    start : In(1)
+        Pulse; ignored while running.
+    base, words : In(40), In(32)
+        Program address (aligned to the bus) and length in words.
+    request, data :
+        To the read master, see :class:`rtl.fetch.ProgramFetch`.
+    o : Out(stream of 64 bits), one per unit
+        SET, WAIT and START words.
+    idle : In(1)
+        All queues are empty and all units idle.
+    done : Out(1)
+        Pulse: END reached, everything idle, nothing left on the bus.
+    error : Out(stream of ERROR, always ready)
+        One transfer; the unit then stands still until reset.
+
+    Timing
+    ------
+    One word per cycle; done comes ``quiet_cycles`` + 2 cycles after ``idle``.
+
+    Raises
+    ------
+    Errors: ILLEGAL_COMMAND, HASH_MISMATCH (info: low half of the word), PROGRAM_END (info: number of words).
+    """
+
+    quiet_cycles = 4  # longer than the gap between a job leaving a front end and its unit being busy
+
+    def __init__(self, cfg: Config):
+        self.cfg = cfg
+        word = stream.Signature(unsigned(64))
+        super().__init__({
+            "start": In(1),
+            "base": In(40),
+            "words": In(32),
+            "request": Out(stream.Signature(row_layout())),
+            "data": In(stream.Signature(beat_layout(cfg))),
+            "o": Out(word).array(len(isa.Unit)),
+            "idle": In(1),
+            "done": Out(1),
+            "error": Out(stream.Signature(ERROR, always_ready=True)),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.fetch = fetch = ProgramFetch(self.cfg)
+        wiring.connect(m, fetch.request, wiring.flipped(self.request))
+        wiring.connect(m, fetch.data, wiring.flipped(self.data))
+        m.submodules.check = check = CommandCheck(self.cfg)
+
+        word = fetch.o.payload
+        fields = data.View(SET, word)
+        left = Signal(32)
+        first = Signal()
+        quiet = Signal(range(self.quiet_cycles + 1))
+        error = self.error.payload
+        forward = Signal()
+        m.d.comb += [
+            check.word.eq(word),
+            fetch.base.eq(self.base),
+            fetch.words.eq(self.words),
+            error.unit.eq(Mux(error.code == isa.Error.ILLEGAL_COMMAND, fields.unit, 0)),
+            error.info.eq(word[:32]),
+        ]
+        for unit in isa.Unit:
+            m.d.comb += [
+                self.o[unit].payload.eq(word),
+                self.o[unit].valid.eq(forward & (fields.unit == unit)),
+            ]
+
+        with m.FSM():
+            with m.State("IDLE"), m.If(self.start):
+                m.d.comb += fetch.start.eq(1)
+                m.d.sync += [left.eq(self.words), first.eq(1), quiet.eq(0)]
+                m.next = "RUN"
+            with m.State("RUN"):
+                with m.If(left == 0):
+                    m.d.comb += [error.code.eq(isa.Error.PROGRAM_END), error.info.eq(self.words)]
+                with m.Elif(fetch.o.valid):
+                    with m.If(~check.legal | (first != (fields.op == isa.Op.HASH))):
+                        m.d.comb += error.code.eq(isa.Error.ILLEGAL_COMMAND)
+                    with m.Elif(first):
+                        m.d.comb += fetch.o.ready.eq(1)
+                        with m.If(word[:56] != self.cfg.hash_value):
+                            m.d.comb += error.code.eq(isa.Error.HASH_MISMATCH)
+                    with m.Elif(fields.op == isa.Op.END):
+                        m.next = "QUIET"
+                    with m.Else():
+                        m.d.comb += forward.eq(1)
+                        with m.Switch(fields.unit):
+                            for unit in isa.Unit:
+                                with m.Case(unit):
+                                    m.d.comb += fetch.o.ready.eq(self.o[unit].ready)
+                with m.If(fetch.o.valid & fetch.o.ready):
+                    m.d.sync += [left.eq(left - 1), first.eq(0)]
+                with m.If(error.code != isa.Error.NONE):
+                    m.d.comb += self.error.valid.eq(1)
+                    m.next = "HALT"
+            with m.State("QUIET"):
+                m.d.comb += fetch.flush.eq(1)
+                m.d.sync += quiet.eq(Mux(self.idle, quiet + 1, 0))
+                with m.If(quiet == self.quiet_cycles):
+                    m.next = "FLUSH"
+            with m.State("FLUSH"):
+                m.d.comb += fetch.flush.eq(1)
+                with m.If(fetch.empty):
+                    m.d.comb += self.done.eq(1)
+                    m.next = "IDLE"
+            with m.State("HALT"):
+                pass
+        return m
