@@ -1,0 +1,78 @@
+"""Performance counters: what every unit did, and what it waited for."""
+
+from amaranth import Module, Signal
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from dataflows.config import Config
+from dataflows.isa import Activity, Unit
+
+
+class Counters(wiring.Component):
+    """Counts cycles while running.
+
+    A unit is in one state per cycle: STALL if busy and stalled, BUSY if busy, WAIT if it only waits for a semaphore,
+    else IDLE (not counted). A semaphore is waited for in a cycle in which a unit in state WAIT lacks it.
+
+    Parameters
+    ----------
+    cfg : Config
+
+    Members
+    -------
+    clear, running : In(1)
+    busy, stalled, waiting : In(1 bit per unit)
+    lacking : In(mask of semaphores per unit)
+    read_beat, write_beat : In(1)
+    cycles : Out(64)
+    <unit>_wait, <unit>_busy, <unit>_stall, read_beats, write_beats, semaphore_<n>_wait : Out(32)
+        Named as the host registers.
+    """
+
+    def __init__(self, cfg: Config):
+        self.cfg = cfg
+        units = len(Unit)
+        counted = (Activity.WAIT, Activity.BUSY, Activity.STALL)
+        activities = [f"{unit.name}_{activity.name}".lower() for unit in Unit for activity in counted]
+        waits = [f"semaphore_{index}_wait" for index in range(cfg.control.semaphores)]
+        self.names = (*activities, *waits, "read_beats", "write_beats")
+        super().__init__({
+            "clear": In(1),
+            "running": In(1),
+            "busy": In(units),
+            "stalled": In(units),
+            "waiting": In(units),
+            "lacking": In(data.ArrayLayout(cfg.control.semaphores, units)),
+            "read_beat": In(1),
+            "write_beat": In(1),
+            "cycles": Out(64),
+            **{name: Out(32) for name in self.names},
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        waiting = Signal(len(Unit))
+        m.d.comb += waiting.eq(self.waiting & ~self.busy)
+        lacking = 0
+        for unit in Unit:
+            lacking |= self.lacking[unit] & waiting[unit].replicate(self.cfg.control.semaphores)
+        waited_for = Signal(self.cfg.control.semaphores)
+        m.d.comb += waited_for.eq(lacking)
+
+        events = {"read_beats": self.read_beat, "write_beats": self.write_beat}
+        for unit in Unit:
+            name = unit.name.lower()
+            events[f"{name}_wait"] = waiting[unit]
+            events[f"{name}_busy"] = self.busy[unit] & ~self.stalled[unit]
+            events[f"{name}_stall"] = self.busy[unit] & self.stalled[unit]
+        for index in range(self.cfg.control.semaphores):
+            events[f"semaphore_{index}_wait"] = waited_for[index]
+
+        with m.If(self.clear):
+            m.d.sync += [self.cycles.eq(0), *(getattr(self, name).eq(0) for name in self.names)]
+        with m.Elif(self.running):
+            m.d.sync += self.cycles.eq(self.cycles + 1)
+            for name in self.names:
+                with m.If(events[name]):
+                    m.d.sync += getattr(self, name).eq(getattr(self, name) + 1)
+        return m
