@@ -1,0 +1,124 @@
+"""Convolution against PyTorch's, loops in Python, and corners."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dataflows.errors import InputError
+from dataflows.network import Conv, Tensor, Window
+from sim.golden.conv import accumulate
+from sim.golden.requantize import fixed_point
+from tests.sim.golden_layers import SEED, ZERO, apply, random_int8, windows
+
+
+def torch_accumulate(layer: Conv, x: np.ndarray, zero: int) -> np.ndarray:
+    """The same sums by PyTorch, in float64 (exact far beyond 32 bits), modulo 2**32."""
+    top, left, bottom, right = layer.window.padding
+    nchw = torch.from_numpy(x.transpose(0, 3, 1, 2).astype(np.float64))
+    centred = torch.nn.functional.pad(nchw - zero, (left, right, top, bottom))
+    total = torch.nn.functional.conv2d(
+        centred,
+        torch.from_numpy(layer.weight.astype(np.float64)),
+        torch.from_numpy(layer.bias.astype(np.float64)),
+        stride=layer.window.stride,
+        dilation=layer.window.dilation,
+        groups=layer.groups,
+    )
+    exact = total.numpy().transpose(0, 2, 3, 1).astype(np.int64)
+    return (exact + 2**31) % 2**32 - 2**31
+
+
+@st.composite
+def layers(draw: st.DrawFn) -> tuple[Conv, np.ndarray, int]:
+    groups = draw(st.sampled_from([1, 1, 2, 3, 5]))
+    depth, outputs = draw(st.integers(1, 5)), draw(st.integers(1, 4)) * groups
+    n, height, width = draw(st.tuples(st.integers(1, 2), st.integers(1, 9), st.integers(1, 9)))
+    window = draw(windows(height, width))
+    rng = np.random.default_rng(draw(SEED))
+    layer = Conv(
+        "layer",
+        ("x",),
+        "y",
+        weight=random_int8(rng, (outputs, depth, *window.kernel)),
+        weight_scale=rng.uniform(1e-4, 0.05, outputs).astype(np.float32),
+        bias=rng.integers(-(2**31), 2**31, outputs).astype(np.int32),
+        window=window,
+        groups=groups,
+    )
+    return layer, random_int8(rng, (n, height, width, depth * groups)), draw(ZERO)
+
+
+@given(layers())
+def test_accumulate_equals_pytorch(case):
+    layer, x, zero = case
+    np.testing.assert_array_equal(accumulate(layer, x, zero), torch_accumulate(layer, x, zero))
+
+
+def test_accumulate_by_hand():
+    x = np.array([[[[1], [2]], [[3], [4]]]], np.int8)
+    layer = Conv(
+        "l",
+        ("x",),
+        "y",
+        weight=np.array([[[[1, 10], [100, -128]]]], np.int8),
+        bias=np.array([7], np.int32),
+        window=Window((2, 2), padding=(1, 0, 0, 1)),
+    )
+    expected = [[7 + 100 * 0 - 128 * 1, 7 + 100 * 1], [7 + 0 + 10 * 1 + 100 * 2 - 128 * 3, 7 + 1 + 100 * 3]]
+    assert accumulate(layer, x, 1)[0, :, :, 0].tolist() == expected
+
+
+def test_accumulator_wraps():
+    layer = Conv("l", ("x",), "y", weight=np.full((1, 1, 1, 1), -128, np.int8), bias=np.array([-(2**31)], np.int32))
+    assert accumulate(layer, np.array([[[[127]]]], np.int8), -128).tolist() == [[[[2**31 - 255 * 128]]]]
+
+
+@given(layers(), ZERO, st.floats(2**-10, 4, width=32), SEED)
+def test_layer_equals_rational_arithmetic(case, result_zero, result_scale, seed):
+    layer, x, zero = case
+    rng = np.random.default_rng(seed)
+    low, high = sorted(rng.integers(-128, 128, 2).tolist())
+    layer = Conv(
+        **{**vars(layer), "low": low, "high": high, "bias": rng.integers(-2000, 2000, len(layer.bias)).astype(np.int32)}
+    )
+    outputs = len(layer.weight)
+    tensors = [Tensor("x", x.shape, 0.0173, zero), Tensor("y", (), result_scale, result_zero)]
+    got = apply(layer, tensors, [x], outputs)
+    expected = torch_accumulate(layer, x, zero)
+    for channel in range(outputs):
+        scale = np.float32(0.0173) * layer.weight_scale[channel]
+        multiplier, shift = fixed_point(np.array([scale / np.float32(result_scale)]), "layer")
+        factor = Fraction(int(multiplier[0]), 2 ** int(shift[0]))
+        values = [min(max(round(int(acc) * factor) + result_zero, low), high) for acc in expected[..., channel].flat]
+        assert got[..., channel].flatten().tolist() == values
+
+
+def test_layer_is_real_arithmetic_rounded():
+    """Up to the few parts in 2**24 by which the scale is rounded."""
+    rng = np.random.default_rng(5)
+    weight, x = random_int8(rng, (7, 6, 3, 3)), random_int8(rng, (1, 10, 10, 6))
+    layer = Conv(
+        "l",
+        ("x",),
+        "y",
+        weight=weight,
+        weight_scale=rng.uniform(1e-4, 2e-3, 7).astype(np.float32),
+        bias=np.zeros(7, np.int32),
+        window=Window((3, 3)),
+    )
+    got = apply(layer, [Tensor("x", x.shape, 0.02, 3), Tensor("y", (), 0.07, -9)], [x], 7)
+    real = torch_accumulate(layer, x, 3) * (np.float64(np.float32(0.02)) * layer.weight_scale / np.float32(0.07))
+    error = got - np.clip(real - 9, -128, 127)
+    assert np.abs(error).max() <= 0.5 + 1e-3
+    assert np.unique(got).size > 50  # most are not clamped
+
+
+def test_impossible_scale_names_the_layer():
+    layer = Conv("features.3", ("x",), "y", weight_scale=np.array([1e30], np.float32))
+    tensors = [Tensor("x", (1, 1, 1, 1), 1e30, 0), Tensor("y", (), 1.0, 0)]
+    with pytest.raises(InputError, match=r"layer 'features\.3'"):
+        apply(layer, tensors, [np.zeros((1, 1, 1, 1), np.int8)], 1)
