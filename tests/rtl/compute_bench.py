@@ -1,0 +1,93 @@
+"""Configurations, stream ends and random bytes for the tests of the compute path."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from amaranth.sim import Simulator
+
+from dataflows import config
+
+SIZES = [(1, 1), (1, 3), (3, 1), (2, 5), (4, 4), (5, 3)]
+DATAFLOWS = ["weight_stationary", "output_stationary", "input_stationary"]
+
+
+def make_config(rows: int, cols: int, dataflow: str, acc_words: int = 64) -> config.Config:
+    """A small accelerator; ``acc_words`` in each accumulator bank."""
+    return config.parse(
+        {
+            "name": "small",
+            "array": {"rows": rows, "cols": cols, "dataflow": dataflow},
+            "memory": {
+                "input_bytes": 4096,
+                "weight_bytes": 4096,
+                "acc_bytes": 2 * acc_words * 4 * cols,
+                "operand_bytes": 4096,
+                "param_bytes": 4096,
+            },
+            "bus": {"data_bits": 64},
+        },
+        "test",
+    )
+
+
+def int8(rng: np.random.Generator, *shape: int) -> np.ndarray:
+    """Random bytes, a quarter of them at the ends of the range."""
+    values = rng.integers(-128, 128, shape)
+    return np.where(rng.random(shape) < 0.25, rng.choice([-128, 127], shape), values)
+
+
+@dataclass
+class Word:
+    """One transfer of an operand stream."""
+
+    data: list[int]
+    first: int = 0
+    last: int = 0
+    begin: int = 0
+    end: int = 0
+
+    def payload(self) -> dict:
+        return vars(self)
+
+
+def tile(rows: np.ndarray) -> list[Word]:
+    """The rows of a matrix as the words of one tile."""
+    words = [Word([int(v) for v in row]) for row in rows]
+    words[0].first = words[-1].last = 1
+    return words
+
+
+def job(words: list[Word]) -> list[Word]:
+    """Mark the first and the last word of a job."""
+    words[0].begin = words[-1].end = 1
+    return words
+
+
+async def put(ctx, port, payloads, gap=lambda index: 0):
+    """Send payloads, ``gap(i)`` idle cycles before number i."""
+    for index, payload in enumerate(payloads):
+        wait = gap(index)
+        if wait:
+            ctx.set(port.valid, 0)
+            await ctx.tick().repeat(wait)
+        ctx.set(port.payload, payload)
+        ctx.set(port.valid, 1)
+        await ctx.tick().until(port.ready)
+    ctx.set(port.valid, 0)
+
+
+def simulate(dut, *benches, limit: int, background=()) -> None:
+    """Run until all testbenches have ended; fail after ``limit`` cycles."""
+
+    async def watchdog(ctx):
+        for _ in range(limit):
+            await ctx.tick()
+        raise TimeoutError(f"no end after {limit} cycles")
+
+    sim = Simulator(dut)
+    sim.add_clock(1e-9)
+    for bench in benches:
+        sim.add_testbench(bench)
+    for bench in (watchdog, *background):
+        sim.add_testbench(bench, background=True)
+    sim.run()
