@@ -1,0 +1,200 @@
+"""Vector unit: accumulators or operand words to requantized output words, with an optional second operand."""
+
+from amaranth import Module, Mux, Signal, signed, unsigned
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
+
+from dataflows import isa
+from dataflows.config import Config, ceil_pow2
+from rtl.job import engine_ports
+from rtl.memory import write_layout
+from rtl.queue import Queue
+from rtl.vector_constants import JobConstants
+from rtl.vector_issue import TAP, VectorIssue
+from rtl.vector_lane import VectorLane
+
+
+def output_layout(cfg: Config) -> data.StructLayout:
+    """An output word: bytes ``data[:count]`` are valid."""
+    return data.StructLayout({"data": data.ArrayLayout(8, cfg.lanes), "count": range(cfg.lanes + 1)})
+
+
+class VectorEngine(wiring.Component):
+    """Engine of the VECTOR unit; :class:`VectorLane` says what it computes.
+
+    Parameters
+    ----------
+    cfg : Config
+        Uses ``lanes``, ``bus_bytes`` and what describes parameter entries.
+    acc_latency, operand_latency : int
+        Cycles from an address to its data, at least 1.
+
+    Members
+    -------
+    job, done, busy, stalled
+        See :func:`rtl.job.engine_ports`; a job is done when its last word has left through ``o``.
+    acc_address : Out(stream of 32-bit word address, always ready), acc_data : In(lanes x signed(32))
+    operand_address : Out(stream of 32-bit byte address, always ready), operand_data : In(lanes x 8)
+    param_write : In(stream of rtl.memory.write_layout, always ready)
+        Whole beats at addresses that are multiples of the beat; ``first`` and ``count`` are not looked at.
+        Byte ``b`` of lane ``l`` of entry ``e`` is at ``e * param_entry_bytes + 8 * l + b``.
+    o : Out(stream of output_layout)
+
+    Timing
+    ------
+    One read per cycle; with accumulators as source one output word per cycle, without a gap between jobs of at
+    least :attr:`latency` words (at most two jobs are open). A word's output is valid :attr:`latency` cycles after
+    its last address. Words in flight never stall: an address is sent only when the output queue has room for it.
+
+    Raises
+    ------
+    ValueError
+        If a latency is less than 1.
+    """
+
+    def __init__(self, cfg: Config, acc_latency: int = 2, operand_latency: int = 2):
+        for name, value in (("acc_latency", acc_latency), ("operand_latency", operand_latency)):
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1, not {value!r}")
+        self.cfg = cfg
+        self.acc_latency = acc_latency
+        self.operand_latency = operand_latency
+        address = stream.Signature(unsigned(isa.STEP_BITS), always_ready=True)
+        super().__init__({
+            **engine_ports(cfg, isa.Unit.VECTOR),
+            "acc_address": Out(address),
+            "acc_data": In(data.ArrayLayout(signed(32), cfg.lanes)),
+            "operand_address": Out(address),
+            "operand_data": In(data.ArrayLayout(8, cfg.lanes)),
+            "param_write": In(stream.Signature(write_layout(cfg.bus_bytes), always_ready=True)),
+            "o": Out(stream.Signature(output_layout(cfg))),
+        })
+
+    @property
+    def read_latency(self) -> int:
+        """Cycles from an address to the take of its data: the slower of the two memories."""
+        return max(self.acc_latency, self.operand_latency)
+
+    @property
+    def latency(self) -> int:
+        """Cycles from the last address of a word to its output: memory, lane, output queue."""
+        return self.read_latency + VectorLane.latency + Queue.latency
+
+    def elaborate(self, platform):
+        m = Module()
+        cfg = self.cfg
+        m.submodules.issue = issue = VectorIssue(cfg)
+        m.submodules.constants = constants = JobConstants(cfg)
+        lanes = [VectorLane(cfg) for _ in range(cfg.lanes)]
+        for i, lane in enumerate(lanes):
+            m.submodules[f"lane_{i}"] = lane
+
+        # Jobs: a new one is begun when the one before the previous one is done, which frees its constants.
+        opened = Signal(range(3))
+        begin = Signal()
+        m.d.comb += [
+            begin.eq(self.job.valid & self.job.ready),
+            issue.job.payload.eq(self.job.payload),
+            issue.job.valid.eq(self.job.valid & (opened != 2)),
+            self.job.ready.eq(issue.job.ready & (opened != 2)),
+            constants.job.eq(self.job.payload),
+            constants.begin.eq(begin),
+            self.busy.eq(opened != 0),
+        ]
+        m.d.sync += opened.eq(opened + begin - self.done.valid)
+
+        # Reads: the address of the faster memory waits, so that both data arrive together with the tap.
+        for source, port, cycles in (
+            (issue.acc_address, self.acc_address, self.read_latency - self.acc_latency),
+            (issue.operand_address, self.operand_address, self.read_latency - self.operand_latency),
+        ):
+            m.d.comb += [
+                port.valid.eq(_delay(m, source.valid, cycles, "address_valid")),
+                port.payload.eq(_delay(m, source.payload, cycles, "address", reset_less=True)),
+            ]
+        take = _delay(m, issue.o.valid, self.read_latency, "take")
+        tap = data.View(TAP, _delay(m, issue.o.payload.as_value(), self.read_latency, "tap", reset_less=True))
+
+        # Words: what travels beside the lanes. stage[i]: a word is at the input of lane stage i.
+        stage = Signal(VectorLane.latency + 1)
+        tail = Signal(VectorLane.latency, reset_less=True)
+        end = Signal(VectorLane.latency, reset_less=True)
+        valid = Signal(VectorLane.latency)
+        m.d.comb += [stage.eq((valid << 1) | (take & tap.last)), constants.word.eq(stage[0]), constants.end.eq(tap.end)]
+        m.d.sync += [
+            valid.eq(stage),
+            tail.eq((tail << 1) | constants.tail_block),
+            end.eq((end << 1) | tap.end),
+        ]
+
+        # The output queue has room for every word that was let in, so its ready need not be looked at.
+        word = data.StructLayout({"word": output_layout(cfg), "end": 1})
+        m.submodules.queue = queue = Queue(word, ceil_pow2(self.latency + 1) + 1)
+        leave = Signal()
+        queued = Signal()
+        room = Signal(range(queue.depth + 1), init=queue.depth)
+        m.d.comb += [
+            queue.i.valid.eq(stage[-1]),
+            queue.i.payload.end.eq(end[-1]),
+            queue.i.payload.word.count.eq(Mux(tail[-1], constants.tail, cfg.lanes)),
+            *(queue.i.payload.word.data[i].eq(lane.o) for i, lane in enumerate(lanes)),
+            self.o.valid.eq(queue.o.valid),
+            self.o.payload.eq(queue.o.payload.word),
+            queue.o.ready.eq(self.o.ready),
+            leave.eq(self.o.valid & self.o.ready),
+            issue.go.eq(room != 0),
+            queued.eq(queue.level.any() & ~self.o.valid),  # a word is on its way through the queue
+            self.stalled.eq(
+                self.busy & ~(issue.o.valid | take | stage.any() | queued | leave | self.done.valid)
+            ),
+            self.done.payload.eq(constants.give),
+            constants.done.eq(self.done.valid),
+        ]
+        m.d.sync += [
+            room.eq(room - (issue.o.valid & issue.o.payload.last) + leave),
+            self.done.valid.eq(leave & queue.o.payload.end),
+        ]
+
+        self._connect_lanes(m, lanes, constants, stage, take, tap)
+        return m
+
+    def _connect_lanes(self, m, lanes, constants, stage, take, tap):
+        cfg = self.cfg
+        write = self.param_write
+        per_beat = cfg.bus_bytes // 8
+        beat_bits = exact_log2(cfg.bus_bytes)
+        entry_bits = exact_log2(cfg.param_entry_bytes)
+        write_entry = Signal(range(cfg.param_entries))
+        m.d.comb += write_entry.eq(write.payload.address[entry_bits:])
+        write_beat = []  # one signal per beat of an entry
+        for beat in range(cfg.param_entry_bytes // cfg.bus_bytes):
+            write_beat.append(Signal(name=f"write_beat_{beat}"))
+            m.d.comb += write_beat[beat].eq(write.valid & (write.payload.address[beat_bits:entry_bits] == beat))
+
+        for i, lane in enumerate(lanes):
+            first_bit = 64 * (i % per_beat)
+            m.d.comb += [
+                lane.acc.eq(self.acc_data[i]),
+                lane.operand.eq(self.operand_data[i]),
+                lane.take.eq(take),
+                lane.first.eq(tap.first),
+                lane.from_operand.eq(constants.from_operand),
+                lane.add_taps.eq(constants.add_taps),
+                lane.max_taps.eq(constants.max_taps),
+                lane.entry.eq(constants.entry),
+                lane.stage.eq(stage),
+                *(getattr(lane, name).eq(getattr(constants, name)) for name in constants.per_lane),
+                lane.write.eq(write_beat[i // per_beat]),
+                lane.write_entry.eq(write_entry),
+                lane.write_data.eq(write.payload.data.as_value()[first_bit:first_bit + 64]),
+            ]
+
+
+def _delay(m, value, cycles, name, reset_less=False):
+    """``value`` of ``cycles`` cycles ago."""
+    for i in range(cycles):
+        later = Signal.like(value, name=f"{name}_{i + 1}", reset_less=reset_less)
+        m.d.sync += later.eq(value)
+        value = later
+    return value

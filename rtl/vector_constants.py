@@ -1,0 +1,140 @@
+"""Job-wide constants of the vector unit, for two jobs at once."""
+
+from amaranth import Module, Mux, Signal, signed
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from dataflows import isa
+from dataflows.config import Config
+from rtl.job import job_layout
+from rtl.requantize import SHIFT_BITS
+from rtl.vector_lane import VectorLane
+
+_BYTES = ("zero", "low", "high", "zero_a", "zero_b", "sum_zero", "sum_low", "sum_high")
+
+
+class JobConstants(wiring.Component):
+    """Two sets of constants, used in turn; every stage of the pipeline looks at the set of its own word.
+
+    A job that adds nothing gets the constants that make the sum ``q * 1 / 2**0``, the identity.
+
+    Parameters
+    ----------
+    cfg : Config
+        Uses ``lanes``, ``param_entries``, ``semaphores``.
+
+    Members
+    -------
+    job : In(job_layout(VECTOR)), begin : In(1)
+        ``begin`` stores the job in the set that is not the previous job's. It must be free, see ``done``.
+    word, end : In(1)
+        A word begins its way through the lanes; with ``end`` it is the job's last.
+    done : In(1)
+        The oldest job has left; its set is free.
+    from_operand, add_taps, max_taps : Out(1)
+        Of the word that begins.
+    entry : Out(range(param_entries)), tail_block : Out(1)
+        Parameter entry of the word that begins, and whether it is a pixel's last block.
+    zero, low, high, zero_a, zero_b, multiplier_a, multiplier_b, sum_shift, sum_zero, sum_low, sum_high : Out
+        As the lanes read them, each at its stage.
+    tail : Out(range(lanes + 1))
+        Valid lanes of a last block, for the word that leaves the lanes.
+    give : Out(semaphore mask)
+        Of the oldest job.
+    """
+
+    per_lane = (*_BYTES, "multiplier_a", "multiplier_b", "sum_shift")
+    """Constants that go to every lane."""
+
+    def __init__(self, cfg: Config):
+        self.cfg = cfg
+        super().__init__({
+            "job": In(job_layout(cfg, isa.Unit.VECTOR)),
+            "begin": In(1),
+            "word": In(1),
+            "end": In(1),
+            "done": In(1),
+            "from_operand": Out(1),
+            "add_taps": Out(1),
+            "max_taps": Out(1),
+            "entry": Out(range(cfg.param_entries)),
+            "tail_block": Out(1),
+            **{name: Out(signed(8)) for name in _BYTES},
+            "multiplier_a": Out(24),
+            "multiplier_b": Out(24),
+            "sum_shift": Out(SHIFT_BITS),
+            "tail": Out(range(cfg.lanes + 1)),
+            "give": Out(cfg.control.semaphores),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        job = self.job
+        newest = Signal()  # set the next job goes to
+        arriving = Signal()  # set of the word that begins
+        oldest = Signal()
+        m.d.sync += [
+            newest.eq(newest ^ self.begin),
+            arriving.eq(arriving ^ (self.word & self.end)),
+            oldest.eq(oldest ^ self.done),
+        ]
+        travelled = Signal(VectorLane.latency, reset_less=True)
+        which = Signal(VectorLane.latency + 1)  # set of the word at the input of each stage
+        m.d.comb += which.eq((travelled << 1) | arriving)
+        m.d.sync += travelled.eq(which)
+
+        def held(name, value, chosen):
+            """The constant ``name`` of the set ``chosen``, stored from ``value`` when a job begins."""
+            sets = [Signal.like(value, name=f"{name}_{i}", reset_less=True) for i in range(2)]
+            for i in range(2):
+                with m.If(self.begin & (newest == i)):
+                    m.d.sync += sets[i].eq(value)
+            return Mux(chosen, sets[1], sets[0])
+
+        def signal(name, value, shape):
+            """A signal of the given shape, so that its copies in the sets have it too."""
+            named = Signal(shape, name=name)
+            m.d.comb += named.eq(value)
+            return named
+
+        # What the word that begins needs.
+        reduce = job.mode.reduce
+        blocks_end = signal("blocks_end", job.param.blocks - 1, 16)
+        block = Signal(16)
+        m.d.comb += [
+            self.from_operand.eq(held("from_operand", job.mode.from_operand, arriving)),
+            self.add_taps.eq(held("add_taps", signal("is_sum", reduce == isa.Reduce.SUM, 1), arriving)),
+            self.max_taps.eq(held("max_taps", signal("is_max", reduce == isa.Reduce.MAX, 1), arriving)),
+            self.tail_block.eq(block == held("blocks_end", blocks_end, arriving)),
+            self.entry.eq(
+                held("entry", job.param.entry, arriving)
+                + Mux(held("broadcast", job.mode.broadcast, arriving), 0, block)
+            ),
+        ]
+        with m.If(self.word):
+            m.d.sync += block.eq(Mux(self.tail_block | self.end, 0, block + 1))
+
+        # What the lanes need on the word's way.
+        rounding, adding = which[VectorLane.rounding], which[VectorLane.adding]
+        shifting, sum_rounding = which[VectorLane.sum_shifting], which[VectorLane.sum_rounding]
+        add = job.mode.add
+        addend, total = job.addend, job["sum"]
+        for name, value, shape, chosen in (
+            ("zero", job.requantize.zero, signed(8), rounding),
+            ("low", job.requantize.low, signed(8), rounding),
+            ("high", job.requantize.high, signed(8), rounding),
+            ("zero_a", Mux(add, addend.zero_a, 0), signed(8), adding),
+            ("zero_b", Mux(add, addend.zero_b, 0), signed(8), adding),
+            ("multiplier_a", Mux(add, addend.multiplier_a, 1), 24, adding),
+            ("multiplier_b", Mux(add, total.multiplier_b, 0), 24, adding),
+            ("sum_shift", Mux(add, addend.shift, 0), SHIFT_BITS, shifting),
+            ("sum_zero", Mux(add, total.zero, 0), signed(8), sum_rounding),
+            ("sum_low", Mux(add, total.low, -128), signed(8), sum_rounding),
+            ("sum_high", Mux(add, total.high, 127), signed(8), sum_rounding),
+        ):
+            m.d.comb += getattr(self, name).eq(held(name, signal(f"job_{name}", value, shape), chosen))
+        m.d.comb += [
+            self.tail.eq(held("tail", signal("job_tail", job.param.tail, len(self.tail)), which[-1])),
+            self.give.eq(held("give", job.give, oldest)),
+        ]
+        return m

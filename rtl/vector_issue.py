@@ -1,0 +1,98 @@
+"""Front of the vector unit: turns a job into reads of accumulators and operands."""
+
+from amaranth import Module, Mux, Signal, unsigned
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from dataflows import isa
+from dataflows.config import Config
+from rtl.agu import AddressGenerator, connect_nest
+from rtl.job import job_layout
+
+TAP = data.StructLayout({"first": 1, "last": 1, "end": 1})
+"""One read: first and last of its output word, and end of the job."""
+
+
+class VectorIssue(wiring.Component):
+    """Walks the accumulator nest, the operand nest, or both in step.
+
+    The nest of the source decides where words and the job end; a job that adds operands to accumulators
+    needs an operand nest of as many words.
+
+    Parameters
+    ----------
+    cfg : Config
+        Decides the job's layout.
+
+    Members
+    -------
+    job : In(stream of job_layout(VECTOR))
+        Taken together with the last read of the job before.
+    go : In(1)
+        A read may be made in this cycle.
+    o : Out(stream of TAP, always ready)
+        Valid in the cycle of a read, together with one or both of:
+    acc_address : Out(stream of 32-bit word address, always ready)
+    operand_address : Out(stream of 32-bit byte address, always ready)
+
+    Timing
+    ------
+    The first read is made one cycle after the job was taken; then one per cycle while ``go``, without a gap
+    between jobs.
+    """
+
+    def __init__(self, cfg: Config):
+        self.cfg = cfg
+        address = stream.Signature(unsigned(isa.STEP_BITS), always_ready=True)
+        super().__init__({
+            "job": In(stream.Signature(job_layout(cfg, isa.Unit.VECTOR))),
+            "go": In(1),
+            "o": Out(stream.Signature(TAP, always_ready=True)),
+            "acc_address": Out(address),
+            "operand_address": Out(address),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        names = [r.name for r in isa.units(self.cfg)[isa.Unit.VECTOR]]
+        acc_levels = [n for n in names if n.startswith("acc_") and n != "acc_base"]
+        operand_levels = [n for n in names if n.startswith("operand_") and n != "operand_base"]
+        m.submodules.acc = acc = AddressGenerator(len(acc_levels), isa.STEP_BITS)
+        m.submodules.operand = operand = AddressGenerator(len(operand_levels), isa.STEP_BITS)
+
+        job = self.job.payload
+        job_operand = Signal()
+        connect_nest(m, acc.nest.payload, job.acc_base.address, [job[n] for n in acc_levels])
+        connect_nest(m, operand.nest.payload, job.operand_base.address, [job[n] for n in operand_levels])
+        m.d.comb += [
+            job_operand.eq(job.mode.from_operand | job.mode.add),
+            self.job.ready.eq(acc.nest.ready & operand.nest.ready),
+            acc.nest.valid.eq(self.job.valid & operand.nest.ready & ~job.mode.from_operand),
+            operand.nest.valid.eq(self.job.valid & acc.nest.ready & job_operand),
+        ]
+        uses_acc = Signal(reset_less=True)
+        uses_operand = Signal(reset_less=True)
+        with m.If(self.job.valid & self.job.ready):
+            m.d.sync += [uses_acc.eq(~job.mode.from_operand), uses_operand.eq(job_operand)]
+
+        fire = Signal()
+        m.d.comb += [
+            # An unused generator never has an address, so one of the two is enough only where one is used.
+            fire.eq(
+                self.go
+                & (acc.o.valid | operand.o.valid)
+                & (acc.o.valid | ~uses_acc)
+                & (operand.o.valid | ~uses_operand)
+            ),
+            acc.o.ready.eq(fire),
+            operand.o.ready.eq(fire),
+            self.acc_address.valid.eq(fire & uses_acc),
+            self.acc_address.payload.eq(acc.o.payload.address),
+            self.operand_address.valid.eq(fire & uses_operand),
+            self.operand_address.payload.eq(operand.o.payload.address),
+            self.o.valid.eq(fire),
+            self.o.payload.first.eq(operand.o.payload.first[:2].all()),
+            self.o.payload.last.eq(uses_acc | operand.o.payload.last[:2].all()),
+            self.o.payload.end.eq(Mux(uses_acc, acc.o.payload.last.all(), operand.o.payload.last.all())),
+        ]
+        return m

@@ -1,0 +1,195 @@
+"""One lane of the vector unit: parameters, reduction, bias, requantization, sum with an addend."""
+
+from amaranth import Module, Signal, signed
+from amaranth.lib import data, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from dataflows.config import Config
+from rtl.requantize import SHIFT_BITS, Requantize
+
+PARAMETER = data.StructLayout({"bias": signed(32), "multiplier": 24, "shift": SHIFT_BITS, "unused": 8 - SHIFT_BITS})
+"""Eight bytes of a parameter entry, from the lowest address upwards."""
+
+
+class ParameterMemory(wiring.Component):
+    """Parameters of one lane, one per entry; a wrapper that an SRAM macro can replace.
+
+    Members
+    -------
+    write : In(1); write_entry; write_data : In(64)
+    read : In(1); read_entry
+        Read enable and address.
+    o : Out(PARAMETER)
+        What was read, one cycle later; holds its value while nothing is read.
+    """
+
+    def __init__(self, entries: int):
+        self.entries = entries
+        super().__init__({
+            "write": In(1),
+            "write_entry": In(range(entries)),
+            "write_data": In(64),
+            "read": In(1),
+            "read_entry": In(range(entries)),
+            "o": Out(PARAMETER),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.memory = memory = Memory(shape=64, depth=self.entries, init=[])
+        write, read = memory.write_port(), memory.read_port()
+        m.d.comb += [
+            write.en.eq(self.write),
+            write.addr.eq(self.write_entry),
+            write.data.eq(self.write_data),
+            read.en.eq(self.read),
+            read.addr.eq(self.read_entry),
+            self.o.eq(read.data),
+        ]
+        return m
+
+
+class VectorLane(wiring.Component):
+    """One accumulator or run of operand bytes to one output byte.
+
+    ``q = clamp(round_half_even((x + bias) * M / 2**S) + zero, low, high)``, then
+    ``o = clamp(round_half_even(((q - zero_a) * multiplier_a + (b - zero_b) * multiplier_b) / 2**sum_shift)
+    + sum_zero, sum_low, sum_high)``. Without an addend the second line is made the identity by its constants.
+
+    Parameters
+    ----------
+    cfg : Config
+        Uses ``param_entries``.
+
+    Members
+    -------
+    acc : In(signed(32)), operand : In(signed(8))
+        The two sources; ``operand`` is also the addend b (the last one taken counts).
+    take : In(1)
+        Take from the sources in this cycle.
+    from_operand, first, add_taps, max_taps : In(1)
+        x is ``acc``; or with ``from_operand`` the ``first`` operand, or its sum or maximum with the operands after it.
+    word : In(1)
+        This take completes x (and b).
+    entry : In(range(param_entries))
+        Parameter entry of the word, with ``word``.
+    stage : In(latency)
+        Bit i: a word is at the input of stage i; clock enables of the pipeline. Bit 0 is ``word``.
+    zero, low, high : In(signed(8))
+        With ``stage[4]``.
+    zero_a, zero_b : In(signed(8)), multiplier_a, multiplier_b : In(24)
+        With ``stage[5]``.
+    sum_shift : In(6)
+        With ``stage[7]``.
+    sum_zero, sum_low, sum_high : In(signed(8))
+        With ``stage[8]``.
+    write : In(1), write_entry, write_data : In(64)
+        Writes one parameter, see :data:`PARAMETER`.
+    o : Out(signed(8))
+
+    Timing
+    ------
+    One operand or accumulator per cycle; ``o`` is valid :attr:`latency` = 9 cycles after ``word``. Nothing stalls.
+    """
+
+    latency = 9
+    rounding, adding, sum_shifting, sum_rounding = 4, 5, 7, 8
+    """Stages that read job-wide constants."""
+
+    def __init__(self, cfg: Config):
+        self.cfg = cfg
+        super().__init__({
+            "acc": In(signed(32)),
+            "operand": In(signed(8)),
+            "take": In(1),
+            "from_operand": In(1),
+            "first": In(1),
+            "add_taps": In(1),
+            "max_taps": In(1),
+            "entry": In(range(cfg.param_entries)),
+            "stage": In(self.latency),
+            **{name: In(signed(8)) for name in ("zero", "low", "high", "zero_a", "zero_b")},
+            "multiplier_a": In(24),
+            "multiplier_b": In(24),
+            "sum_shift": In(SHIFT_BITS),
+            **{name: In(signed(8)) for name in ("sum_zero", "sum_low", "sum_high")},
+            "write": In(1),
+            "write_entry": In(range(cfg.param_entries)),
+            "write_data": In(64),
+            "o": Out(signed(8)),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.parameters = parameters = ParameterMemory(self.cfg.param_entries)
+        m.submodules.requantize = requantize = Requantize(56)
+        m.submodules.requantize_sum = requantize_sum = Requantize(34)
+
+        # Stage 0: reduce, and read the parameters of the completed word.
+        x = Signal(signed(32), reset_less=True)
+        addend = [Signal(signed(8), name=f"addend_{i}", reset_less=True) for i in range(self.adding)]
+        with m.If(self.take):
+            m.d.sync += addend[0].eq(self.operand)
+            with m.If(~self.from_operand):
+                m.d.sync += x.eq(self.acc)
+            with m.Elif(self.first | (self.max_taps & (self.operand > x[:8].as_signed()))):
+                m.d.sync += x.eq(self.operand)
+            with m.Elif(self.add_taps):
+                m.d.sync += x.eq(x + self.operand)
+        m.d.comb += [
+            parameters.write.eq(self.write),
+            parameters.write_entry.eq(self.write_entry),
+            parameters.write_data.eq(self.write_data),
+            parameters.read.eq(self.stage[0]),
+            parameters.read_entry.eq(self.entry),
+        ]
+
+        # The addend waits until the requantized value is there.
+        for i in range(1, self.adding):
+            with m.If(self.stage[i]):
+                m.d.sync += addend[i].eq(addend[i - 1])
+
+        # Stages 1 and 2: bias and multiplier; stages 3 and 4: shift, then round and clamp.
+        biased = Signal(signed(32), reset_less=True)
+        multiplier = Signal(24, reset_less=True)
+        shift = [Signal(SHIFT_BITS, name=f"shift_{i}", reset_less=True) for i in range(2)]
+        product = Signal(signed(56), reset_less=True)
+        with m.If(self.stage[1]):
+            m.d.sync += [
+                biased.eq(x + parameters.o.bias),
+                multiplier.eq(parameters.o.multiplier),
+                shift[0].eq(parameters.o.shift),
+            ]
+        with m.If(self.stage[2]):
+            m.d.sync += [product.eq(biased * multiplier), shift[1].eq(shift[0])]
+        m.d.comb += [
+            requantize.product.eq(product),
+            requantize.shift.eq(shift[1]),
+            requantize.zero.eq(self.zero),
+            requantize.low.eq(self.low),
+            requantize.high.eq(self.high),
+            requantize.enable.eq(self.stage[3:5]),
+        ]
+
+        # Stages 5 and 6: products of the sum and their sum; stages 7 and 8 round it.
+        product_a = Signal(signed(33), reset_less=True)
+        product_b = Signal(signed(33), reset_less=True)
+        total = Signal(signed(34), reset_less=True)
+        with m.If(self.stage[self.adding]):
+            m.d.sync += [
+                product_a.eq((requantize.o - self.zero_a) * self.multiplier_a),
+                product_b.eq((addend[-1] - self.zero_b) * self.multiplier_b),
+            ]
+        with m.If(self.stage[6]):
+            m.d.sync += total.eq(product_a + product_b)
+        m.d.comb += [
+            requantize_sum.product.eq(total),
+            requantize_sum.shift.eq(self.sum_shift),
+            requantize_sum.zero.eq(self.sum_zero),
+            requantize_sum.low.eq(self.sum_low),
+            requantize_sum.high.eq(self.sum_high),
+            requantize_sum.enable.eq(self.stage[7:9]),
+            self.o.eq(requantize_sum.o),
+        ]
+        return m

@@ -1,0 +1,185 @@
+"""Random jobs for the vector unit and what they must give, in plain Python integers."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import product
+from typing import Any
+
+from dataflows import config, isa
+from dataflows.config import Config
+
+KINDS = ("acc", "acc_add", "none", "sum", "max", "operand_add")
+LEVELS = ("block", "x", "y", "image")
+TAPS = ("tap_a", "tap_b")
+ACC_WORDS = 64
+OPERAND_BYTES = 512
+
+
+def make_config(lanes: int, data_bits: int = 64, entries: int = 6) -> Config:
+    """A configuration with the given lanes, bus and number of parameter entries."""
+    values: dict[str, Any] = {
+        "name": "vector",
+        "array": {"rows": 2, "cols": lanes, "dataflow": "weight_stationary"},
+        "memory": {"input_bytes": 1024, "weight_bytes": 1024, "acc_bytes": 64 * lanes, "operand_bytes": 1024},
+        "bus": {"data_bits": data_bits},
+    }
+    entry_bytes = 8 * config.ceil_pow2(max(lanes, data_bits // 64))
+    values["memory"]["param_bytes"] = entries * entry_bytes
+    return config.parse(values, "test")
+
+
+@dataclass
+class Memories:
+    """Contents that jobs read: accumulators [word][lane], operand bytes, parameters [entry][lane] (bias, M, S)."""
+
+    acc: list[list[int]]
+    operand: list[int]
+    params: list[list[tuple[int, int, int]]]
+
+    @classmethod
+    def random(cls, rng: random.Random, cfg: Config) -> Memories:
+        """Values over the whole range, extremes included."""
+
+        def int32() -> int:
+            wide, small = rng.randrange(-(2**31), 2**31), rng.randrange(-(2**16), 2**16)
+            return rng.choice([wide, small, small, -(2**31), 2**31 - 1, 0])
+
+        def param() -> tuple[int, int, int]:
+            # Shifts around those that bring the result into 8 bits, and any.
+            return int32(), rng.choice([rng.randrange(2**24), 2**24 - 1, 2**23, 1]), rng.choice(
+                [rng.randrange(64), rng.randrange(30, 48), rng.randrange(20, 34)]
+            )
+
+        return cls(
+            [[int32() for _ in range(cfg.lanes)] for _ in range(ACC_WORDS)],
+            [rng.choice([-128, 127, rng.randrange(-128, 128)]) for _ in range(OPERAND_BYTES)],
+            [[param() for _ in range(cfg.lanes)] for _ in range(cfg.param_entries)],
+        )
+
+    def param_beats(self, cfg: Config) -> list[tuple[int, bytes]]:
+        """(address, data) of the beats that write all parameters; lanes that do not exist get rubbish."""
+        beats = []
+        for entry, lanes in enumerate(self.params):
+            image = bytearray(b"\xa5" * cfg.param_entry_bytes)
+            for lane, (bias, multiplier, shift) in enumerate(lanes):
+                value = (bias & 0xFFFFFFFF) | multiplier << 32 | shift << 56
+                image[8 * lane : 8 * lane + 8] = value.to_bytes(8, "little")
+            for start in range(0, len(image), cfg.bus_bytes):
+                beats.append((entry * cfg.param_entry_bytes + start, bytes(image[start : start + cfg.bus_bytes])))
+        return beats
+
+
+def clamp_rounded(value: Fraction, zero: int, low: int, high: int) -> int:
+    """Round half to even, add the zero point, clamp."""
+    return min(max(round(value) + zero, low), high)
+
+
+def addresses(job: dict[str, Any], base: str, names: list[str]) -> list[int]:
+    """The address sequence of a nest, innermost level first in ``names``."""
+    levels = [job[n] for n in names]
+    address, sequence = job[base]["address"], []
+    counters = product(*(range(level["count"]) for level in reversed(levels)))
+    for position in counters:
+        sequence.append(address)
+        inner_first = position[::-1]
+        for level, index in zip(levels, inner_first, strict=True):
+            if index + 1 < level["count"]:
+                address += level["step"]
+                break
+    return sequence
+
+
+def bounds(rng: random.Random) -> dict[str, int]:
+    """Zero point and clamp."""
+    low, high = rng.choice([(-128, 127), sorted((rng.randrange(-128, 128), rng.randrange(-128, 128)))])
+    return {"zero": rng.choice([-128, 127, rng.randrange(-128, 128)]), "low": low, "high": high}
+
+
+def random_job(rng: random.Random, cfg: Config, kind: str, sizes: tuple[int, ...] = (1, 1, 2, 3)) -> dict[str, Any]:
+    """All registers and semaphores of a job; unused registers hold rubbish."""
+    counts = {name: rng.choice(sizes) for name in LEVELS}
+    taps = {"none": (1, 1), "operand_add": (2, 1)}.get(kind, (rng.randrange(1, 4), rng.randrange(1, 4)))
+    if kind in ("acc", "acc_add"):
+        taps = (1, 1)
+
+    def level(count: int) -> dict[str, int]:
+        return {"count": count, "step": rng.randrange(-100, 100)}
+
+    blocks = rng.choice([counts["block"], 1, 2, 3])
+    broadcast = int(blocks > cfg.param_entries or rng.random() < 0.3)
+    reduce = {"sum": isa.Reduce.SUM, "max": isa.Reduce.MAX}.get(kind, isa.Reduce.NONE)
+    addend = bounds(rng)
+    return {
+        "mode": {
+            "from_operand": int(kind not in ("acc", "acc_add")),
+            "reduce": int(reduce),
+            "add": int(kind in ("acc_add", "operand_add")),
+            "broadcast": broadcast,
+        },
+        "param": {
+            "entry": rng.randrange(cfg.param_entries - (0 if broadcast else min(blocks, cfg.param_entries) - 1)),
+            "blocks": blocks,
+            "tail": rng.randrange(1, cfg.lanes + 1),
+        },
+        "requantize": bounds(rng),
+        "addend": {
+            "multiplier_a": rng.choice([rng.randrange(2**24), 2**24 - 1]),
+            "shift": rng.choice([rng.randrange(64), 22, 24]),
+            "zero_a": rng.randrange(-128, 128),
+            "zero_b": rng.choice([-128, 127, rng.randrange(-128, 128)]),
+        },
+        "sum": {"multiplier_b": rng.choice([rng.randrange(2**24), 2**24 - 1]), **addend},
+        "acc_base": {"address": rng.randrange(2**20, 2**21)},
+        **{f"acc_{name}": level(counts[name]) for name in LEVELS},
+        "operand_base": {"address": rng.randrange(2**20, 2**21)},
+        **{f"operand_{name}": level(count) for name, count in zip(TAPS, taps, strict=True)},
+        **{f"operand_{name}": level(counts[name]) for name in LEVELS},
+        "give": rng.randrange(2**cfg.control.semaphores),
+        "tag": rng.randrange(2**16),
+        "mark": 0,
+    }
+
+
+def reads(job: dict[str, Any]) -> int:
+    """Addresses the job sends (the busier port)."""
+    names = [f"operand_{n}" for n in (*TAPS, *LEVELS)]
+    source = names if job["mode"]["from_operand"] else [f"acc_{n}" for n in LEVELS]
+    return len(addresses(job, "operand_base", source))
+
+
+def run(cfg: Config, memories: Memories, job: dict[str, Any]) -> list[list[int]]:
+    """Valid bytes of every output word, signed."""
+    acc = addresses(job, "acc_base", [f"acc_{n}" for n in LEVELS])
+    operand = addresses(job, "operand_base", [f"operand_{n}" for n in (*TAPS, *LEVELS)])
+    mode, param = job["mode"], job["param"]
+    taps = job["operand_tap_a"]["count"] * job["operand_tap_b"]["count"]
+    count = len(operand) // taps if mode["from_operand"] else len(acc)
+    words = []
+    for i in range(count):
+        block = i % param["blocks"]
+        entry = param["entry"] + (0 if mode["broadcast"] else block)
+        valid = param["tail"] if block == param["blocks"] - 1 else cfg.lanes
+        word = []
+        for lane in range(valid):
+            window = [memories.operand[(a + lane) % OPERAND_BYTES] for a in operand[i * taps : (i + 1) * taps]]
+            if not mode["from_operand"]:
+                x = memories.acc[acc[i] % ACC_WORDS][lane]
+            elif mode["reduce"] == isa.Reduce.SUM:
+                x = sum(window)
+            else:
+                x = max(window) if mode["reduce"] == isa.Reduce.MAX else window[0]
+            bias, multiplier, shift = memories.params[entry][lane]
+            biased = (x + bias + 2**31) % 2**32 - 2**31
+            q = clamp_rounded(Fraction(biased * multiplier, 2**shift), **job["requantize"])
+            if mode["add"]:
+                scale, total = job["addend"], job["sum"]
+                total_a = (q - scale["zero_a"]) * scale["multiplier_a"]
+                total_b = (window[-1] - scale["zero_b"]) * total["multiplier_b"]
+                exact = Fraction(total_a + total_b, 2 ** scale["shift"])
+                q = clamp_rounded(exact, total["zero"], total["low"], total["high"])
+            word.append(q)
+        words.append(word)
+    return words
