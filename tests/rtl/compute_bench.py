@@ -63,16 +63,22 @@ def job(words: list[Word]) -> list[Word]:
     return words
 
 
+async def idle(ctx, cycles: int) -> None:
+    """Let clock cycles pass. (A simulation that ends within a ``repeat`` or ``until`` would warn.)"""
+    for _ in range(cycles):
+        await ctx.tick()
+
+
 async def put(ctx, port, payloads, gap=lambda index: 0):
     """Send payloads, ``gap(i)`` idle cycles before number i."""
     for index, payload in enumerate(payloads):
-        wait = gap(index)
-        if wait:
-            ctx.set(port.valid, 0)
-            await ctx.tick().repeat(wait)
+        ctx.set(port.valid, 0)
+        await idle(ctx, gap(index))
         ctx.set(port.payload, payload)
         ctx.set(port.valid, 1)
-        await ctx.tick().until(port.ready)
+        ready = False
+        while not ready:
+            _, _, ready = await ctx.tick().sample(port.ready)
     ctx.set(port.valid, 0)
 
 

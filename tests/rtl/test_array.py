@@ -10,7 +10,7 @@ from dataflows.vocabulary import Axis, Dataflow, Dim, Kind, Link
 from rtl.array import PEArray
 from rtl.drain import Transposer
 from rtl.pe import check, links
-from tests.rtl.compute_bench import DATAFLOWS, SIZES, Word, int8, job, make_config, put, simulate, tile
+from tests.rtl.compute_bench import DATAFLOWS, SIZES, Word, idle, int8, job, make_config, put, simulate, tile
 
 
 @dataclass
@@ -88,7 +88,7 @@ def run(cfg, traffic, input_gap=lambda i: 0, weight_gap=lambda i: 0, open_gap=la
 
     async def opener(ctx):
         for index in range(traffic.jobs):
-            await ctx.tick().repeat(1 + open_gap(index))
+            await idle(ctx, 1 + open_gap(index))
             ctx.set(dut.open, 1)
             await ctx.tick()
             ctx.set(dut.open, 0)
@@ -109,7 +109,7 @@ def run(cfg, traffic, input_gap=lambda i: 0, weight_gap=lambda i: 0, open_gap=la
     async def end(ctx):
         while len(out) < len(traffic.sums):
             await ctx.tick()
-        await ctx.tick().repeat(3 * (cfg.array.rows + cfg.array.cols))  # nothing more may come
+        await idle(ctx, 3 * (cfg.array.rows + cfg.array.cols))  # nothing more may come
 
     simulate(dut, inputs, weights, opener, end, limit=8000, background=(watch,))
     return out, times

@@ -1,0 +1,110 @@
+"""INPUT and WEIGHT engines: read words of an operand buffer at a loop nest of addresses, stream them to the array."""
+
+from amaranth import Cat, Module, Signal, unsigned
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from dataflows import isa
+from dataflows.config import Config
+from rtl.agu import AddressGenerator, connect_nest
+from rtl.feeder import operand_stream
+from rtl.job import engine_ports
+from rtl.queue import Queue
+from rtl.skew import delay
+
+
+class Streamer(wiring.Component):
+    """Streams the words of one operand.
+
+    An address is issued when the queue behind the buffer surely has room for its word.
+
+    Parameters
+    ----------
+    cfg : Config
+    unit : isa.Unit
+        ``INPUT`` or ``WEIGHT``.
+    read_latency : int
+        Cycles from ``read_address`` to ``read_data``.
+
+    Members
+    -------
+    job, done, busy, stalled
+        See :func:`~rtl.job.engine_ports`. A job is done when its last word has been read from the buffer.
+    read_address : Out(stream of 32-bit byte address, always ready)
+    read_data : In(elements x 8)
+    o : Out(operand_stream)
+
+    Timing
+    ------
+    The first word comes ``latency`` cycles after its job is taken; then one per cycle as long as the sink takes them,
+    without gaps between jobs either, and without a gap after the sink has paused.
+
+    Raises
+    ------
+    ValueError
+        If ``unit`` streams no operand.
+    """
+
+    def __init__(self, cfg: Config, unit: isa.Unit, read_latency: int):
+        choice = {
+            isa.Unit.INPUT: (cfg.input_elements, cfg.dataflow.input_nest),
+            isa.Unit.WEIGHT: (cfg.weight_elements, cfg.dataflow.weight_nest),
+        }
+        if unit not in choice:
+            raise ValueError(f"Streamer unit must be INPUT or WEIGHT, not {unit.name}")
+        self.cfg = cfg
+        self.unit = unit
+        self.read_latency = read_latency
+        self.elements, self.nest = choice[unit]
+        self.latency = 1 + read_latency + Queue.latency
+        super().__init__(engine_ports(cfg, unit) | {
+            "read_address": Out(stream.Signature(unsigned(isa.STEP_BITS), always_ready=True)),
+            "read_data": In(data.ArrayLayout(unsigned(8), self.elements)),
+            "o": Out(operand_stream(self.elements)),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        levels = self.nest.levels
+        job = self.job.payload
+        m.submodules.agu = agu = AddressGenerator(len(levels), isa.STEP_BITS)
+        connect_nest(m, agu.nest.payload, job.base.address, [job[name] for name in levels])
+        m.d.comb += [agu.nest.valid.eq(self.job.valid), self.job.ready.eq(agu.nest.ready)]
+
+        # A word takes room from the issue of its address until it leaves the queue. While one word per cycle goes
+        # through, that is read_latency + Queue.latency words, and one more because room is counted in a register.
+        depth = self.read_latency + Queue.latency + 1
+        room = Signal(range(depth + 1), init=depth)
+        issue, leave = Signal(), Signal()
+        m.d.comb += [
+            agu.o.ready.eq(room != 0),
+            issue.eq(agu.o.valid & agu.o.ready),
+            leave.eq(self.o.valid & self.o.ready),
+            self.read_address.valid.eq(issue),
+            self.read_address.payload.eq(agu.o.payload.address),
+        ]
+        m.d.sync += room.eq(room - issue + leave)
+
+        m.submodules.queue = queue = Queue(self.o.payload.shape(), depth)
+        first, last = agu.o.payload.first, agu.o.payload.last
+        inner = self.nest.inner
+        begin, end = Signal(), Signal()
+        m.d.comb += [begin.eq(first.all()), end.eq(last.all())]
+        flags = delay(m, Cat(first[:inner].all(), last[:inner].all(), begin, end), self.read_latency, "flags")
+        word = queue.i.payload
+        m.d.comb += [
+            queue.i.valid.eq(delay(m, issue, self.read_latency, "read")),
+            word.data.as_value().eq(self.read_data.as_value()),
+            Cat(word.first, word.last, word.begin, word.end).eq(flags),
+        ]
+        wiring.connect(m, queue.o, wiring.flipped(self.o))
+
+        give = Signal.like(job.give)
+        with m.If(self.job.valid & self.job.ready):
+            m.d.sync += give.eq(job.give)
+        m.d.sync += [self.done.valid.eq(issue & end), self.done.payload.eq(give)]
+        m.d.comb += [
+            self.busy.eq(agu.o.valid | self.done.valid),
+            self.stalled.eq(agu.o.valid & ~agu.o.ready),
+        ]
+        return m
