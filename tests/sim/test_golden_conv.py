@@ -122,3 +122,18 @@ def test_impossible_scale_names_the_layer():
     tensors = [Tensor("x", (1, 1, 1, 1), 1e30, 0), Tensor("y", (), 1.0, 0)]
     with pytest.raises(InputError, match=r"layer 'features\.3'"):
         apply(layer, tensors, [np.zeros((1, 1, 1, 1), np.int8)], 1)
+
+
+@pytest.mark.parametrize(
+    ("scale_x", "scale_w", "scale_y", "acc", "expected"),
+    [
+        (0.07123710215091705, 0.00017982805729843676, 0.019985578954219818, -183312, -117),
+        (0.0012611848069354892, 0.004762208089232445, 0.06894910335540771, 1130779, 99),
+        (0.06996653228998184, 0.0010344390757381916, 0.0966983512043953, 50102, 38),
+    ],
+)
+def test_scale_steps(scale_x, scale_w, scale_y, acc, expected):
+    """Near ties that any other order of the float32 steps, or float64, rounds the other way."""
+    layer = Conv("l", ("x",), "y", weight_scale=np.array([scale_w], np.float32), bias=np.array([acc], np.int32))
+    tensors = [Tensor("x", (1, 1, 1, 1), scale_x, 0), Tensor("y", (), scale_y, 0)]
+    assert apply(layer, tensors, [np.zeros((1, 1, 1, 1), np.int8)], 1).item() == expected

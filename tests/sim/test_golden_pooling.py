@@ -3,6 +3,7 @@
 from fractions import Fraction
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -98,3 +99,14 @@ def test_global_average_by_hand():
     layer = AvgPool("l", ("x",), "y", window=Window((2, 2)), divisors=np.array([[4]], np.int32))
     assert apply(layer, tensors, [x], 1).item() == 2  # 2.5 is a tie
     assert apply(layer, tensors, [x + np.int8(1)], 1).item() == 4  # and so is 3.5
+
+
+@pytest.mark.parametrize(
+    ("scale", "divisor", "total", "expected"),
+    [(1.4698450565338135, 12, -90, -7), (0.8844709992408752, 12, 54, 4), (0.9930714368820190, 10, -35, -3)],
+)
+def test_avg_pool_scale_steps(scale, divisor, total, expected):
+    """Near ties that any other order of the float32 steps, or float64, rounds the other way."""
+    tensors = [Tensor("x", (1, 1, 1, 1), scale, 0), Tensor("y", (), scale, 0)]
+    layer = AvgPool("l", ("x",), "y", divisors=np.array([[divisor]], np.int32))
+    assert apply(layer, tensors, [np.full((1, 1, 1, 1), total, np.int8)], 1).item() == expected
