@@ -1,0 +1,154 @@
+"""A quantized network and a configuration become a program: fusion, DRAM plan, lowering, encoding."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dataflows import isa
+from dataflows.config import Config
+from dataflows.network import Add, AvgPool, Concat, Conv, Layer, MaxPool, Network, Reshape
+from mapper.builder import Builder
+from mapper.context import Constants, Context, Place
+from mapper.conv_plan import ConvPlan, Options
+from mapper.lower_conv import ConvLowering
+from mapper.lower_vector import ElementwiseLowering, PoolLowering
+from mapper.pipeline import Ring, run
+from mapper.program import Job, encode
+
+ALIGNMENT = 64
+"""Every tensor begins at a multiple of this many bytes: a beat of the widest bus."""
+
+
+@dataclass(frozen=True)
+class Scheduled:
+    """One entry of the schedule: a layer, and the addition that runs in its epilogue, if any."""
+
+    index: int
+    layer: Layer
+    fused: Add | None
+    plan: ConvPlan | None
+
+    @property
+    def output(self) -> str:
+        """The tensor that leaves the chip."""
+        return self.fused.output if self.fused else self.layer.output
+
+
+@dataclass(frozen=True)
+class Program:
+    """Everything a run needs, and what reports tell about it.
+
+    Attributes
+    ----------
+    words : uint64 array
+        The command stream.
+    constants : uint8 array
+        The constant region (weights, parameters).
+    places : dict
+        Region and offset of every tensor.
+    region_bytes : dict
+        Size of every region.
+    schedule : tuple of Scheduled
+        In the order of their marks.
+    """
+
+    cfg: Config
+    network: Network
+    words: NDArray[np.uint64]
+    jobs: list[Job]
+    constants: NDArray[np.uint8]
+    places: dict[str, Place]
+    region_bytes: dict[isa.Region, int]
+    schedule: tuple[Scheduled, ...]
+
+
+def _aligned(size: int) -> int:
+    return -(-size // ALIGNMENT) * ALIGNMENT
+
+
+def place_tensors(network: Network) -> tuple[dict[str, Place], dict[isa.Region, int]]:
+    """DRAM plan: inputs, outputs and activations in a region each; a reshaped tensor shares its source's bytes."""
+    sizes = dict.fromkeys((isa.Region.INPUT, isa.Region.OUTPUT, isa.Region.ACTIVATION), 0)
+    places: dict[str, Place] = {}
+    alias = {layer.output: layer.inputs[0] for layer in network.layers if isinstance(layer, Reshape)}
+
+    def root(name: str) -> str:
+        while name in alias:
+            name = alias[name]
+        return name
+
+    outputs = {root(name) for name in network.outputs}
+    for name, tensor in network.tensors.items():
+        if name in alias:
+            continue
+        region = isa.Region.ACTIVATION
+        if name in network.inputs:
+            region = isa.Region.INPUT
+        elif name in outputs:
+            region = isa.Region.OUTPUT
+        places[name] = Place(region, sizes[region])
+        sizes[region] += _aligned(tensor.size)
+    for name in alias:
+        places[name] = places[root(name)]
+    return places, sizes
+
+
+def fuse_additions(network: Network) -> dict[str, Add]:
+    """Convolutions whose result is only added to something known earlier: layer name to the addition."""
+    position = {layer.output: i for i, layer in enumerate(network.layers)}
+    position.update({name: -1 for name in network.inputs})
+    users: dict[str, int] = {}
+    for layer in network.layers:
+        for name in layer.inputs:
+            users[name] = users.get(name, 0) + 1
+    producers = {layer.output: layer for layer in network.layers}
+    fused: dict[str, Add] = {}
+    for layer in network.layers:
+        if not isinstance(layer, Add) or layer.inputs[0] == layer.inputs[1]:
+            continue
+        for name, other in (layer.inputs, layer.inputs[::-1]):
+            conv = producers.get(name)
+            alone = users[name] == 1 and name not in network.outputs
+            if isinstance(conv, Conv) and conv.name not in fused and alone and position[other] < position[name]:
+                fused[conv.name] = layer
+                break
+    return fused
+
+
+def compile_network(cfg: Config, network: Network, options: Options, *, fuse: bool = True) -> Program:
+    """Lower every layer and encode the program. Raises ``InputError`` naming a layer that does not fit."""
+    places, sizes = place_tensors(network)
+    context = Context(cfg, network, options, places, Builder(cfg), Constants(max(ALIGNMENT, cfg.bus_bytes)))
+    fused = fuse_additions(network) if fuse else {}
+    absorbed = {add.name for add in fused.values()}
+    steps, schedule = [], []
+    for index, layer in enumerate(network.layers):
+        plan = None
+        if layer.name in absorbed or isinstance(layer, Reshape):
+            continue
+        if isinstance(layer, Conv):
+            conv = ConvLowering(context, layer, index, fused.get(layer.name))
+            steps += list(conv.steps())
+            context.bank += conv.drains
+            plan = conv.plan
+        elif isinstance(layer, MaxPool | AvgPool):
+            steps += list(PoolLowering(context, layer, index).steps())
+        elif isinstance(layer, Add | Concat):
+            steps += list(ElementwiseLowering(context, layer, index).steps())
+        schedule.append(Scheduled(index, layer, fused.get(layer.name), plan))
+    memory = cfg.memory
+    rings = {
+        "input": Ring(memory.input_bytes),
+        "weight": Ring(memory.weight_bytes),
+        "operand": Ring(memory.operand_bytes),
+        "param": Ring(memory.param_bytes, cfg.param_entry_bytes),
+    }
+    run(steps, rings)
+    jobs = context.builder.finish()
+    words = encode(cfg, jobs)
+    constants = context.constants.image()
+    sizes |= {isa.Region.CONSTANT: constants.size, isa.Region.PROGRAM: words.nbytes}
+    return Program(cfg, network, words, jobs, constants, places, sizes, tuple(schedule))

@@ -1,0 +1,79 @@
+"""What lowering a layer needs at hand: configuration, network, DRAM plan, constants and the builder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dataflows import isa
+from dataflows.config import Config
+from dataflows.network import Network
+from mapper.builder import Access, Builder
+from mapper.conv_plan import Options
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a tensor lives in DRAM: offset in a relocatable region."""
+
+    region: isa.Region
+    offset: int
+
+
+@dataclass
+class Constants:
+    """The constant region under construction: weights and parameters, aligned to the bus."""
+
+    align: int
+    parts: list[NDArray[np.uint8]] = field(default_factory=list)
+    size: int = 0
+
+    def add(self, data: NDArray[np.generic]) -> int:
+        """Append bytes; returns their offset."""
+        raw = np.frombuffer(np.ascontiguousarray(data).tobytes(), np.uint8)
+        offset = self.size
+        padding = -raw.size % self.align
+        self.parts.append(np.concatenate([raw, np.zeros(padding, np.uint8)]))
+        self.size += raw.size + padding
+        return offset
+
+    def image(self) -> NDArray[np.uint8]:
+        """The region's bytes."""
+        return np.concatenate(self.parts) if self.parts else np.zeros(0, np.uint8)
+
+
+@dataclass
+class Context:
+    """Shared state of one compilation."""
+
+    cfg: Config
+    network: Network
+    options: Options
+    places: dict[str, Place]
+    builder: Builder
+    constants: Constants
+    bank: int = 0  # accumulator bank the next layer begins with
+
+    def source(self, tensor: str, offset: int) -> dict[str, int]:
+        """Address fields of ``offset`` bytes into a tensor."""
+        place = self.places[tensor]
+        return {"address": place.offset + offset, "region": place.region}
+
+    def dram(self, tensor: str, start: int, end: int, *, write: bool = False) -> Access:
+        """Access to bytes of a tensor."""
+        place = self.places[tensor]
+        return Access(f"dram {place.region.name}", place.offset + start, place.offset + end, write)
+
+
+def parameters(cfg: Config, bias: NDArray[np.int64], multiplier: NDArray[np.int64], shift: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """One parameter entry: per lane bias (32 bit), multiplier (24 bit), shift (8 bit), little-endian."""
+    lanes = np.zeros(cfg.param_entry_bytes // 8, np.uint64)
+    packed = (
+        (bias.astype(np.int64) & 0xFFFFFFFF).astype(np.uint64)
+        | multiplier.astype(np.uint64) << np.uint64(32)
+        | shift.astype(np.uint64) << np.uint64(56)
+    )
+    lanes[: packed.size] = packed
+    return lanes.view(np.uint8)

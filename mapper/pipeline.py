@@ -1,0 +1,88 @@
+"""Steps of a program and their software pipelining: loads are emitted ahead of the steps that need them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+
+AHEAD = 24
+"""Steps looked ahead for loads; more only lengthens the program's look-ahead window."""
+
+
+@dataclass(frozen=True)
+class Load:
+    """Something a step needs on chip.
+
+    ``key`` names it, so that several steps can share it; ``emit`` adds the LOAD jobs given its address.
+    ``layer_bound`` loads read what an earlier layer stores, so they are not emitted before their layer begins.
+    """
+
+    key: Hashable
+    memory: str
+    size: int
+    emit: Callable[[int], None]
+    layer_bound: bool = False
+
+
+@dataclass(frozen=True)
+class Step:
+    """Work done once its loads are on chip; ``emit`` gets the address of each load, in order."""
+
+    layer: int
+    loads: tuple[Load, ...]
+    emit: Callable[[list[int]], None]
+
+
+@dataclass
+class _Live:
+    start: int
+    end: int
+    last_use: int
+
+
+@dataclass
+class Ring:
+    """A memory handed out front to back, again and again. Sizes in the memory's own unit."""
+
+    size: int
+    granule: int = 1
+    position: int = 0
+    live: list[_Live] = field(default_factory=list)
+
+    def take(self, amount: int, step: int, last_use: int) -> int | None:
+        """Address of a free stretch, or None while steps from ``step`` on still need what lies there."""
+        amount = -(-amount // self.granule) * self.granule
+        start = self.position if self.position + amount <= self.size else 0
+        self.live = [x for x in self.live if x.last_use >= step]
+        if amount > self.size or any(x.start < start + amount and start < x.end for x in self.live):
+            return None
+        self.position = start + amount
+        self.live.append(_Live(start, start + amount, last_use))
+        return start
+
+
+def run(steps: list[Step], rings: dict[str, Ring]) -> None:
+    """Emit all steps in order, each load as early as its memory and its data allow."""
+    last_use: dict[Hashable, int] = {}
+    for i, step in enumerate(steps):
+        for load in step.loads:
+            last_use[load.key] = i
+    address: dict[Hashable, int] = {}
+    for i, step in enumerate(steps):
+        blocked: set[str] = set()
+        for j in range(i, min(i + AHEAD, len(steps))):
+            for load in steps[j].loads:
+                if load.key in address or load.memory in blocked:
+                    continue
+                start = None
+                if not (load.layer_bound and steps[j].layer != step.layer):
+                    start = rings[load.memory].take(load.size, i, last_use[load.key])
+                if start is None:
+                    blocked.add(load.memory)  # keep the order of loads within a memory
+                    continue
+                address[load.key] = start
+                load.emit(start)
+        missing = [load for load in step.loads if load.key not in address]
+        if missing:
+            raise AssertionError(f"plan of layer {step.layer} does not fit the {missing[0].memory} memory: {missing[0].key}")
+        step.emit([address[load.key] for load in step.loads])

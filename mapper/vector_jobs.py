@@ -1,0 +1,164 @@
+"""VECTOR and STORE jobs: draining accumulators, and layers that run on the vector unit alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from dataflows import isa
+from dataflows.network import Add
+from mapper.builder import Access
+from mapper.context import Context
+from mapper.conv_plan import Grid, Tile
+from mapper.loads import ROWS, Loops
+from mapper.nests import levels
+from mapper.numbers import common
+
+ACC_LEVELS = ("block", "x", "y", "image")
+OPERAND_LEVELS = ("tap_a", "tap_b", "block", "x", "y", "image")
+Registers = dict[str, dict[str, int]]
+
+
+@dataclass(frozen=True)
+class Drain:
+    """One accumulator bank on its way to DRAM: ``count`` channels from ``first`` of the pixels of ``tile``."""
+
+    bank: int
+    places: Grid
+    tile: Tile
+    first: int
+    count: int
+    blocks: int
+    entry: int
+    entries: int
+    param_at: int
+    output: str
+    view: tuple[int, int, int, int]
+    residual: int | None
+    index: int
+    name: str
+    last: bool
+    zero: int
+    low: int
+    high: int
+    addition: Registers | None
+
+
+def addend_registers(context: Context, add: Add, first: str) -> Registers:
+    """Registers of an addition whose requantized operand is tensor ``first``."""
+    tensors = context.network.tensors
+    a = tensors[first]
+    b = tensors[add.inputs[1] if add.inputs[0] == first else add.inputs[0]]
+    out = tensors[add.output]
+    scales = [np.float32(t.scale) / np.float32(out.scale) for t in (a, b)]
+    (multiplier_a, multiplier_b), shift = common(scales, add.name)
+    return {
+        "addend": {"multiplier_a": multiplier_a, "shift": shift, "zero_a": a.zero, "zero_b": b.zero},
+        "sum": {"multiplier_b": multiplier_b, "zero": out.zero, "low": add.low, "high": add.high},
+    }
+
+
+def store(
+    context: Context, output: str, view: tuple[int, int, int, int], tile: Tile, first: int, count: int, index: int,
+    note: str, *, mark: bool,
+) -> None:  # fmt: skip
+    """STORE job for ``count`` channels from ``first`` of a tile's pixels, in the longest possible rows."""
+    _, height, width, channels = view
+    (i0, i1), (y0, y1), (x0, x1) = tile.images, tile.rows, tile.cols
+    images, rows, cols = tile.size
+    line, image = width * channels, height * width * channels
+    start = i0 * image + y0 * line + x0 * channels + first
+    run, loops = count, [(cols, channels), (rows, line), (images, image)]
+    if count == channels:
+        run, loops = cols * channels, loops[1:]
+        if cols == width:
+            run, loops = rows * line, loops[1:]
+            if rows == height:
+                run, loops = images * image, []
+    end = (i1 - 1) * image + (y1 - 1) * line + (x1 - 1) * channels + first + count
+    context.builder.add(
+        isa.Unit.STORE,
+        {"target": context.source(output, start), "row": {"bytes": run}, **levels(ROWS, loops)},
+        [context.dram(output, start, end, write=True)], layer=index, note=note, mark=mark,
+    )  # fmt: skip
+
+
+def drain(context: Context, d: Drain) -> None:
+    """VECTOR and STORE jobs of one accumulator bank."""
+    cfg, (images, rows, cols) = context.cfg, d.tile.size
+    lanes, places = cfg.lanes, d.places
+    loops: Loops = [
+        (d.blocks, places.words),
+        (cols, 1),
+        (rows, places.pitch),
+        (images, places.pitch * places.height),
+    ]
+    registers: Registers = {
+        "mode": {"add": int(d.addition is not None)},
+        "param": {"entry": d.entry, "blocks": d.blocks, "tail": d.count - (d.blocks - 1) * lanes},
+        "requantize": {"zero": d.zero, "low": d.low, "high": d.high},
+        "acc_base": {"address": d.bank * cfg.acc_bank_words},
+        **levels(ACC_LEVELS, loops, "acc_"),
+    }
+    accesses = [
+        Access("acc", d.bank, d.bank + 1),
+        Access("param", d.param_at, d.param_at + d.entries * cfg.param_entry_bytes),
+    ]
+    if d.addition is not None and d.residual is not None:
+        residual: Loops = [
+            (1, 0), (1, 0), (d.blocks, lanes), (cols, d.count), (rows, cols * d.count), (images, rows * cols * d.count)
+        ]  # fmt: skip
+        registers |= d.addition
+        registers |= {"operand_base": {"address": d.residual}, **levels(OPERAND_LEVELS, residual, "operand_")}
+        accesses.append(Access("operand", d.residual, d.residual + images * rows * cols * d.count))
+    note = f"{d.name}: rows {d.tile.rows[0]}..{d.tile.rows[1] - 1}, channels {d.first}..{d.first + d.count - 1}"
+    context.builder.add(isa.Unit.VECTOR, registers, accesses, layer=d.index, note=note)
+    store(context, d.output, d.view, d.tile, d.first, d.count, d.index, note, mark=d.last)
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One vector job over operand words: ``count`` channels from ``first`` of a tile, read at ``loops`` from ``address``.
+
+    ``loops`` are (count, stride) of tap_a, tap_b, block, x, y, image; ``param_at`` is the byte address of one entry.
+    """
+
+    address: int
+    size: int
+    loops: Loops
+    tile: Tile
+    first: int
+    count: int
+    output: str
+    view: tuple[int, int, int, int]
+    param_at: int
+    reduce: isa.Reduce
+    requantize: dict[str, int]
+    index: int
+    name: str
+    last: bool
+    addition: Registers | None = None
+
+
+def operand_pass(context: Context, p: Pass) -> None:
+    """VECTOR and STORE jobs of a tile that never meets the array."""
+    cfg = context.cfg
+    blocks = -(-p.count // cfg.lanes)
+    registers: Registers = {
+        "mode": {"from_operand": 1, "reduce": p.reduce, "add": int(p.addition is not None), "broadcast": 1},
+        "param": {
+            "entry": p.param_at // cfg.param_entry_bytes, "blocks": blocks, "tail": p.count - (blocks - 1) * cfg.lanes
+        },
+        "requantize": p.requantize,
+        "operand_base": {"address": p.address},
+        **levels(OPERAND_LEVELS, p.loops, "operand_"),
+        **(p.addition or {}),
+    }  # fmt: skip
+    accesses = [
+        Access("operand", p.address, p.address + p.size),
+        Access("param", p.param_at, p.param_at + cfg.param_entry_bytes),
+    ]
+    note = f"{p.name}: rows {p.tile.rows[0]}..{p.tile.rows[1] - 1}, channels {p.first}..{p.first + p.count - 1}"
+    context.builder.add(isa.Unit.VECTOR, registers, accesses, layer=p.index, note=note)
+    store(context, p.output, p.view, p.tile, p.first, p.count, p.index, note, mark=p.last)

@@ -1,0 +1,208 @@
+"""A functional model of the accelerator: executes a program's words one job after the other, in NumPy.
+
+It knows the command encoding and the words each dataflow exchanges (``docs/architecture.md``), not the RTL.
+So it separates a wrong program from wrong hardware, and checks that a program is legal in order.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+import numpy as np
+
+from dataflows import isa
+from dataflows.config import Config
+from dataflows.vocabulary import Dim
+
+
+def nest(base: int, levels: list[dict[str, int]]) -> tuple[np.ndarray, np.ndarray]:
+    """Addresses of a nest in order, and the index of every level (levels, addresses)."""
+    counts = [lv["count"] for lv in levels]
+    total = int(np.prod(counts))
+    index = np.array(np.unravel_index(np.arange(total), counts[::-1]))[::-1] if total else np.zeros((len(counts), 0))
+    strides, gone = [], 0
+    for lv in levels:
+        stride = lv["step"] + gone if lv["count"] > 1 else 0
+        strides.append(stride)
+        gone += (lv["count"] - 1) * stride
+    return base + (np.array(strides)[:, None] * index).sum(axis=0), index
+
+
+def rhe(value: np.ndarray, shift: np.ndarray | int) -> np.ndarray:
+    """Round value / 2**shift half to even, on Python integers."""
+    shift = np.broadcast_to(shift, value.shape)
+    out = [round_half_even(int(v), int(s)) for v, s in zip(value.ravel(), shift.ravel(), strict=True)]
+    return np.array(out, dtype=np.int64).reshape(value.shape)
+
+
+def round_half_even(value: int, shift: int) -> int:
+    """Round value / 2**shift half to even."""
+    floor, rest = value >> shift, value & ((1 << shift) - 1)
+    half = (1 << shift) >> 1
+    return floor + (rest > half or (rest == half and shift > 0 and floor & 1 == 1))
+
+
+class Machine:
+    """State of the accelerator and its DRAM; ``bases`` maps regions to DRAM addresses."""
+
+    def __init__(self, cfg: Config, dram: np.ndarray, bases: dict[isa.Region, int]):
+        self.cfg, self.dram, self.bases = cfg, dram, bases
+        m = cfg.memory
+        rng = np.random.default_rng(7)
+        self.memory = {
+            isa.Target.INPUT: rng.integers(0, 256, m.input_bytes, np.uint8),
+            isa.Target.WEIGHT: rng.integers(0, 256, m.weight_bytes, np.uint8),
+            isa.Target.OPERAND: rng.integers(0, 256, m.operand_bytes, np.uint8),
+            isa.Target.PARAM: rng.integers(0, 256, m.param_bytes, np.uint8),
+        }
+        self.acc = rng.integers(-(2**31), 2**31, (2 * cfg.acc_bank_words, cfg.lanes)).astype(np.int64)
+        self.semaphores = [0] * cfg.control.semaphores
+        self.out: deque[int] = deque()
+        self.pending: dict[isa.Unit, dict] = {}
+        self.marks: list[int] = []
+        self.engines = {
+            isa.Unit.LOAD: self.load,
+            isa.Unit.INPUT: self.input,
+            isa.Unit.WEIGHT: self.weight,
+            isa.Unit.ACC: self.acc_job,
+            isa.Unit.VECTOR: self.vector,
+            isa.Unit.STORE: self.store,
+        }
+
+    def run(self, words: np.ndarray) -> None:
+        """Execute a program; raises if it would wait for ever in program order."""
+        tables = isa.units(self.cfg)
+        shadow = {u: {r.name: {f.name: 0 for f in r.fields} for r in tables[u]} for u in isa.Unit}
+        for word in (int(w) for w in words):
+            op, unit, selector = word >> 60, word >> 56 & 15, word >> 48 & 255
+            if op == isa.Op.SET:
+                register = tables[isa.Unit(unit)][selector]
+                position, values = 0, {}
+                for f in register.fields:
+                    value = word >> position & (1 << f.bits) - 1
+                    values[f.name] = value - (1 << f.bits) if f.signed and value >> f.bits - 1 else value
+                    position += f.bits
+                shadow[isa.Unit(unit)][register.name] = values
+            elif op == isa.Op.WAIT:
+                self.take(selector, word & 0xFFFF)
+            elif op == isa.Op.START:
+                for s in range(16):
+                    if word >> s & 1:
+                        self.take(s, 1)
+                job = {name: dict(fields) for name, fields in shadow[isa.Unit(unit)].items()}
+                self.engines[isa.Unit(unit)](job)
+                if word >> 48 & 1:
+                    self.marks.append(word >> 32 & 0xFFFF)
+                for s in range(16):
+                    self.semaphores[s] += word >> 16 + s & 1
+                    assert self.semaphores[s] < 1 << isa.SEMAPHORE_BITS, f"semaphore {s} overflows"
+
+    def take(self, semaphore: int, count: int) -> None:
+        """Take tokens that must be there."""
+        assert self.semaphores[semaphore] >= count, f"semaphore {semaphore} would wait for ever"
+        self.semaphores[semaphore] -= count
+
+    def load(self, job: dict) -> None:
+        """LOAD: rows of DRAM or fill bytes to segments."""
+        rows = [job[n] for n in ("row_a", "row_b", "row_c")]
+        segments = [job[n] for n in ("segment_a", "segment_b", "segment_c")]
+        starts, _ = nest(job["destination"]["address"], segments)
+        size = job["segment"]["bytes"]
+        where = (starts[:, None] + np.arange(size)).ravel()
+        if job["destination"]["fill"]:
+            data = np.full(where.size, job["destination"]["fill_value"], np.uint8)
+        else:
+            base = self.bases[isa.Region(job["source"]["region"])] + job["source"]["address"]
+            sources, _ = nest(base, rows)
+            data = self.dram[(sources[:, None] + np.arange(job["row"]["bytes"])).ravel()]
+        assert data.size == where.size, "row bytes and segment bytes differ"
+        target = self.memory[isa.Target(job["destination"]["target"])]
+        assert where.min() >= 0 and where.max() < target.size, "load outside the memory"
+        target[where] = data
+
+    def weight(self, job: dict) -> None:
+        """WEIGHT: kept until the INPUT job that pairs with it."""
+        self.pending[isa.Unit.WEIGHT] = job
+
+    def acc_job(self, job: dict) -> None:
+        """ACC: kept until the INPUT job that pairs with it."""
+        self.pending[isa.Unit.ACC] = job
+
+    def _words(self, unit: isa.Unit, job: dict, width: int) -> np.ndarray:
+        names = (self.cfg.dataflow.input_nest if unit is isa.Unit.INPUT else self.cfg.dataflow.weight_nest).levels
+        addresses, _ = nest(job["base"]["address"], [job[n] for n in names])
+        memory = self.memory[isa.Target[unit.name]]
+        return memory[(addresses[:, None] + np.arange(width)) % memory.size].view(np.int8).astype(np.int64)
+
+    def input(self, job: dict) -> None:
+        """INPUT: the last of the three jobs of an array run."""
+        cfg, rows, cols = self.cfg, self.cfg.array.rows, self.cfg.array.cols
+        x = self._words(isa.Unit.INPUT, job, cfg.input_elements)
+        weight_job, acc_job = self.pending.pop(isa.Unit.WEIGHT), self.pending.pop(isa.Unit.ACC)
+        w = self._words(isa.Unit.WEIGHT, weight_job, cfg.weight_elements)
+        inner = [job[n]["count"] for n in cfg.dataflow.input_nest.levels[:3]]
+        pixels = int(np.prod(inner))
+        if cfg.dataflow.temporal is Dim.PIXEL:
+            tiles = w.reshape(-1, rows, cols)
+            sums = np.einsum("tmk,tkn->tmn", x.reshape(len(tiles), pixels, rows), tiles).reshape(-1, cols)
+        elif cfg.dataflow.temporal is Dim.REDUCTION:
+            assert pixels == rows
+            k = weight_job["word"]["count"]
+            groups = weight_job["tile"]["count"] * weight_job["repeat"]["count"]
+            chunks = x.reshape(groups, k // rows, rows, rows)  # group, chunk, pixel, reduction
+            left = chunks.transpose(0, 2, 1, 3).reshape(groups, rows, k)
+            sums = np.einsum("gmk,gkn->gmn", left, w.reshape(groups, k, cols))[:, ::-1].reshape(-1, cols)
+        else:
+            assert pixels == cols
+            channels = weight_job["word"]["count"]
+            tiles = w.reshape(-1, channels, rows)
+            products = np.einsum("tpk,tnk->tpn", x.reshape(len(tiles), cols, rows), tiles)
+            sums = products.reshape(len(tiles), cols, channels // cols, cols).transpose(0, 2, 1, 3).reshape(-1, cols)
+        addresses, index = nest(acc_job["base"]["address"], [acc_job[n] for n in ("word", "block", "pass", "group")])
+        assert len(addresses) == len(sums), f"the array emits {len(sums)} words, ACC expects {len(addresses)}"
+        for address, first, word in zip(addresses, index[2] == 0, sums, strict=True):
+            old = 0 if first and not acc_job["mode"]["keep"] else self.acc[address]
+            self.acc[address] = (old + word + 2**31) % 2**32 - 2**31
+
+    def vector(self, job: dict) -> None:
+        """VECTOR: words into the stream to STORE."""
+        cfg, mode, param = self.cfg, job["mode"], job["param"]
+        lanes = cfg.lanes
+        operand_names = ("tap_a", "tap_b", "block", "x", "y", "image")
+        operand = None
+        if mode["from_operand"] or mode["add"]:
+            addresses, _ = nest(job["operand_base"]["address"], [job["operand_" + n] for n in operand_names])
+            memory = self.memory[isa.Target.OPERAND]
+            operand = memory[(addresses[:, None] + np.arange(lanes)) % memory.size].view(np.int8).astype(np.int64)
+        if mode["from_operand"]:
+            taps = job["operand_tap_a"]["count"] * job["operand_tap_b"]["count"]
+            words = operand.reshape(-1, taps, lanes)
+            second = words[:, 1] if mode["add"] else None
+            x = {0: words[:, 0], 1: words.sum(axis=1), 2: words.max(axis=1)}[mode["reduce"]]
+        else:
+            addresses, _ = nest(job["acc_base"]["address"], [job["acc_" + n] for n in ("block", "x", "y", "image")])
+            x, second = self.acc[addresses], operand
+        block = np.arange(len(x)) % param["blocks"]
+        entry = param["entry"] + (0 if mode["broadcast"] else block)
+        raw = self.memory[isa.Target.PARAM].view(np.uint64).reshape(-1, cfg.param_entry_bytes // 8)[entry]
+        raw = np.broadcast_to(raw, (len(x), raw.shape[-1]))[:, :lanes]
+        bias = (raw & np.uint64(0xFFFFFFFF)).astype(np.uint32).view(np.int32).astype(np.int64)
+        multiplier = (raw >> np.uint64(32) & np.uint64(0xFFFFFF)).astype(np.int64)
+        shift = (raw >> np.uint64(56) & np.uint64(63)).astype(np.int64)
+        x = (x + bias + 2**31) % 2**32 - 2**31
+        r = job["requantize"]
+        q = np.clip(rhe(x * multiplier, shift) + r["zero"], r["low"], r["high"])
+        if mode["add"]:
+            a, s = job["addend"], job["sum"]
+            total = (q - a["zero_a"]) * a["multiplier_a"] + (second - a["zero_b"]) * s["multiplier_b"]
+            q = np.clip(rhe(total, a["shift"]) + s["zero"], s["low"], s["high"])
+        for word, last in zip(q.astype(np.int8).view(np.uint8), block == param["blocks"] - 1, strict=True):
+            self.out.extend(word[: param["tail"] if last else lanes])
+
+    def store(self, job: dict) -> None:
+        """STORE: rows to DRAM."""
+        base = self.bases[isa.Region(job["target"]["region"])] + job["target"]["address"]
+        starts, _ = nest(base, [job[n] for n in ("row_a", "row_b", "row_c")])
+        size = job["row"]["bytes"]
+        for start in starts:
+            self.dram[start : start + size] = [self.out.popleft() for _ in range(size)]

@@ -1,0 +1,79 @@
+"""Programs of random layers, executed by the functional model, give the golden model's bits."""
+
+import numpy as np
+import pytest
+
+from dataflows import config, isa
+from dataflows.network import Network, Reshape
+from mapper.compile import Program, compile_network
+from mapper.conv_plan import Options
+from sim import golden
+from tests.isa_model import Machine
+from tests.random_layers import random_input, random_network
+
+
+def small(dataflow: str, rows: int, cols: int, *, lean: bool = False) -> config.Config:
+    """A small configuration; ``lean`` leaves so little memory that everything is tiled."""
+    base = config.load("configs/tiny.toml").model_dump()
+    base["array"] = {"rows": rows, "cols": cols, "dataflow": dataflow}
+    kib = 1024
+    sizes = (2 * kib, kib, 4 * cols * 32, kib, kib) if lean else (16 * kib, 8 * kib, 4 * cols * 256, 4 * kib, 4 * kib)
+    granule = 2 * config.ceil_pow2(max(8, rows, cols))
+    names = ("input_bytes", "weight_bytes", "acc_bytes", "operand_bytes", "param_bytes")
+    base["memory"] = {n: -(-s // granule) * granule if n != "acc_bytes" else s for n, s in zip(names, sizes, strict=True)}
+    return config.parse(base, "test")
+
+
+def bases_of(program: Program) -> tuple[dict[isa.Region, int], int]:
+    """Regions one after the other, and the bytes they take."""
+    bases, position = {}, 0
+    for region in isa.Region:
+        bases[region] = position
+        position += -(-program.region_bytes[region] // 64) * 64 + 64
+    return bases, position
+
+
+def execute(program: Program, x: np.ndarray) -> dict[str, np.ndarray]:
+    """Every tensor after a run of the functional model."""
+    bases, size = bases_of(program)
+    dram = np.random.default_rng(5).integers(0, 256, size, np.uint8)
+    dram[bases[isa.Region.CONSTANT] :][: program.constants.size] = program.constants
+    place = program.places["x"]
+    dram[bases[place.region] + place.offset :][: x.size] = x.view(np.uint8).ravel()
+    machine = Machine(program.cfg, dram, bases)
+    machine.run(program.words)
+    assert not machine.out, "bytes left in the stream to STORE"
+    out = {}
+    for name, tensor in program.network.tensors.items():
+        place = program.places[name]
+        start = bases[place.region] + place.offset
+        out[name] = dram[start : start + tensor.size].view(np.int8).reshape(tensor.shape)
+    return out
+
+
+def check(network: Network, cfg: config.Config, seed: int, *, fuse: bool = True) -> None:
+    """Compile, execute, compare every tensor that leaves the chip."""
+    program = compile_network(cfg, network, Options(bytes_per_cycle=cfg.bus_bytes), fuse=fuse)
+    x = random_input(network, seed)
+    found, wanted = execute(program, x), golden.run(network, {"x": x})
+    for entry in program.schedule:
+        if not isinstance(entry.layer, Reshape):
+            np.testing.assert_array_equal(found[entry.output], wanted[entry.output], err_msg=f"{network.name} {entry.layer}")
+
+
+FLOWS = ("weight_stationary", "output_stationary", "input_stationary")
+
+
+@pytest.mark.parametrize("flow", FLOWS)
+@pytest.mark.parametrize("seed", range(12))
+def test_random_networks(flow: str, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    rows, cols = (int(v) for v in rng.integers(1, 10, 2))
+    network = random_network(seed)
+    check(network, small(flow, rows, cols), seed, fuse=seed % 2 == 0)
+
+
+@pytest.mark.parametrize("flow", FLOWS)
+@pytest.mark.parametrize("seed", range(100, 104))
+def test_random_networks_in_little_memory(flow: str, seed: int) -> None:
+    check(random_network(seed, most_channels=12, most_size=8), small(flow, 4, 4, lean=True), seed)

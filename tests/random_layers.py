@@ -1,0 +1,110 @@
+"""Random quantized networks for regressions: every shape of layer, seeded, extremes included."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dataflows.network import Add, AvgPool, Concat, Conv, Layer, MaxPool, Network, Tensor, Window
+
+
+def activation(rng: np.random.Generator, name: str, shape: tuple[int, int, int, int]) -> Tensor:
+    """A tensor with a random scale and zero point (extremes included)."""
+    zero = int(rng.choice([-128, 127, 0, rng.integers(-128, 128)]))
+    return Tensor(name, shape, float(np.float32(rng.uniform(0.01, 0.2))), zero)
+
+
+def window(rng: np.random.Generator, height: int, width: int) -> Window:
+    """A window that leaves at least one output pixel."""
+    while True:
+        kernel = (int(rng.integers(1, 8)), int(rng.integers(1, 8)))
+        if rng.random() < 0.5:
+            kernel = (kernel[0], kernel[0])
+        stride = (int(rng.integers(1, 4)), int(rng.integers(1, 4)))
+        dilation = (1, 1) if rng.random() < 0.7 else (int(rng.integers(1, 4)), int(rng.integers(1, 4)))
+        most = [min(k - 1, 3) for k in kernel]
+        padding = tuple(int(rng.integers(0, m + 1)) for m in (most[0], most[1], most[0], most[1]))
+        w = Window(kernel, stride, padding, dilation)
+        if min(w.output_size(height, width)) >= 1:
+            return w
+
+
+def convolution(
+    rng: np.random.Generator, name: str, source: Tensor, out_channels: int, groups: int, w: Window
+) -> tuple[Conv, Tensor]:
+    """A convolution whose outputs use the range: random weights, most negative ones included."""
+    n, h, width, c = source.shape
+    shape = (out_channels, c // groups, *w.kernel)
+    weight = rng.integers(-127, 128, shape).astype(np.int8)
+    if rng.random() < 0.2:
+        weight[rng.random(shape) < 0.5] = 0
+    reach = np.sqrt(np.prod(shape[1:])) * 40 * 70
+    scale = rng.uniform(0.5, 2.0, out_channels).astype(np.float32) * np.float32(60 / reach)
+    target = activation(rng, name + "_out", (n, *w.output_size(h, width), out_channels))
+    weight_scale = (scale * np.float32(target.scale) / np.float32(source.scale)).astype(np.float32)
+    bias = rng.integers(-int(reach), int(reach) + 1, out_channels).astype(np.int32)
+    low, high = (-128, 127) if rng.random() < 0.5 else (target.zero, 127)
+    return Conv(name, (source.name,), target.name, low, high, weight, weight_scale, bias, w, groups), target
+
+
+def random_network(seed: int, most_channels: int = 40, most_size: int = 14) -> Network:
+    """One to three layers: a convolution of any kind, then perhaps pooling, a residual addition, a concatenation."""
+    rng = np.random.default_rng(seed)
+    images = int(rng.choice([1, 1, 1, 2, 3]))
+    height, width = (int(v) for v in rng.integers(1, most_size + 1, 2))
+    channels = int(rng.integers(1, most_channels + 1))
+    groups, out_channels = 1, int(rng.integers(1, most_channels + 1))
+    kind = rng.choice(["dense", "dense", "grouped", "depthwise", "linear"])
+    if kind == "grouped":
+        groups = int(rng.integers(2, 5))
+        channels, out_channels = groups * -(-channels // groups), groups * -(-out_channels // groups)
+    elif kind == "depthwise":
+        groups, out_channels = channels, channels * int(rng.integers(1, 3))
+    elif kind == "linear":
+        height = width = 1
+        channels *= 8
+    source = activation(rng, "x", (images, height, width, channels))
+    w = Window() if kind == "linear" else window(rng, height, width)
+    conv, mid = convolution(rng, "conv", source, out_channels, groups, w)
+    tensors, layers = {source.name: source, mid.name: mid}, [conv]
+    tail = rng.choice(["none", "add", "max_pool", "avg_pool", "concat", "conv"])
+    layer: Layer
+    if tail == "add":
+        side, other = convolution(rng, "side", source, out_channels, groups, w)
+        out = activation(rng, "out", mid.shape)
+        tensors |= {other.name: other, out.name: out}
+        pair = (mid.name, other.name) if rng.random() < 0.5 else (other.name, mid.name)
+        layers += [side, Add("add", pair, out.name, out.zero, 127)]
+    elif tail == "concat":
+        out = activation(rng, "out", (*mid.shape[:3], mid.shape[3] + channels)) if mid.shape[:3] == source.shape[:3] else None
+        if out is not None:
+            tensors[out.name] = out
+            layers.append(Concat("concat", (source.name, mid.name), out.name))
+    elif tail == "max_pool":
+        w2 = window(rng, *mid.shape[1:3])
+        out = Tensor("out", (images, *w2.output_size(*mid.shape[1:3]), out_channels), mid.scale, mid.zero)
+        tensors[out.name] = out
+        layers.append(MaxPool("pool", (mid.name,), out.name, window=w2))
+    elif tail == "avg_pool":
+        w2 = window(rng, *mid.shape[1:3])
+        w2 = Window(w2.kernel, w2.stride, w2.padding)
+        if min(w2.output_size(*mid.shape[1:3])) >= 1:
+            size = w2.output_size(*mid.shape[1:3])
+            out = activation(rng, "out", (images, *size, out_channels))
+            divisors = rng.choice([1, w2.kernel[0] * w2.kernel[1], 3], size).astype(np.int32)
+            tensors[out.name] = out
+            layers.append(AvgPool("pool", (mid.name,), out.name, window=w2, divisors=divisors))
+    elif tail == "conv":
+        nxt, out = convolution(rng, "next", mid, int(rng.integers(1, most_channels)), 1, window(rng, *mid.shape[1:3]))
+        tensors[out.name] = out
+        layers.append(nxt)
+    outputs = (layers[-1].output,)
+    return Network(f"random{seed}", tensors, tuple(layers), ("x",), outputs)
+
+
+def random_input(network: Network, seed: int) -> np.ndarray:
+    """Input bytes over the whole range, with runs of the extremes."""
+    rng = np.random.default_rng(seed + 1_000_003)
+    x = rng.integers(-128, 128, network.tensors["x"].shape).astype(np.int8)
+    x[rng.random(x.shape) < 0.05] = -128
+    x[rng.random(x.shape) < 0.05] = 127
+    return x
