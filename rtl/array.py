@@ -9,8 +9,10 @@ from dataflows.vocabulary import Axis, Dataflow
 from rtl.drain import Deskew, Transposer, sum_stream
 from rtl.feeder import Feeder, edge_lanes, operand_stream
 from rtl.pe import PE, check, links
+from rtl.shared import shared
 
 
+@shared("flow", "cols")
 class Row(wiring.Component):
     """One row of PEs.
 
@@ -116,13 +118,14 @@ class PEArray(wiring.Component):
     open : In(1)
         The accumulator has opened one more job; allows one more job of the moving stream to begin.
     o : Out(sum_stream)
-        Words of one sum per output channel: one per moving word; drained outputs: ``rows`` per last word of a
-        reduction, the pixel of row ``rows - 1`` first; transposed outputs: ``cols`` per block of ``cols`` moving words, pixel 0 first.
+        Words of one sum per output channel. Summed: one per moving word. Drained: ``rows`` per last word of a reduction,
+        the pixel of row ``rows - 1`` first. Transposed: ``cols`` per block of ``cols`` moving words, pixel 0 first.
 
     Timing
     ------
-    Sums leave ``latency`` cycles after the moving word that completes them is transferred (transposed: that completes the
-    block); drained and transposed ones are followed by the rest of their group. One word per cycle, tiles without a gap.
+    Sums leave ``latency`` cycles after the moving word that completes them (transposed: that completes the block) is
+    transferred; drained and transposed ones are followed by the rest of their group. One word per cycle, and no gap
+    between tiles or jobs.
     """
 
     def __init__(self, cfg: Config):

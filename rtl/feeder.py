@@ -28,13 +28,13 @@ def edge_lanes(cfg: Config, axis: Axis) -> int:
 class Feeder(wiring.Component):
     """Takes words from both operand streams when the array can use them, and drives the array's west and north edges.
 
-    *A loaded operand* (weight- and input-stationary): one tile of it is ahead of the moving one. The first moving word of
-    a tile waits until the last stationary word has entered in an earlier cycle; stationary words of the next tile
-    enter from the cycle of that first moving word on. Gaps are allowed anywhere in both streams.
+    *A loaded operand* (weight- and input-stationary): one tile of it is ahead of the moving one. The first moving
+    word of a tile waits until the last stationary word has entered in an earlier cycle; stationary words of the next
+    tile enter from the cycle of that first moving word on. Gaps are allowed anywhere in both streams.
 
     *Drained outputs* (output-stationary): words enter in pairs, in chunks of ``rows``. A chunk starts when both
-    streams have a word; within a chunk both must have a word in every cycle, because each row shifts its own word at a fixed
-    rate. ``first`` and ``last`` of the weight stream mark the borders of the sums.
+    streams have a word; within a chunk both must have a word in every cycle, because each row shifts its own word at
+    a fixed rate. ``first`` and ``last`` of the weight stream mark the borders of the sums, which take at least one chunk.
 
     The first word of a job of the moving stream waits for an opened accumulator job.
 

@@ -6,7 +6,8 @@ from amaranth import Module, Mux, Signal, signed, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from dataflows.vocabulary import Axis, Dataflow, Dim, Kind, Operand
+from dataflows.vocabulary import Axis, Dataflow, Kind, Operand
+from rtl.shared import shared
 
 
 @dataclass(frozen=True)
@@ -36,9 +37,9 @@ def check(flow: Dataflow) -> None:
         raise ValueError(f"{flow.name}: output must travel south (one lane per column), not {flow.output.axis.value}")
     drains = flow.output.kind is Kind.DRAIN
     if flow.input_serialized != drains or (drains and flow.input.axis is not Axis.EAST):
-        raise ValueError(f"{flow.name}: rows must be {Dim.REDUCTION.value} unless the output is drained, not {flow.rows.value}")
+        raise ValueError(f"{flow.name}: rows must be reduction unless the output is drained, not {flow.rows.value}")
     if drains and flow.output_transposed:
-        raise ValueError(f"{flow.name}: columns must be {Dim.CHANNEL.value} when the output is drained, not {flow.cols.value}")
+        raise ValueError(f"{flow.name}: columns must be channel when the output is drained, not {flow.cols.value}")
 
 
 def links(flow: Dataflow) -> dict[str, Wire]:
@@ -61,6 +62,7 @@ def links(flow: Dataflow) -> dict[str, Wire]:
     return wires
 
 
+@shared("flow")
 class PE(wiring.Component):
     """One multiplier, one adder, and the registers the dataflow asks for.
 
@@ -70,9 +72,9 @@ class PE(wiring.Component):
     in the shadow register and not passed on. ``swap`` moves the shadow register to the active one, for the
     moving word it travels with and all later ones, and arms the PE again; a word that comes in the same cycle is kept.
 
-    *Summed* outputs: ``output_o = output_i + product``. *Drained* outputs: products are added up from the
-    word that carries ``first`` to the one that carries ``last``; then the sum is in the drain register ``output_o``, which
-    takes ``output_i`` when ``shift`` is set.
+    *Summed* outputs: ``output_o = output_i + product``. *Drained* outputs: products are added up from the word that
+    carries ``first`` to the one that carries ``last``; then the sum is in the drain register ``output_o``, which takes
+    ``output_i`` when ``shift`` is set.
 
     Parameters
     ----------
@@ -86,8 +88,8 @@ class PE(wiring.Component):
 
     Timing
     ------
-    Operands and flags: 1 cycle from ``_i`` to ``_o``. A pair of operands is in ``output_o`` after ``latency`` cycles:
-    operand registers, product register, sum (or drain) register. A partial sum comes in one cycle before ``output_o`` has it.
+    Operands and flags: 1 cycle from ``_i`` to ``_o``. A pair of operands is in ``output_o`` after ``latency``
+    cycles: operand registers, product register, sum or drain register. A partial sum takes 1 cycle.
     """
 
     latency = 3

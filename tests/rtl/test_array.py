@@ -72,7 +72,7 @@ def input_stationary(rng, rows, cols, jobs):
     return traffic
 
 
-MAKE = {"weight_stationary": weight_stationary, "output_stationary": output_stationary, "input_stationary": input_stationary}
+MAKE = {make.__name__: make for make in (weight_stationary, output_stationary, input_stationary)}
 
 
 def run(cfg, traffic, input_gap=lambda i: 0, weight_gap=lambda i: 0, open_gap=lambda i: 0):
@@ -225,7 +225,12 @@ def test_transposer(lanes, gaps, rng):
     [
         ({"input": Link(Kind.FORWARD, Axis.EAST, 2)}, "delay of input must be 1 register per hop, not 2"),
         (
-            {"rows": Dim.CHANNEL, "cols": Dim.REDUCTION, "input": Link(Kind.FORWARD, Axis.SOUTH), "output": Link(Kind.SUM, Axis.EAST)},
+            {
+                "rows": Dim.CHANNEL,
+                "cols": Dim.REDUCTION,
+                "input": Link(Kind.FORWARD, Axis.SOUTH),
+                "output": Link(Kind.SUM, Axis.EAST),
+            },
             "output must travel south",
         ),
     ],
