@@ -20,7 +20,7 @@ help:
 	@echo "make setup                           only the environment, in $(VENV)/"
 	@echo "make clean                           remove build/ (the environment stays)"
 
-# One line names everything that is missing, before anything else runs.
+# One line names everything that is missing, before anything else runs (on every call: the stamp depends on it).
 tools:
 	@missing=""; \
 	command -v g++ >/dev/null || command -v clang++ >/dev/null || missing="$$missing, a C++ compiler (g++ or clang++)"; \
@@ -37,19 +37,19 @@ $(STAMP): pyproject.toml constraints.txt | tools
 
 setup: $(STAMP)
 
-demo: tools $(STAMP)
+demo: $(STAMP)
 	$(RUN) -m tests.demo
 
-test: tools $(STAMP)
+test: $(STAMP)
 	$(RUN) -m pytest -n 2 --timeout 300
 
-rtl: tools $(STAMP)
+rtl: $(STAMP)
 	$(RUN) -m rtl $(CONFIG) --out build/rtl
 
-regress: tools $(STAMP)
+regress: $(STAMP)
 	$(RUN) -m pytest -n 2 -m regress --timeout 3600
 
-bench: tools $(STAMP)
+bench: $(STAMP)
 	$(RUN) -m tests.bench
 
 lint: $(STAMP)
