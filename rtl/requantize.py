@@ -1,13 +1,14 @@
 """Requantization: divide by a power of two, round half to even, add the zero point, clamp to 8 bits."""
 
-from amaranth import Cat, Const, Module, Mux, Signal, signed
+from amaranth import Cat, Const, Module, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 SHIFT_BITS = 6
 MAX_SHIFT = 2**SHIFT_BITS - 1
 SCALED_BITS = 9
-"""Width in which a quotient may saturate: zero point and rounding cannot bring it back below the 8-bit clamp."""
+"""Width in which a quotient may saturate: zero point and rounding cannot bring it back into 8 bits."""
+LIMIT = 2 ** (SCALED_BITS - 1)
 
 
 class Requantize(wiring.Component):
@@ -22,17 +23,19 @@ class Requantize(wiring.Component):
     -------
     product : In(signed(product_bits))
     shift : In(6)
-        0 to 63; both are read with ``enable[0]``.
-    zero, low, high : In(signed(8))
-        Zero point and clamp bounds (``low <= high``); read with ``enable[1]``.
-    enable : In(2)
-        Clock enables of the two stages: shift, then round and clamp.
+        0 to 63; product and shift are read with ``enable[0]``.
+    zero : In(signed(8))
+        Zero point; read with ``enable[1]``.
+    low, high : In(signed(8))
+        Clamp bounds, ``low <= high``; read with ``enable[2]``.
+    enable : In(3)
+        Clock enables of the three stages: shift, round, clamp.
     o : Out(signed(8))
 
     Timing
     ------
-    Latency 2 cycles (:attr:`latency`), one product per cycle; ``zero``, ``low`` and ``high`` belong to the
-    product of the cycle before.
+    Latency 3 cycles (:attr:`latency`), one product per cycle; ``zero`` belongs to the product of the cycle
+    before, ``low`` and ``high`` to the one before that.
 
     Raises
     ------
@@ -40,7 +43,7 @@ class Requantize(wiring.Component):
         If ``product_bits`` is too small.
     """
 
-    latency = 2
+    latency = 3
 
     def __init__(self, product_bits: int):
         if product_bits <= SCALED_BITS + 1:
@@ -52,35 +55,40 @@ class Requantize(wiring.Component):
             "zero": In(signed(8)),
             "low": In(signed(8)),
             "high": In(signed(8)),
-            "enable": In(2),
+            "enable": In(3),
             "o": Out(signed(8)),
         })
 
     def elaborate(self, platform):
         m = Module()
-        # One fraction bit stays below the quotient; "below" are the bits under it, which only break ties.
-        scaled = Signal(signed(self.product_bits + 1))
-        below = Signal(self.product_bits)
+        # One fraction bit stays below the quotient; what is under it only breaks ties.
+        scaled = Signal(signed(self.product_bits + 1), reset_less=True)
+        rest = Signal(reset_less=True)
         shifted_out = Const(2**MAX_SHIFT - 1) >> ~self.shift  # ~shift is 63 - shift: leaves ``shift`` ones
-        m.d.comb += [
-            scaled.eq(Cat(Const(0, 1), self.product).as_signed() >> self.shift),
-            below.eq(self.product & shifted_out[1:]),
-        ]
-        integer = scaled[1:]
-        tops = integer[SCALED_BITS - 1:]  # all equal: the quotient fits
-        limit = Cat((~scaled[-1]).replicate(SCALED_BITS - 1), scaled[-1])
-        quotient = Signal(signed(SCALED_BITS), reset_less=True)
-        up = Signal(reset_less=True)
         with m.If(self.enable[0]):
             m.d.sync += [
-                quotient.eq(Mux(tops.all() | ~tops.any(), integer[:SCALED_BITS], limit)),
-                up.eq(scaled[0] & (integer[0] | below.any())),
+                scaled.eq(Cat(Const(0, 1), self.product).as_signed() >> self.shift),
+                rest.eq((self.product & shifted_out[1:]).any()),
             ]
 
-        total = Signal(signed(SCALED_BITS + 2))
-        m.d.comb += total.eq(quotient + up + self.zero)
+        quotient = scaled[1:].as_signed()
+        up = scaled[0] & (quotient[0] | rest)
+        total = Signal(signed(SCALED_BITS + 2), reset_less=True)
         with m.If(self.enable[1]):
-            m.d.sync += self.o.eq(
-                Mux(total < self.low, self.low, Mux(total > self.high, self.high, total[:8].as_signed()))
-            )
+            with m.If(quotient < -LIMIT):
+                m.d.sync += total.eq(self.zero - LIMIT)
+            with m.Elif(quotient >= LIMIT):
+                m.d.sync += total.eq(self.zero + LIMIT)
+            with m.Else():
+                m.d.sync += total.eq(quotient[:SCALED_BITS].as_signed() + up + self.zero)
+
+        result = Signal(signed(8), name="o", reset_less=True)
+        m.d.comb += self.o.eq(result)
+        with m.If(self.enable[2]):
+            with m.If(total < self.low):
+                m.d.sync += result.eq(self.low)
+            with m.Elif(total > self.high):
+                m.d.sync += result.eq(self.high)
+            with m.Else():
+                m.d.sync += result.eq(total)
         return m

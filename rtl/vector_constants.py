@@ -115,24 +115,23 @@ class JobConstants(wiring.Component):
             m.d.sync += block.eq(Mux(self.tail_block | self.end, 0, block + 1))
 
         # What the lanes need on the word's way.
-        rounding, adding = which[VectorLane.rounding], which[VectorLane.adding]
-        shifting, sum_rounding = which[VectorLane.sum_shifting], which[VectorLane.sum_rounding]
+        lane = VectorLane
         add = job.mode.add
         addend, total = job.addend, job["sum"]
-        for name, value, shape, chosen in (
-            ("zero", job.requantize.zero, signed(8), rounding),
-            ("low", job.requantize.low, signed(8), rounding),
-            ("high", job.requantize.high, signed(8), rounding),
-            ("zero_a", Mux(add, addend.zero_a, 0), signed(8), adding),
-            ("zero_b", Mux(add, addend.zero_b, 0), signed(8), adding),
-            ("multiplier_a", Mux(add, addend.multiplier_a, 1), 24, adding),
-            ("multiplier_b", Mux(add, total.multiplier_b, 0), 24, adding),
-            ("sum_shift", Mux(add, addend.shift, 0), SHIFT_BITS, shifting),
-            ("sum_zero", Mux(add, total.zero, 0), signed(8), sum_rounding),
-            ("sum_low", Mux(add, total.low, -128), signed(8), sum_rounding),
-            ("sum_high", Mux(add, total.high, 127), signed(8), sum_rounding),
+        for name, value, shape, stage in (
+            ("zero", job.requantize.zero, signed(8), lane.rounding),
+            ("low", job.requantize.low, signed(8), lane.clamping),
+            ("high", job.requantize.high, signed(8), lane.clamping),
+            ("zero_a", Mux(add, addend.zero_a, 0), signed(8), lane.adding),
+            ("zero_b", Mux(add, addend.zero_b, 0), signed(8), lane.adding),
+            ("multiplier_a", Mux(add, addend.multiplier_a, 1), 24, lane.adding),
+            ("multiplier_b", Mux(add, total.multiplier_b, 0), 24, lane.adding),
+            ("sum_shift", Mux(add, addend.shift, 0), SHIFT_BITS, lane.sum_shifting),
+            ("sum_zero", Mux(add, total.zero, 0), signed(8), lane.sum_rounding),
+            ("sum_low", Mux(add, total.low, -128), signed(8), lane.sum_clamping),
+            ("sum_high", Mux(add, total.high, 127), signed(8), lane.sum_clamping),
         ):
-            m.d.comb += getattr(self, name).eq(held(name, signal(f"job_{name}", value, shape), chosen))
+            m.d.comb += getattr(self, name).eq(held(name, signal(f"job_{name}", value, shape), which[stage]))
         m.d.comb += [
             self.tail.eq(held("tail", signal("job_tail", job.param.tail, len(self.tail)), which[-1])),
             self.give.eq(held("give", job.give, oldest)),

@@ -7,6 +7,7 @@ from amaranth.lib.wiring import In, Out
 
 from dataflows.config import Config
 from rtl.requantize import SHIFT_BITS, Requantize
+from rtl.shared import shared
 
 PARAMETER = data.StructLayout({"bias": signed(32), "multiplier": 24, "shift": SHIFT_BITS, "unused": 8 - SHIFT_BITS})
 """Eight bytes of a parameter entry, from the lowest address upwards."""
@@ -50,6 +51,7 @@ class ParameterMemory(wiring.Component):
         return m
 
 
+@shared("cfg")
 class VectorLane(wiring.Component):
     """One accumulator or run of operand bytes to one output byte.
 
@@ -76,25 +78,29 @@ class VectorLane(wiring.Component):
         Parameter entry of the word, with ``word``.
     stage : In(latency)
         Bit i: a word is at the input of stage i; clock enables of the pipeline. Bit 0 is ``word``.
-    zero, low, high : In(signed(8))
-        With ``stage[4]``.
+    zero : In(signed(8))
+        With ``stage[rounding]``.
+    low, high : In(signed(8))
+        With ``stage[clamping]``.
     zero_a, zero_b : In(signed(8)), multiplier_a, multiplier_b : In(24)
-        With ``stage[5]``.
+        With ``stage[adding]``.
     sum_shift : In(6)
-        With ``stage[7]``.
-    sum_zero, sum_low, sum_high : In(signed(8))
-        With ``stage[8]``.
+        With ``stage[sum_shifting]``.
+    sum_zero : In(signed(8))
+        With ``stage[sum_rounding]``.
+    sum_low, sum_high : In(signed(8))
+        With ``stage[sum_clamping]``.
     write : In(1), write_entry, write_data : In(64)
         Writes one parameter, see :data:`PARAMETER`.
     o : Out(signed(8))
 
     Timing
     ------
-    One operand or accumulator per cycle; ``o`` is valid :attr:`latency` = 9 cycles after ``word``. Nothing stalls.
+    One operand or accumulator per cycle; ``o`` is valid :attr:`latency` = 11 cycles after ``word``. Nothing stalls.
     """
 
-    latency = 9
-    rounding, adding, sum_shifting, sum_rounding = 4, 5, 7, 8
+    latency = 5 + 2 * Requantize.latency
+    rounding, clamping, adding, sum_shifting, sum_rounding, sum_clamping = 4, 5, 6, 8, 9, 10
     """Stages that read job-wide constants."""
 
     def __init__(self, cfg: Config):
@@ -150,7 +156,7 @@ class VectorLane(wiring.Component):
             with m.If(self.stage[i]):
                 m.d.sync += addend[i].eq(addend[i - 1])
 
-        # Stages 1 and 2: bias and multiplier; stages 3 and 4: shift, then round and clamp.
+        # Stages 1 and 2: bias and multiplier; stages 3 to 5: shift, round, clamp.
         biased = Signal(signed(32), reset_less=True)
         multiplier = Signal(24, reset_less=True)
         shift = [Signal(SHIFT_BITS, name=f"shift_{i}", reset_less=True) for i in range(2)]
@@ -169,10 +175,10 @@ class VectorLane(wiring.Component):
             requantize.zero.eq(self.zero),
             requantize.low.eq(self.low),
             requantize.high.eq(self.high),
-            requantize.enable.eq(self.stage[3:5]),
+            requantize.enable.eq(self.stage[3:6]),
         ]
 
-        # Stages 5 and 6: products of the sum and their sum; stages 7 and 8 round it.
+        # Stages 6 and 7: products of the sum and their sum; stages 8 to 10: shift, round, clamp.
         product_a = Signal(signed(33), reset_less=True)
         product_b = Signal(signed(33), reset_less=True)
         total = Signal(signed(34), reset_less=True)
@@ -181,7 +187,7 @@ class VectorLane(wiring.Component):
                 product_a.eq((requantize.o - self.zero_a) * self.multiplier_a),
                 product_b.eq((addend[-1] - self.zero_b) * self.multiplier_b),
             ]
-        with m.If(self.stage[6]):
+        with m.If(self.stage[7]):
             m.d.sync += total.eq(product_a + product_b)
         m.d.comb += [
             requantize_sum.product.eq(total),
@@ -189,7 +195,7 @@ class VectorLane(wiring.Component):
             requantize_sum.zero.eq(self.sum_zero),
             requantize_sum.low.eq(self.sum_low),
             requantize_sum.high.eq(self.sum_high),
-            requantize_sum.enable.eq(self.stage[7:9]),
+            requantize_sum.enable.eq(self.stage[8:11]),
             self.o.eq(requantize_sum.o),
         ]
         return m

@@ -20,14 +20,16 @@ def rtl_requantize(bits: int, cases: list[tuple[int, int, int, int, int]]) -> li
     dut = Requantize(bits)
     results = []
 
+    def inputs(i, age):
+        case = cases[min(max(i, 0), len(cases) - 1)]
+        return (case[:2], case[2:3], case[3:])[age]
+
     async def drive(ctx):
-        ctx.set(dut.enable, 3)
+        ctx.set(dut.enable, 7)
         for i in range(len(cases) + dut.latency):
-            if i < len(cases):
-                ctx.set(dut.product, cases[i][0])
-                ctx.set(dut.shift, cases[i][1])
-            if 1 <= i <= len(cases):  # the bounds belong to the product of the cycle before
-                for port, value in zip((dut.zero, dut.low, dut.high), cases[i - 1][2:], strict=True):
+            # Each input belongs to the case that is at its stage.
+            for ports, age in (((dut.product, dut.shift), 0), ((dut.zero,), 1), ((dut.low, dut.high), 2)):
+                for port, value in zip(ports, inputs(i - age, age), strict=True):
                     ctx.set(port, value)
             if i >= dut.latency:
                 results.append(ctx.get(dut.o))
@@ -82,17 +84,18 @@ def test_holds_without_enable():
     async def drive(ctx):
         ctx.set(dut.high, 127)
         ctx.set(dut.product, 5)
-        ctx.set(dut.enable, 3)
-        await ctx.tick().repeat(2)
-        assert ctx.get(dut.o) == 5
-        ctx.set(dut.product, 9)
-        ctx.set(dut.enable, 2)
+        ctx.set(dut.enable, 7)
         await ctx.tick().repeat(3)
         assert ctx.get(dut.o) == 5
-        ctx.set(dut.enable, 1)
-        await ctx.tick().repeat(3)
-        assert ctx.get(dut.o) == 5
-        ctx.set(dut.enable, 2)
+        for enable in (6, 5, 3):  # one stage stands: nothing new gets to the end
+            ctx.set(dut.enable, 7)
+            ctx.set(dut.product, 5)
+            await ctx.tick().repeat(3)
+            ctx.set(dut.enable, enable)
+            ctx.set(dut.product, 9)
+            await ctx.tick().repeat(4)
+            assert ctx.get(dut.o) == 5
+        ctx.set(dut.enable, 4)
         await ctx.tick()
         assert ctx.get(dut.o) == 9
 
