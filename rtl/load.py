@@ -1,0 +1,109 @@
+"""LOAD unit: rows of DRAM, or fill bytes, become segments in an on-chip memory."""
+
+from amaranth import Const, Module, Mux, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from dataflows import isa
+from dataflows.config import Config
+from rtl import axi
+from rtl.agu import AddressGenerator, connect_nest
+from rtl.job import engine_ports, job_layout
+from rtl.memory import write_layout
+from rtl.queue import Queue
+from rtl.read_master import beat_layout
+from rtl.segments import SegmentWriter
+
+JOBS_AHEAD = 4
+"""Jobs whose rows may be requested before the first of them is written."""
+
+
+class LoadEngine(wiring.Component):
+    """Executes LOAD jobs.
+
+    The front issues the rows of a job to the read master and runs up to ``JOBS_AHEAD`` jobs ahead of the back, which
+    writes what returns. Each cycle writes the largest run of bytes that lies in one beat and in one segment.
+    A fill job asks for nothing; the back makes its bytes. The rows of a job hold as many bytes as its segments.
+
+    Parameters
+    ----------
+    cfg : Config
+
+    Members
+    -------
+    job, done, busy, stalled : engine_ports()
+        A job is done when a read started by its token sees the last byte.
+    regions : In(array of 40-bit addresses)
+        Base address of each region.
+    request : Out(stream of row_layout())
+        Rows to read.
+    data : In(stream of beat_layout(bus_bytes))
+        Their beats, in order.
+    input, weight, operand, param : Out(stream of write_layout(bus_bytes), always ready)
+        One write port per target.
+
+    Timing
+    ------
+    One cycle from a job to its first request, one from a beat to its write; one write per cycle, and no gap between
+    segments, rows or jobs.
+    """
+
+    def __init__(self, cfg: Config):
+        self.cfg = cfg
+        write = stream.Signature(write_layout(cfg.bus_bytes), always_ready=True)
+        super().__init__({
+            **engine_ports(cfg, isa.Unit.LOAD),
+            "regions": In(data.ArrayLayout(axi.ADDRESS_BITS, len(isa.Region))),
+            "request": Out(stream.Signature(axi.row_layout())),
+            "data": In(stream.Signature(beat_layout(cfg.bus_bytes))),
+            "input": Out(write),
+            "weight": Out(write),
+            "operand": Out(write),
+            "param": Out(write),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        layout = job_layout(self.cfg, isa.Unit.LOAD)
+        kept = ("destination", "segment", "segment_a", "segment_b", "segment_c", "give")
+        m.submodules.jobs = jobs = Queue(data.StructLayout({name: layout[name].shape for name in kept}), JOBS_AHEAD)
+        m.submodules.writer = writer = SegmentWriter(self.cfg, jobs.o.payload.shape())
+        m.submodules.rows = rows = AddressGenerator(levels=3, address_bits=axi.ADDRESS_BITS)
+        wiring.connect(m, jobs.o, writer.job)
+        wiring.connect(m, wiring.flipped(self.data), writer.data)
+        for name in ("done", "input", "weight", "operand", "param"):
+            wiring.connect(m, getattr(writer, name), wiring.flipped(getattr(self, name)))
+
+        job = self.job.payload
+        fill = job.destination.fill
+        m.d.comb += [getattr(jobs.i.payload, name).eq(getattr(job, name)) for name in kept]
+        m.d.comb += [
+            jobs.i.valid.eq(self.job.valid & (fill | rows.nest.ready)),
+            rows.nest.valid.eq(self.job.valid & ~fill & jobs.i.ready),
+            self.job.ready.eq(jobs.i.ready & (fill | rows.nest.ready)),
+        ]
+        base = Signal(axi.ADDRESS_BITS)
+        m.d.comb += base.eq(region_base(self.regions, job.source.region) + job.source.address)
+        connect_nest(m, rows.nest.payload, base, (job.row_a, job.row_b, job.row_c))
+        row_bytes = Signal(axi.ROW_BYTES_BITS, reset_less=True)
+        with m.If(rows.nest.valid & rows.nest.ready):
+            m.d.sync += row_bytes.eq(job.row.bytes)
+        m.d.comb += [
+            self.request.valid.eq(rows.o.valid),
+            self.request.p.address.eq(rows.o.p.address),
+            self.request.p.bytes.eq(row_bytes),
+            rows.o.ready.eq(self.request.ready),
+        ]
+
+        open_jobs = Signal(range(JOBS_AHEAD + 8))  # the queue, and what the writer holds
+        m.d.sync += open_jobs.eq(open_jobs + (self.job.valid & self.job.ready) - self.done.valid)
+        m.d.comb += [self.busy.eq(open_jobs != 0), self.stalled.eq(self.busy & ~writer.moved)]
+        return m
+
+
+def region_base(regions, region):
+    """Base address of a region; numbers that name no region give 0."""
+    base = Const(0, axi.ADDRESS_BITS)
+    for number in reversed(isa.Region):
+        base = Mux(region == number, regions[number], base)
+    return base
