@@ -1,0 +1,104 @@
+"""Execution of a float graph with PyTorch's own operators: the reference for calibration and SQNR."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from math import inf
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+
+from dataflows.network import Window
+from mapper.graph import Add, Affine, AvgPool, Clamp, Concat, Conv, Flatten, FloatGraph, MaxPool, Node, Pad
+
+Visit = Callable[[str, torch.Tensor], None]
+
+
+def run(graph: FloatGraph, inputs: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
+    """Every tensor of the graph, inputs included.
+
+    Parameters
+    ----------
+    inputs : mapping from input name to float array (samples, C, H, W); (samples, F) where the model takes a matrix.
+        Any number of samples, the same for all inputs.
+
+    Returns
+    -------
+    dict from tensor name to float32 array (samples, C, H, W)
+    """
+    values: dict[str, NDArray[np.float32]] = {}
+
+    def keep(name: str, value: torch.Tensor) -> None:
+        values[name] = value.numpy()
+
+    execute(graph, inputs, keep)
+    return values
+
+
+def execute(graph: FloatGraph, inputs: Mapping[str, NDArray[np.float32]], visit: Visit) -> None:
+    """Run the graph, show every tensor to ``visit`` and forget it after its last use."""
+    uses = graph.uses()
+    live: dict[str, torch.Tensor] = {}
+    with torch.inference_mode():
+        for name in graph.inputs:
+            value = torch.tensor(inputs[name], dtype=torch.float32)
+            live[name] = value.reshape(value.shape[0], *graph.shapes[name][1:])
+            visit(name, live[name])
+        for node in graph.nodes:
+            result = compute(node, [live[name] for name in node.inputs])
+            if node.low > -inf or node.high < inf:
+                result = result.clamp(node.low, node.high)
+            visit(node.output, result)
+            live[node.output] = result
+            for name in node.inputs:
+                uses[name] -= 1
+                if not uses[name]:
+                    live.pop(name, None)
+
+
+def compute(node: Node, inputs: list[torch.Tensor]) -> torch.Tensor:
+    """Result of one node before its clamp."""
+    x = inputs[0]
+    match node:
+        case Conv():
+            return _conv(node, x)
+        case Affine():
+            return x * torch.from_numpy(node.scale)[:, None, None] + torch.from_numpy(node.shift)[:, None, None]
+        case Clamp():
+            return x
+        case Pad():
+            return _padded(x, node.padding, 0.0)
+        case MaxPool():
+            window = node.window
+            padded = _padded(x, window.padding, -inf)
+            return functional.max_pool2d(padded, window.kernel, window.stride, dilation=window.dilation)
+        case AvgPool():
+            padded = _padded(x, node.window.padding, 0.0)
+            total = functional.avg_pool2d(padded, node.window.kernel, node.window.stride, divisor_override=1)
+            return total / torch.from_numpy(node.divisors)
+        case Add():
+            return x + inputs[1]
+        case Concat():
+            return torch.cat(inputs, 1)
+        case Flatten():
+            return x.reshape(x.shape[0], -1, 1, 1)
+    raise TypeError(f"unknown node {type(node).__name__}")
+
+
+def _conv(node: Conv, x: torch.Tensor) -> torch.Tensor:
+    window: Window = node.window
+    top, left, bottom, right = window.padding
+    padding = (top, left)
+    if (top, left) != (bottom, right):
+        x, padding = _padded(x, window.padding, 0.0), (0, 0)
+    weight, bias = torch.from_numpy(node.weight), torch.from_numpy(node.bias)
+    return functional.conv2d(x, weight, bias, window.stride, padding, window.dilation, node.groups)
+
+
+def _padded(x: torch.Tensor, padding: tuple[int, int, int, int], value: float) -> torch.Tensor:
+    if not any(padding):
+        return x
+    top, left, bottom, right = padding
+    return functional.pad(x, (left, right, top, bottom), value=value)

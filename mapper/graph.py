@@ -1,0 +1,158 @@
+"""The float graph: what an imported model is before quantization.
+
+Shapes are (N, C, H, W); a matrix of N x F is held as (N, F, 1, 1).  Weights are float32.  Every node has one
+output and clamps it to ``low``..``high`` (infinite where there is no activation).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from math import inf, prod
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dataflows.network import Window
+
+Shape = tuple[int, int, int, int]
+Floats = NDArray[np.float32]
+
+WHOLE = Window()
+"""The window of one element."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """Base of all nodes: unique name, input tensors, output tensor, clamp, and where the model has it."""
+
+    op: ClassVar[str] = ""
+    name: str
+    inputs: tuple[str, ...]
+    output: str
+    low: float = -inf
+    high: float = inf
+    where: str = ""
+
+
+@dataclass(frozen=True)
+class Conv(Node):
+    """Convolution with zero padding; a linear layer is a 1x1 convolution.
+
+    Attributes
+    ----------
+    weight : float32 array (out channels, in channels / groups, kernel rows, kernel columns)
+    bias : float32 array (out channels,)
+    """
+
+    op: ClassVar[str] = "conv"
+    weight: Floats = field(default_factory=lambda: np.zeros((1, 1, 1, 1), np.float32))
+    bias: Floats = field(default_factory=lambda: np.zeros(1, np.float32))
+    window: Window = WHOLE
+    groups: int = 1
+
+
+@dataclass(frozen=True)
+class Affine(Node):
+    """``x * scale + shift`` per channel: batch normalization, or arithmetic with constants."""
+
+    op: ClassVar[str] = "affine"
+    scale: Floats = field(default_factory=lambda: np.ones(1, np.float32))
+    shift: Floats = field(default_factory=lambda: np.zeros(1, np.float32))
+
+
+@dataclass(frozen=True)
+class Clamp(Node):
+    """Nothing but the clamp that every node has."""
+
+    op: ClassVar[str] = "clamp"
+
+
+@dataclass(frozen=True)
+class Pad(Node):
+    """Zeros around the map: padding is (top, left, bottom, right)."""
+
+    op: ClassVar[str] = "pad"
+    padding: tuple[int, int, int, int] = (0, 0, 0, 0)
+
+
+@dataclass(frozen=True)
+class MaxPool(Node):
+    """Maximum over windows; padding never wins."""
+
+    op: ClassVar[str] = "max_pool"
+    window: Window = WHOLE
+
+
+@dataclass(frozen=True)
+class AvgPool(Node):
+    """Sum over windows divided by ``divisors`` (output rows, output columns); padding counts as zero."""
+
+    op: ClassVar[str] = "avg_pool"
+    window: Window = WHOLE
+    divisors: NDArray[np.int32] = field(default_factory=lambda: np.ones((1, 1), np.int32))
+
+
+@dataclass(frozen=True)
+class Add(Node):
+    """Sum of two tensors of equal shape."""
+
+    op: ClassVar[str] = "add"
+
+
+@dataclass(frozen=True)
+class Concat(Node):
+    """Channels of all inputs one after the other."""
+
+    op: ClassVar[str] = "concat"
+
+
+@dataclass(frozen=True)
+class Flatten(Node):
+    """(N, C, H, W) to (N, C*H*W, 1, 1), elements in NCHW order."""
+
+    op: ClassVar[str] = "flatten"
+
+
+@dataclass(frozen=True)
+class FloatGraph:
+    """A model: nodes in execution order and the shape of every tensor.
+
+    Attributes
+    ----------
+    name : str
+        Name of the model.
+    inputs, outputs : tuple of str
+        Tensor names.
+    shapes : dict
+        (N, C, H, W) of every tensor.
+    ranks : dict
+        Dimensions (2 or 4) that inputs and outputs have in the original model.
+    nodes : tuple of Node
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    shapes: dict[str, Shape]
+    ranks: dict[str, int]
+    nodes: tuple[Node, ...]
+
+    def uses(self) -> Counter[str]:
+        """How often each tensor is read; being an output of the graph is one use."""
+        return Counter([name for node in self.nodes for name in node.inputs] + list(self.outputs))
+
+    @property
+    def parameters(self) -> int:
+        """Weights and biases of all convolutions."""
+        return sum(node.weight.size + node.bias.size for node in self.nodes if isinstance(node, Conv))
+
+    def macs(self) -> int:
+        """Dense multiply-accumulates of one run."""
+        total = 0
+        for node in self.nodes:
+            if isinstance(node, Conv):
+                n, _, h, w = self.shapes[node.output]
+                total += n * h * w * prod(node.weight.shape)
+        return total

@@ -1,0 +1,227 @@
+"""Operators: convolutions, products, arithmetic with constants, activations."""
+
+from __future__ import annotations
+
+from math import inf
+from typing import Any
+
+import numpy as np
+
+from dataflows.network import Window
+from mapper.graph import Add, Affine, Clamp, Conv
+from mapper.import_builder import Builder
+from mapper.import_registry import activation, floats, operator, windowed
+from mapper.import_values import Activation, Constant
+from mapper.import_windows import pair, same_padding
+
+
+@operator("conv2d", "convolution", "_convolution", "_convolution_mode")
+def conv2d(
+    builder: Builder,
+    x: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+    transposed: bool = False,
+    **_: Any,
+) -> Activation:
+    """Convolution with constant weights."""
+    x = activation(builder, x, "conv2d", 4)
+    if transposed:
+        raise builder.error("transposed convolution is not supported; use a convolution, or upsample outside the model")
+    values = floats(builder, weight, "conv2d")
+    if values.ndim != 4 or x.shape[1] != values.shape[1] * groups or values.shape[0] % groups:
+        raise builder.error(f"weights {values.shape} in {groups} group(s) do not fit an input of shape {x.shape}")
+    kernel, spread = (values.shape[2], values.shape[3]), pair(dilation)
+    if padding == "same":
+        around = same_padding(kernel, spread)
+    else:
+        top, left = (0, 0) if padding == "valid" else pair(padding)
+        around = (top, left, top, left)
+    shift = np.zeros(len(values), np.float32) if bias is None else floats(builder, bias, "conv2d")
+    window = Window(kernel, pair(stride), around, spread)
+    return windowed(builder, Conv, x, len(values), window, weight=values, bias=shift, groups=groups)
+
+
+@operator("linear")
+def linear(builder: Builder, x: Any, weight: Any, bias: Any = None) -> Activation:
+    """Linear layer on (N, features)."""
+    return _linear(builder, x, weight, bias)
+
+
+def _linear(builder: Builder, x: Any, weight: Any, bias: Any = None) -> Activation:
+    x = activation(builder, x, "linear", 2)
+    values = floats(builder, weight, "linear")
+    if values.ndim != 2 or values.shape[1] != x.shape[1]:
+        raise builder.error(f"weights of shape {values.shape} do not fit an input of shape {x.shape}")
+    shift = np.zeros(len(values), np.float32)
+    if bias is not None:
+        shift = shift + floats(builder, bias, "linear")
+    shape = (x.shape[0], len(values))
+    return builder.add(Conv, [x], shape, weight=values[:, :, None, None], bias=shift)
+
+
+@operator("matmul", "mm")
+def matmul(builder: Builder, x: Any, other: Any = None, mat2: Any = None) -> Activation:
+    """Product of an activation with a constant matrix."""
+    right = other if mat2 is None else mat2
+    if not isinstance(right, Constant) or right.data.ndim != 2:
+        raise builder.error("matmul is supported as (N, features) times a constant matrix only")
+    return _linear(builder, x, Constant(right.name, right.data.t()))
+
+
+@operator("addmm")
+def addmm(builder: Builder, x: Any, mat1: Any, mat2: Any, beta: float = 1, alpha: float = 1) -> Activation:
+    """``beta * bias + alpha * mat1 @ mat2`` with constant bias and ``mat2``."""
+    if not isinstance(x, Constant) or not isinstance(mat2, Constant):
+        raise builder.error("addmm is supported with a constant bias and a constant second matrix only")
+    return _linear(builder, mat1, Constant(mat2.name, mat2.data.t() * alpha), Constant(x.name, x.data * beta))
+
+
+@operator("batch_norm")
+def batch_norm(
+    builder: Builder,
+    x: Any,
+    weight: Any,
+    bias: Any,
+    running_mean: Any,
+    running_var: Any,
+    training: bool = False,
+    eps: float = 1e-5,
+    **_: Any,
+) -> Any:
+    """Batch normalization with running statistics."""
+    x = activation(builder, x, "batch_norm")
+    if training or running_mean is None or running_var is None:
+        raise builder.error("batch_norm uses the statistics of the batch; call model.eval() before exporting")
+    mean, var = (floats(builder, v, "batch_norm").astype(np.float64) for v in (running_mean, running_var))
+    gain = np.ones_like(mean) if weight is None else floats(builder, weight, "batch_norm")
+    offset = np.zeros_like(mean) if bias is None else floats(builder, bias, "batch_norm")
+    if (var + eps <= 0).any():
+        raise builder.error("batch_norm has a running variance that is not positive; mend or retrain the model")
+    scale = gain / np.sqrt(var + eps)
+    return _affine(builder, x, scale, offset - mean * scale)
+
+
+@operator("_native_batch_norm_legit_no_training", "native_batch_norm")
+def native_batch_norm(builder: Builder, **arguments: Any) -> tuple[Any, None, None]:
+    """Batch normalization whose batch statistics nobody reads."""
+    return batch_norm(builder, **arguments), None, None
+
+
+def _affine(builder: Builder, x: Activation, scale: Any, shift: Any) -> Activation:
+    """``x * scale + shift``, each a scalar or one value per channel."""
+    both = [np.broadcast_to(np.asarray(v, np.float32), (x.shape[1],)).copy() for v in (scale, shift)]
+    return builder.add(Affine, [x], x.shape, scale=both[0], shift=both[1])
+
+
+def _per_channel(builder: Builder, x: Activation, value: Any, op: str) -> Any:
+    """A constant operand as a float or as one value per channel."""
+    if isinstance(value, int | float):
+        return float(value)
+    if value.data.ndim == 0:  # a number in the model's code, possibly an integer
+        return float(Constant(value.name, value.data.double()).floats())
+    values = value.floats()
+    if values.size == 1:
+        return float(values.reshape(()))
+    shape = (1,) * (len(x.shape) - values.ndim) + values.shape
+    if len(shape) != len(x.shape) or shape[1] != values.size or values.size != x.shape[1]:
+        raise builder.error(
+            f"{op} with a constant of shape {values.shape} is not supported on shape {x.shape}; "
+            "the constant must be a scalar or one value per channel"
+        )
+    return values.reshape(-1)
+
+
+@operator("add")
+def add(builder: Builder, x: Any, other: Any, alpha: float = 1) -> Activation:
+    """Sum of two activations of equal shape, or with a constant."""
+    if not isinstance(x, Activation):
+        if alpha != 1:
+            raise builder.error("add with alpha other than 1 is not supported here")
+        x, other = other, x
+    if not isinstance(other, Activation):
+        return _affine(builder, x, 1.0, alpha * _per_channel(builder, x, other, "add"))
+    if alpha != 1:
+        raise builder.error(f"add of two tensors is supported with alpha 1 only, not {alpha}")
+    if x.shape != other.shape:
+        raise builder.error(f"add is supported for tensors of equal shape, not {x.shape} and {other.shape}")
+    return builder.add(Add, [x, other], x.shape)
+
+
+@operator("sub")
+def sub(builder: Builder, x: Any, other: Any, alpha: float = 1) -> Activation:
+    """Difference of an activation and a constant."""
+    return _sub(builder, x, other, alpha)
+
+
+def _sub(builder: Builder, x: Any, other: Any, alpha: float) -> Activation:
+    if isinstance(x, Activation) and not isinstance(other, Activation):
+        return _affine(builder, x, 1.0, -alpha * _per_channel(builder, x, other, "sub"))
+    if isinstance(other, Activation) and not isinstance(x, Activation):
+        return _affine(builder, other, -alpha, _per_channel(builder, other, x, "sub"))
+    raise builder.error("sub is supported with one constant operand only")
+
+
+@operator("rsub")
+def rsub(builder: Builder, x: Any, other: Any, alpha: float = 1) -> Activation:
+    """``other - alpha * x`` with a constant."""
+    return _sub(builder, other, x, alpha)
+
+
+@operator("mul")
+def mul(builder: Builder, x: Any, other: Any) -> Activation:
+    """Product of an activation and a constant."""
+    if not isinstance(x, Activation):
+        x, other = other, x
+    if isinstance(other, Activation):
+        raise builder.error("mul is supported with one constant operand only, not for two computed tensors")
+    return _affine(builder, x, _per_channel(builder, x, other, "mul"), 0.0)
+
+
+@operator("div")
+def div(builder: Builder, x: Any, other: Any, rounding_mode: Any = None) -> Activation:
+    """Quotient of an activation by a constant."""
+    if not isinstance(x, Activation) or isinstance(other, Activation) or rounding_mode is not None:
+        raise builder.error("div is supported for a tensor divided by a constant, without rounding, only")
+    divisor = np.asarray(_per_channel(builder, x, other, "div"))
+    if (divisor == 0).any():
+        raise builder.error("div by a constant that is zero")
+    return _affine(builder, x, 1.0 / divisor, 0.0)
+
+
+def _clamp(builder: Builder, x: Any, low: Any, high: Any) -> Activation:
+    x = activation(builder, x, "clamp")
+    low, high = -inf if low is None else low, inf if high is None else high
+    if not isinstance(low, int | float) or not isinstance(high, int | float):
+        raise builder.error("clamp is supported with scalar bounds only")
+    if not low <= high:
+        raise builder.error(f"clamp needs a lower bound that is not above the upper one, not {low} and {high}")
+    return builder.add(Clamp, [x], x.shape, low=float(low), high=float(high))
+
+
+@operator("relu")
+def relu(builder: Builder, x: Any) -> Activation:
+    """ReLU."""
+    return _clamp(builder, x, 0.0, inf)
+
+
+@operator("relu6")
+def relu6(builder: Builder, x: Any) -> Activation:
+    """ReLU6."""
+    return _clamp(builder, x, 0.0, 6.0)
+
+
+@operator("hardtanh")
+def hardtanh(builder: Builder, x: Any, min_val: float = -1.0, max_val: float = 1.0) -> Activation:
+    """Hardtanh."""
+    return _clamp(builder, x, min_val, max_val)
+
+
+@operator("clamp", "clamp_min", "clamp_max", "clip")
+def clamp(builder: Builder, x: Any, min: Any = None, max: Any = None) -> Activation:
+    """Clamp with one or two bounds."""
+    return _clamp(builder, x, min, max)

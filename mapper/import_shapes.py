@@ -1,0 +1,152 @@
+"""Operators: concatenation, shapes, padding, and those that compute nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from mapper.graph import Concat, Flatten, Pad
+from mapper.import_builder import Builder
+from mapper.import_registry import activation, operator
+from mapper.import_values import Activation, Storage
+
+
+@operator("cat", "concat", "concatenate")
+def cat(builder: Builder, tensors: Sequence[Any], dim: int = 0) -> Activation:
+    """Concatenation over channels."""
+    parts = [activation(builder, t, "cat") for t in tensors]
+    first = parts[0].shape
+    if dim % len(first) != 1:
+        raise builder.error(f"cat is supported over channels (dimension 1) only, not over dimension {dim}")
+    if any(p.shape[:1] + p.shape[2:] != first[:1] + first[2:] for p in parts):
+        raise builder.error(f"cat needs maps of equal size, not {', '.join(str(p.shape) for p in parts)}")
+    if len(parts) == 1:
+        return parts[0]
+    return builder.add(Concat, parts, (first[0], sum(p.shape[1] for p in parts), *first[2:]))
+
+
+@operator("flatten")
+def flatten(builder: Builder, x: Any, start_dim: int = 0, end_dim: int = -1) -> Activation:
+    """Flatten, of the dimensions after the first."""
+    x = activation(builder, x, "flatten")
+    start, end = start_dim % len(x.shape), end_dim % len(x.shape)
+    middle = int(np.prod(x.shape[start : end + 1]))
+    return _reshape(builder, x, (*x.shape[:start], middle, *x.shape[end + 1 :]))
+
+
+@operator("view", "reshape", "_unsafe_view", "_reshape_alias")
+def reshape(builder: Builder, x: Any, size: Any = None, shape: Any = None, **_: Any) -> Activation:
+    """Reshape that flattens, or that adds or removes dimensions of 1."""
+    x = activation(builder, x, "reshape")
+    wanted = [int(s) for s in (shape if size is None else size)]
+    total = int(np.prod(x.shape))
+    if -1 in wanted:
+        wanted[wanted.index(-1)] = total // max(1, -int(np.prod(wanted)))
+    if int(np.prod(wanted)) != total:
+        raise builder.error(f"reshape of {x.shape} to {tuple(wanted)} does not keep the number of elements")
+    return _reshape(builder, x, tuple(wanted))
+
+
+@operator("unsqueeze")
+def unsqueeze(builder: Builder, x: Any, dim: int) -> Activation:
+    """A new dimension of 1."""
+    x = activation(builder, x, "unsqueeze")
+    at = dim % (len(x.shape) + 1)
+    return _reshape(builder, x, (*x.shape[:at], 1, *x.shape[at:]))
+
+
+@operator("squeeze")
+def squeeze(builder: Builder, x: Any, dim: Any = None) -> Activation:
+    """Dimensions of 1 removed."""
+    x = activation(builder, x, "squeeze")
+    axes = range(len(x.shape)) if dim is None else [dim] if isinstance(dim, int) else dim
+    gone = {a % len(x.shape) for a in axes}
+    return _reshape(builder, x, tuple(s for i, s in enumerate(x.shape) if i not in gone or s != 1))
+
+
+def _reshape(builder: Builder, x: Activation, shape: tuple[int, ...]) -> Activation:
+    """Without dimensions of 1 at the end nothing changes; (N, C, H, W) to (N, C*H*W) is a flatten."""
+    if shape == x.shape:
+        return x
+    held = builder.shape(x)
+    if 2 <= len(shape) <= 4 and (*shape, 1, 1)[:4] == held:
+        return builder.view(x, shape)
+    if len(shape) == 2 and shape[0] == held[0]:
+        x.storage.views += 1  # a flatten shares its elements in the model, though not in the graph
+        result = builder.add(Flatten, [x], shape)
+        result.storage = x.storage
+        return result
+    raise builder.error(
+        f"reshape of {x.shape} to {shape} is not supported; only flattening to (N, features) and dimensions of 1 are"
+    )
+
+
+@operator("slice")
+def slice_(builder: Builder, x: Any, dim: int = 0, start: Any = None, end: Any = None, step: int = 1) -> Activation:
+    """A slice that takes everything."""
+    source = activation(builder, x, "slice")
+    length = source.shape[dim]
+    if range(length)[slice(start, end, step)] != range(length):
+        raise builder.error(f"slice {start}:{end}:{step} of dimension {dim} of {source.shape} is not supported")
+    return source
+
+
+@operator("pad", "constant_pad_nd")
+def pad(builder: Builder, x: Any, pad: Any, mode: str = "constant", value: float | None = None) -> Activation:
+    """Zero padding of the map."""
+    x = activation(builder, x, "pad", 4)
+    amounts = [int(p) for p in pad]
+    left, right, top, bottom = [*amounts, 0, 0][:4]
+    others = amounts[4:]
+    if mode != "constant" or value not in (None, 0) or any(others) or min(left, right, top, bottom) < 0:
+        raise builder.error(
+            f"pad {list(pad)} with mode {mode!r} and value {value} is not supported; "
+            "only zeros around rows and columns are"
+        )
+    n, c, h, w = x.shape
+    return builder.add(Pad, [x], (n, c, h + top + bottom, w + left + right), padding=(top, left, bottom, right))
+
+
+@operator("dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout")
+def dropout(builder: Builder, x: Any, train: bool = False, p: float = 0.5) -> Any:
+    """Dropout, which does nothing in evaluation mode."""
+    if train and p:
+        raise builder.error("dropout is in training mode; call model.eval() before exporting")
+    return x
+
+
+@operator("contiguous", "detach", "alias", "lift_fresh", "lift_fresh_copy", "requires_grad_", "positive")
+def identity(builder: Builder, x: Any, **_: Any) -> Any:
+    """Operators that return what they got."""
+    return x
+
+
+@operator("clone")
+def clone(builder: Builder, x: Any, **_: Any) -> Any:
+    """A copy: operators in place on one do not change the other."""
+    return replace(x, storage=Storage()) if isinstance(x, Activation) else x
+
+
+@operator("to", "_to_copy", "type_as", "float")
+def to(builder: Builder, x: Any, dtype: Any = None, **_: Any) -> Any:
+    """Conversions between floating-point types: the import computes in float32 anyway."""
+    if isinstance(dtype, torch.dtype) and not dtype.is_floating_point:
+        raise builder.error(f"conversion to {str(dtype).removeprefix('torch.')} is not supported")
+    return x
+
+
+@operator("size", "sym_size")
+def size(builder: Builder, x: Any, dim: int | None = None) -> Any:
+    """Shape of a tensor."""
+    shape = x.shape if isinstance(x, Activation) else tuple(x.data.shape)
+    return list(shape) if dim is None else shape[dim]
+
+
+@operator("dim")
+def dim(builder: Builder, x: Any) -> int:
+    """Number of dimensions."""
+    return len(size(builder, x))

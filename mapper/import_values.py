@@ -1,0 +1,75 @@
+"""What flows through an import: activations, constants, and the errors that name a place in the model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from dataflows.errors import InputError
+from mapper.graph import Floats, Shape
+
+
+@dataclass(frozen=True)
+class Where:
+    """A place in the model: module path, source line, and whether the module is one of PyTorch's own."""
+
+    path: str = ""
+    line: str = ""
+    leaf: bool = False
+
+    def __str__(self) -> str:
+        place = self.path or "the model's forward"
+        return f"{place} ({self.line})" if self.line else place
+
+
+@dataclass
+class Storage:
+    """What views of one tensor share: whether an in-place operator has made them out of date."""
+
+    views: int = 1
+    changed_by: str = ""
+
+
+@dataclass
+class Activation:
+    """A tensor computed from the inputs: its name in the graph and its shape in the model.
+
+    In-place operators rename it, so that whoever holds it sees the new contents.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    storage: Storage = field(default_factory=Storage)
+
+
+@dataclass(frozen=True)
+class Constant:
+    """A parameter, buffer or literal tensor, with the name the model has for it."""
+
+    name: str
+    data: torch.Tensor
+
+    def floats(self) -> Floats:
+        """The contents as float32; InputError for other kinds of numbers, NaN and infinity."""
+        if not self.data.is_floating_point():
+            kind = str(self.data.dtype).removeprefix("torch.")
+            raise InputError(f"parameter {self.name} holds {kind}; only floating-point parameters can be quantized")
+        values = self.data.detach().to(torch.float32).contiguous().numpy()
+        bad = int(np.size(values) - np.isfinite(values).sum())
+        if bad:
+            raise InputError(
+                f"parameter {self.name} holds {bad} value(s) that are NaN or infinite; mend or retrain the model"
+            )
+        return values
+
+
+def graph_shape(shape: tuple[int, ...], what: str) -> Shape:
+    """The (N, C, H, W) form of a model's shape, which must have 2 or 4 dimensions, none of them empty."""
+    if len(shape) not in (2, 4):
+        raise InputError(f"{what} has shape {shape}; only (N, C, H, W) and (N, features) can be mapped")
+    if min(shape) < 1:
+        raise InputError(f"{what} has the empty shape {shape}; every dimension must be at least 1")
+    n, c, h, w = (*shape, 1, 1)[:4]
+    return n, c, h, w

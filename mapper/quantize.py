@@ -1,0 +1,179 @@
+"""Quantization: a float graph and its calibration become the integer network that is mapped and run.
+
+Activations: int8, one scale and zero point per tensor, chosen so that zero is exact.  Weights: symmetric
+-127..127, one scale per output channel.  Scales are float32.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import inf
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dataflows.errors import InputError
+from dataflows.network import Add, AvgPool, Concat, Conv, Layer, MaxPool, Network, Reshape, Tensor, Window
+from mapper import graph as floats
+from mapper.calibrate import Calibration
+from mapper.graph import FloatGraph, Node
+from mapper.weights import check_scale, quantize_weights
+
+Order = NDArray[np.int64]
+
+
+def activation_scale(low: float, high: float) -> tuple[float, int]:
+    """Scale (a float32 value) and zero point of a tensor with values in ``low``..``high``.
+
+    The range is extended to include zero; a range of nothing but zero (or as good as) gets scale 1.
+    """
+    low, high = min(low, 0.0), max(high, 0.0)
+    scale = np.float32((high - low) / 255)
+    if scale < 1e-30:
+        return 1.0, 0
+    if not np.isfinite(scale):
+        raise InputError(f"a tensor with values from {low} to {high} is beyond float32")
+    zero = int(np.clip(np.rint(-128 - low / float(scale)), -128, 127))
+    return float(scale), zero
+
+
+def quantize(graph: FloatGraph, calibration: Calibration) -> Network:
+    """The integer network for a simplified float graph.
+
+    Parameters
+    ----------
+    graph : FloatGraph
+        As returned by ``import_model``.
+    calibration : Calibration
+        Ranges of all its tensors.
+
+    Raises
+    ------
+    InputError
+        When an accumulator could overflow, or scales cannot be represented; the message names the layer.
+    """
+    return _Quantizer(graph, calibration).run()
+
+
+@dataclass
+class _Quantizer:
+    graph: FloatGraph
+    calibration: Calibration
+
+    def run(self) -> Network:
+        self.tensors: dict[str, Tensor] = {}
+        self.orders: dict[str, Order] = {}  # of flattened maps: where the model's element j is
+        for name in self.graph.inputs:
+            self._tensor(name)
+        layers = [self._layer(node) for node in self.graph.nodes]
+        orders = {name: self.orders[name] for name in self.graph.outputs if name in self.orders}
+        return Network(
+            self.graph.name, self.tensors, tuple(layers), self.graph.inputs, self.graph.outputs, output_order=orders
+        )
+
+    def _tensor(self, name: str, like: Tensor | None = None) -> Tensor:
+        """Declare a tensor, with the scale of ``like`` or one of its own."""
+        if like is None:
+            scale, zero = activation_scale(*self.calibration.ranges[name])
+        else:
+            scale, zero = like.scale, like.zero
+        n, c, h, w = self.graph.shapes[name]
+        self.tensors[name] = Tensor(name, (n, h, w, c), scale, zero)
+        return self.tensors[name]
+
+    def _layer(self, node: Node) -> Layer:
+        source = self.tensors[node.inputs[0]]
+        if isinstance(node, floats.MaxPool | floats.Clamp | floats.Flatten | floats.Pad):
+            target = self._tensor(node.output, like=source)
+        else:
+            target = self._tensor(node.output)
+        low, high = _code(node.low, target), _code(node.high, target)
+        common = (node.name, node.inputs, node.output, low, high)
+        self._follow_order(node)
+        match node:
+            case floats.Conv():
+                return self._conv(node, common, source, target)
+            case floats.Pad():
+                return _padding(node, common, source)
+            case floats.Clamp():
+                return MaxPool(*common)
+            case floats.MaxPool():
+                return MaxPool(*common, node.window)
+            case floats.AvgPool():
+                for divisor in (node.divisors.min(), node.divisors.max()):
+                    check_scale(node.name, source.scale / (divisor * target.scale))
+                return AvgPool(*common, node.window, node.divisors)
+            case floats.Add():
+                self._check_scales(node)
+                return Add(*common)
+            case floats.Concat():
+                self._check_scales(node)
+                return Concat(*common)
+            case floats.Flatten():
+                return Reshape(*common)
+        raise TypeError(f"{node.name}: {type(node).__name__} cannot be quantized; simplify the graph first")
+
+    def _check_scales(self, node: Node) -> None:
+        largest = max(self.tensors[name].scale for name in node.inputs)
+        check_scale(node.name, largest / self.tensors[node.output].scale)
+
+    def _conv(
+        self, node: floats.Conv, common: tuple[str, tuple[str, ...], str, int, int], source: Tensor, target: Tensor
+    ) -> Conv:
+        weight, bias = node.weight, node.bias
+        order = self.orders.get(node.inputs[0])
+        if order is not None:
+            place = np.argsort(order)  # the model's element at each NHWC place
+            if node.groups == 1:
+                weight = weight[:, place]
+            else:
+                weight, bias = weight[place], bias[place]
+        codes, scale, bias_codes = quantize_weights(node.name, weight, bias, source, target.scale)
+        return Conv(*common, codes, scale, bias_codes, node.window, node.groups)
+
+    def _follow_order(self, node: Node) -> None:
+        """Note the order of the result's elements where it differs from the model's."""
+        orders = [self.orders.get(name) for name in node.inputs]
+        if isinstance(node, floats.Flatten):
+            _, c, h, w = self.graph.shapes[node.inputs[0]]
+            if c > 1 and h * w > 1:
+                self.orders[node.output] = np.arange(h * w * c).reshape(h * w, c).T.reshape(-1)
+        elif isinstance(node, floats.Concat) and any(order is not None for order in orders):
+            self.orders[node.output] = self._joined(node)
+        elif isinstance(node, floats.Add) and any(not _same(orders[0], order) for order in orders):
+            raise InputError(f"{node.where or node.name}: add of a flattened map and a vector is not supported")
+        elif orders[0] is not None and not (isinstance(node, floats.Conv) and node.groups == 1):
+            if isinstance(node, floats.Conv) and node.groups != len(node.weight):
+                raise InputError(f"{node.where or node.name}: a grouped layer on a flattened map is not supported")
+            self.orders[node.output] = orders[0]
+
+    def _joined(self, node: Node) -> Order:
+        """Order of a concatenation of vectors, some of them flattened maps."""
+        parts, start = [], 0
+        for name in node.inputs:
+            size = self.graph.shapes[name][1]
+            order = self.orders.get(name)
+            parts.append(start + (np.arange(size) if order is None else order))
+            start += size
+        return np.concatenate(parts)
+
+
+def _same(a: Order | None, b: Order | None) -> bool:
+    if a is None or b is None:
+        return a is b
+    return bool(np.array_equal(a, b))
+
+
+def _code(value: float, tensor: Tensor) -> int:
+    """The integer that stands for a bound, limited to int8."""
+    if value in (-inf, inf):
+        return -128 if value < 0 else 127
+    return int(np.clip(np.rint(value / tensor.scale) + tensor.zero, -128, 127))
+
+
+def _padding(node: floats.Pad, common: tuple[str, tuple[str, ...], str, int, int], source: Tensor) -> Conv:
+    """Zero padding as a depthwise 1x1 convolution that multiplies by 127 * (1 / 127): exact."""
+    channels = source.shape[3]
+    weight = np.full((channels, 1, 1, 1), 127, np.int8)
+    scale = np.full(channels, 1 / 127, np.float32)
+    return Conv(*common, weight, scale, np.zeros(channels, np.int32), Window(padding=node.padding), channels)

@@ -1,0 +1,96 @@
+"""Samples: reading ``.npz`` files, making random ones, and their way into and out of the quantized network."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dataflows.errors import InputError
+from dataflows.network import Network
+from mapper.graph import FloatGraph
+
+Arrays = dict[str, NDArray[np.float32]]
+
+
+def load_samples(path: str | Path, graph: FloatGraph) -> Arrays:
+    """One float32 array (samples, C, H, W) per input of the model.
+
+    The file holds one array per input under the input's name (a single one may have any name), samples along the
+    first axis; an input that is a matrix in the model takes (samples, features).
+
+    Raises
+    ------
+    InputError
+        When the file, a name, a shape, a type or a value is not as the model needs it.
+    """
+    path = Path(path)
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise InputError(f"{path} holds a single array; save it with numpy.savez")
+            arrays = {name: archive[name] for name in archive.files}
+    except FileNotFoundError as error:
+        raise InputError(f"{path} does not exist") from error
+    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path} is not a NumPy .npz file of plain arrays: {error}") from error
+    if len(arrays) == 1 and len(graph.inputs) == 1:
+        arrays = {graph.inputs[0]: next(iter(arrays.values()))}
+    if set(arrays) != set(graph.inputs):
+        found, wanted = ", ".join(sorted(arrays)) or "nothing", ", ".join(graph.inputs)
+        raise InputError(f"{path} holds {found}; one array per input is needed: {wanted}")
+    samples = {name: _checked(path, name, arrays[name], graph) for name in graph.inputs}
+    counts = {name: len(array) for name, array in samples.items()}
+    if len(set(counts.values())) > 1:
+        raise InputError(f"{path} holds different numbers of samples: {counts}; all inputs need the same")
+    return samples
+
+
+def _checked(path: Path, name: str, array: NDArray[Any], graph: FloatGraph) -> NDArray[np.float32]:
+    """The array as float32 (samples, C, H, W)."""
+    _, *rest = graph.shapes[name]
+    wanted = tuple(rest) if graph.ranks[name] == 4 else (rest[0],)
+    if array.dtype.kind not in "fiu":
+        raise InputError(f"{path}: array {name} holds {array.dtype}; numbers (float32) are needed")
+    if array.ndim == 0 or array.shape[1:] not in (wanted, tuple(rest)) or not len(array):
+        form = ", ".join(map(str, wanted))
+        raise InputError(
+            f"{path}: array {name} has shape {array.shape}; at least one sample of (samples, {form}) is needed"
+        )
+    values = array.astype(np.float32).reshape(len(array), *rest)
+    bad = int(values.size - np.isfinite(values).sum())
+    if bad:
+        raise InputError(f"{path}: array {name} holds {bad} value(s) that are NaN, infinite or beyond float32")
+    return values
+
+
+def random_samples(graph: FloatGraph, count: int = 8, seed: int = 0) -> Arrays:
+    """Seeded normal samples, for lack of real ones."""
+    rng = np.random.default_rng(seed)
+    return {name: rng.standard_normal((count, *graph.shapes[name][1:]), np.float32) for name in graph.inputs}
+
+
+def quantize_input(network: Network, name: str, array: NDArray[np.floating[Any]]) -> NDArray[np.int8]:
+    """Float samples (samples, C, H, W), or (samples, F), as int8 (samples, H, W, C)."""
+    tensor = network.tensors[name]
+    _, height, width, channels = tensor.shape
+    if array.shape[1:] not in ((channels, height, width), (channels,)) or (array.ndim == 2 and height * width > 1):
+        raise InputError(f"input {name} has shape {array.shape}; (samples, {channels}, {height}, {width}) is needed")
+    values = np.rint(array.astype(np.float64) / tensor.scale) + tensor.zero
+    codes = np.clip(values, -128, 127).astype(np.int8).reshape(len(array), channels, height, width)
+    return np.ascontiguousarray(codes.transpose(0, 2, 3, 1))
+
+
+def dequantize_output(network: Network, name: str, array: NDArray[np.int8]) -> NDArray[np.float32]:
+    """An int8 tensor (samples, H, W, C) as float32 (samples, C, H, W), elements in the order of the model."""
+    tensor = network.tensors[name]
+    codes = array.reshape(-1, *tensor.shape[1:]).transpose(0, 3, 1, 2)
+    order = network.output_order.get(name)
+    if order is not None:
+        codes = codes[:, order]
+    return np.ascontiguousarray((codes.astype(np.float64) - tensor.zero) * tensor.scale, np.float32)

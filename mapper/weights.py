@@ -1,0 +1,70 @@
+"""Weights and biases as integers, and the limits that keep accumulation and requantization exact."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dataflows.errors import InputError
+from dataflows.network import Tensor
+from mapper.graph import Floats
+
+ACC_LIMIT = 2**31
+BIAS_LIMIT = 2**30
+"""Largest magnitude of a bias; the weight scale of a channel is enlarged until its bias fits."""
+
+SCALE_MIN, SCALE_MAX = 2.0**-38, 2.0**24
+"""Range of effective scales that a 24-bit multiplier and a shift of 0 to 63 represent, with room at the bottom."""
+
+
+def quantize_weights(
+    layer: str, weight: Floats, bias: Floats, source: Tensor, target_scale: float
+) -> tuple[NDArray[np.int8], NDArray[np.float32], NDArray[np.int32]]:
+    """Integer weights, their scale per output channel, and the bias in units of input scale * weight scale.
+
+    Parameters
+    ----------
+    layer : name for messages
+    weight : float32 array (out channels, in channels / groups, kernel rows, kernel columns)
+    bias : float32 array (out channels,)
+    source : the tensor the layer reads
+    target_scale : scale of the tensor it writes
+
+    Raises
+    ------
+    InputError
+        When the accumulator could overflow for some input, or the scales are out of range.
+    """
+    flat = weight.reshape(len(weight), -1).astype(np.float64)
+    natural = np.abs(flat).max(1) / 127
+    for_bias = np.abs(bias.astype(np.float64)) / (source.scale * BIAS_LIMIT)
+    for_range = SCALE_MIN * target_scale / source.scale
+    # A channel whose weights matter less than its bias, or not at all, gets a coarser scale.
+    scale = np.maximum(np.maximum(natural, for_bias), for_range).astype(np.float32)
+    exact = scale.astype(np.float64)
+    codes = np.clip(np.rint(flat / exact[:, None]), -127, 127).astype(np.int8)
+    bias_codes = np.clip(np.rint(bias / (source.scale * exact)), -ACC_LIMIT, ACC_LIMIT - 1).astype(np.int32)
+    check_scale(layer, float(source.scale * exact.max() / target_scale))
+    _check_overflow(layer, codes, bias_codes, source.zero)
+    return codes.reshape(weight.shape), scale, bias_codes
+
+
+def _check_overflow(layer: str, codes: NDArray[np.int8], bias: NDArray[np.int32], zero: int) -> None:
+    """Refuse weights with which some input could leave the 32-bit accumulator."""
+    distance = max(127 - zero, zero + 128)
+    bounds = np.abs(codes.astype(np.int64)).sum(1) * distance + np.abs(bias.astype(np.int64))
+    worst = int(bounds.argmax())
+    if bounds[worst] >= ACC_LIMIT:
+        raise InputError(
+            f"layer {layer}: the accumulator of output channel {worst} can reach {bounds[worst]} "
+            f"(sum of |weights| * {distance} + |bias|), beyond the limit of 2**31 - 1; split the layer"
+        )
+
+
+def check_scale(layer: str, effective: float) -> None:
+    """Refuse an effective scale that the requantization cannot represent."""
+    if not effective < SCALE_MAX:
+        raise InputError(
+            f"layer {layer}: the scale from accumulator to output is {effective:.3g}, beyond {SCALE_MAX:.3g}; "
+            "the calibration samples do not exercise its output, give representative ones"
+        )
