@@ -28,10 +28,11 @@ CACHE = Path(__file__).resolve().parents[1] / "build" / "verilator"
 
 _NATIVE = Path(__file__).resolve().parent / "native"
 
-# Measured on a 16x16 int8 array (docs in the bench): g++ -O2 runs 4x faster than -Os (Verilator's default) for 10 % more
-# build time; -O3 and -march=native cost build time and gain nothing.
+# Measured on a 16x16 int8 array: g++ -O2 runs 4x faster than -Os (Verilator's default) for 10 % more build
+# time; -O3 and -march=native cost build time and gain nothing.
 _OPTIMIZE = ("-O2",)
-_VERILATE = ("-O3", "--x-assign", "unique", "--x-initial", "unique", "--output-split", "20000", "-Wno-fatal", "-Wno-lint", "-Wno-style")
+_QUIET = ("-Wno-fatal", "-Wno-lint", "-Wno-style")
+_VERILATE = ("--cc", "-O3", "--x-assign", "unique", "--x-initial", "unique", "--output-split", "20000", *_QUIET)
 
 
 @dataclass(frozen=True)
@@ -121,19 +122,20 @@ def build(
 
     def make(folder: Path) -> None:
         shutil.copyfile(verilog, folder / "design.v")
-        names = [*_VERILATE, *what.verilate, *flags]
-        result = verilator.run(["--cc", "--prefix", "Vtop", "--top-module", top, "-Mdir", "c", *names, "design.v"], folder)
+        names = ["--prefix", "Vtop", "--top-module", top, "-Mdir", "c", "design.v"]
+        result = verilator.run([*_VERILATE, *what.verilate, *flags, *names], folder)
         if result.returncode:
             raise InputError(f"{verilog}: Verilator refused it:\n{result.stderr.strip() or result.stdout.strip()}")
         common = [*_common(what), "-I", folder / "c"]
-        header = folder / "c" / "Vtop__pch.h"  # the first include of every file: g++ finds the compiled form beside it
-        _compile([([*common, *_OPTIMIZE, "-x", "c++-header", header], header.with_suffix(".h.gch"))])
         sources = [*sorted((folder / "c").glob("*.cpp")), *what.sources]
-        jobs = [([*common, *(() if s.stem.endswith("Slow") else _OPTIMIZE), "-c", s], folder / f"{s.stem}.o") for s in sources]
+        jobs = []
+        for source in sources:
+            optimize = () if source.stem.endswith("Slow") else _OPTIMIZE  # Verilator's name for code that runs once
+            jobs.append(([*common, *optimize, "-c", source], folder / f"{source.stem}.o"))
         _compile(jobs)
         output = folder / what.output
         _compile([([*(target for _, target in jobs), _runtime(what, cache), *what.link], output)])
-        for leftover in (*folder.glob("*.o"), header.with_suffix(".h.gch")):
+        for leftover in folder.glob("*.o"):
             leftover.unlink()
 
     parts = [text, top.encode(), repr((kind, _VERILATE, _OPTIMIZE, what, tuple(flags))).encode()]

@@ -96,7 +96,9 @@ def run_cocotb(
         return count
 
 
-def _execute(command: list[str], environment: Mapping[str, str], folder: Path, timeout: float) -> tuple[str, int | None]:
+def _execute(
+    command: list[str], environment: Mapping[str, str], folder: Path, timeout: float
+) -> tuple[str, int | None]:
     """Run with a time limit; returns the output and the exit status (None: killed)."""
     process = subprocess.Popen(
         command, cwd=folder, env=dict(environment), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,

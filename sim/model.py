@@ -1,4 +1,4 @@
-"""The verilated accelerator as a Python object: clock cycles, registers, DRAM. ``sim/native/harness.cpp`` is the other side."""
+"""The verilated accelerator as a Python object; ``sim/native/harness.cpp`` is the other side."""
 
 from __future__ import annotations
 
@@ -64,11 +64,11 @@ class _Config(ctypes.Structure):
     )
 
 
+_COUNTERS = ("cycles", "read_beats", "write_beats", "read_bytes", "write_bytes", "read_bursts", "write_bursts")
+
+
 class _Counters(ctypes.Structure):
-    _fields_ = tuple(
-        (name, ctypes.c_uint64)
-        for name in ("cycles", "read_beats", "write_beats", "read_bytes", "write_bytes", "read_bursts", "write_bursts")
-    )
+    _fields_ = tuple((name, ctypes.c_uint64) for name in _COUNTERS)
 
 
 def _library(path: Path) -> ctypes.CDLL:
@@ -129,8 +129,8 @@ class Model:
         exact = Fraction(rate).limit_denominator(1 << 16)
         fails = [(r.start, r.stop) if r else (0, 0) for r in (dram.fail_reads, dram.fail_writes)]
         config = _Config(
-            dram.latency, exact.numerator, exact.denominator, dram.seed & (1 << 64) - 1, dram.read_stall, dram.write_stall,
-            *fails[0], *fails[1], max_read_burst, max_write_burst,
+            dram.latency, exact.numerator, exact.denominator, dram.seed & (1 << 64) - 1,
+            dram.read_stall, dram.write_stall, *fails[0], *fails[1], max_read_burst, max_write_burst,
         )  # fmt: skip
         self._sim.sim_configure(self._handle, config)
 
@@ -147,7 +147,7 @@ class Model:
 
     def run(self, max_cycles: int) -> bool:
         """Run until the interrupt (True) or for ``max_cycles`` (False). Raises :class:`SimulationError`."""
-        outcome = self._sim.sim_run(self._handle, max_cycles)
+        outcome: int = self._sim.sim_run(self._handle, max_cycles)
         if outcome == 2:
             raise SimulationError(f"AXI protocol violation: {self._sim.sim_violation(self._handle).decode()}")
         return outcome == 1
@@ -165,7 +165,7 @@ class Model:
     def counters(self) -> dict[str, int]:
         """Totals since creation: cycles; beats, bytes (strobed ones) and bursts, read and written."""
         counters = self._sim.sim_counters(self._handle).contents
-        return {name: getattr(counters, name) for name, _ in _Counters._fields_}
+        return {name: getattr(counters, name) for name in _COUNTERS}
 
     def trace(self, path: str | Path, begin: int = 0, end: int = 1 << 62) -> None:
         """Write an FST waveform of cycles ``begin`` (inclusive) to ``end``, counted as in :meth:`counters`."""

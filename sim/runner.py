@@ -98,8 +98,8 @@ class Simulator:
         found = self.read("HASH_LOW") | self.read("HASH_HIGH") << 32
         if found != cfg.hash_value:
             raise InputError(
-                f"{verilog_path} was generated from a configuration with hash {found:014x}, not {cfg.hash} ({cfg.name}); "
-                "generate it again with: make rtl"
+                f"{verilog_path} was generated from a configuration with hash {found:014x}, "
+                f"not {cfg.hash} ({cfg.name}); generate it again with: make rtl"
             )
         self._trace = trace
         self._trace_cycles = trace_cycles
@@ -204,7 +204,9 @@ class Simulator:
             elapsed = time.perf_counter() - started
             size = max(1000, int(size * min(4.0, _SLICE_SECONDS / max(elapsed, 1e-6))))
         states = ", ".join(f"{name} {value}" for name in _COUNTERS if (value := self.read(name)))
-        raise SimulationError(f"no interrupt after {timeout_cycles} cycles; cycles per unit and activity: {states or 'none'}")
+        raise SimulationError(
+            f"no interrupt after {timeout_cycles} cycles; cycles per unit and activity: {states or 'none'}"
+        )
 
     def _error(self) -> tuple[isa.Error, str]:
         if not self.read("STATUS") & 4:
@@ -220,7 +222,7 @@ class Simulator:
         count = self.read("MARKS")
         table = memory[address : address + isa.MARK_BYTES * count]
         if table.size != isa.MARK_BYTES * count:
-            raise SimulationError(f"{count} marks were written at {address:#x}, beyond the memory of {memory.size} bytes")
+            raise SimulationError(f"{count} marks at {address:#x} reach beyond the memory of {memory.size} bytes")
         return table.copy().view("<u8").reshape(count, 2)
 
     def _semaphores(self) -> tuple[str, ...]:

@@ -82,7 +82,7 @@ def run(arguments: Sequence[str | Path], folder: Path) -> subprocess.CompletedPr
 def lint(path: str | Path, top: str | None = None) -> str:
     """Warnings of ``verilator --lint-only -Wall`` on one file; an empty string is a clean file."""
     path = Path(path).resolve()
-    arguments = ["--lint-only", "-Wall", *(["--top-module", top] if top else []), path]
+    arguments = ["--lint-only", "-Wall", *(["--top-module", top] if top else []), str(path)]
     result = run(arguments, path.parent)
     lines = [line for line in result.stderr.splitlines() if line.strip()]
     return "\n".join(lines) if lines or result.returncode == 0 else f"Verilator failed: {result.stdout.strip()}"

@@ -48,12 +48,12 @@ struct Simulation {
         top->final();
     }
 
-    void dump(unsigned edge) {
+    // Adds the present values to the waveform: half 0 of a cycle is settled, half 1 is after its rising edge.
+    void dump(uint64_t cycle, unsigned half) {
 #if VM_TRACE_FST
-        const uint64_t cycle = dram.counters.cycles;
-        if (trace && cycle >= trace_begin && cycle < trace_end) trace->dump(2 * cycle + edge);
+        if (trace && cycle >= trace_begin && cycle < trace_end) trace->dump(2 * cycle + half);
 #else
-        (void)edge;
+        (void)cycle, (void)half;
 #endif
     }
 
@@ -105,16 +105,17 @@ struct Simulation {
         drive();
         top->clk = 0;
         top->eval();
-        dump(0);
+        dump(dram.counters.cycles, 0);
         sample();
     }
 
     // Second half: the rising edge.
     void edge() {
-        dram.clock(master);
+        const uint64_t cycle = dram.counters.cycles;
+        dram.clock(master);  // before the edge: it still reads the design's outputs
         top->clk = 1;
         top->eval();
-        dump(1);
+        dump(cycle, 1);
     }
 };
 
@@ -141,10 +142,10 @@ API void sim_reset(void* handle, uint64_t cycles) {
         s.drive();
         s.top->clk = 0;
         s.top->eval();
-        s.dump(0);
+        s.dump(s.dram.counters.cycles, 0);
         s.top->clk = 1;
         s.top->eval();
-        s.dump(1);
+        s.dump(s.dram.counters.cycles, 1);
         s.dram.counters.cycles++;
     }
     s.top->rst = 0;

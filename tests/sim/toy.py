@@ -36,13 +36,13 @@ def toy_model(cfg: Config, folder: Path, seed: int = 0) -> Model:
     return Model(build(write_verilog(cfg, folder), cfg.name, cache=CACHE), seed=seed)
 
 
-def transfer(model: Model, beats: int, burst: int, flags: int, source: int = 0, target: int = 0, limit: int = 100_000) -> dict[str, int]:
+def transfer(model: Model, beats: int, burst: int, flags: int, source: int = 0, target: int = 0) -> dict[str, int]:
     """Run one transfer; returns the cycles of its first and last handshakes (2**32-1: never)."""
     for name, value in {
         "IRQ_CLEAR": 1, "IRQ_ENABLE": 1, "BASE_CONSTANT_LOW": source, "BASE_OUTPUT_LOW": target, "PROGRAM_WORDS": beats,
         "BASE_ACTIVATION_LOW": burst, "BASE_ACTIVATION_HIGH": flags, "CONTROL": 1,
     }.items():  # fmt: skip
         model.write(ADDRESS[name], value)
-    assert model.run(limit), "the toy did not finish"
+    assert model.run(100_000), "the toy did not finish"
     times = {name: model.read(400 + 4 * i) for i, name in enumerate(TIMES)}
     return times | {"status": model.read(ADDRESS["STATUS"]), "error": model.read(ADDRESS["ERROR"])}
