@@ -138,7 +138,7 @@ class Packer(wiring.Component):
         word = self.i.payload
         row_start = Signal(init=1)  # no byte of the row has been taken
         filled = Signal(range(size), reset_less=True)  # where the next byte goes, once the row has begun
-        held = Signal(8 * size, reset_less=True)  # bytes of the open beat below that
+        held = Signal(8 * (size - 1), reset_less=True)  # bytes of the open beat below that
 
         last_beat = Signal()
         start = Signal(range(size))
@@ -164,9 +164,8 @@ class Packer(wiring.Component):
             m.d.comb += stage.eq(Mux(start[i], window << (8 << i), window))
             window = stage
         beat = Signal(8 * size)
-        m.d.comb += beat.eq(
-            Cat(Mux(j < start, held.word_select(j, 8), window.word_select(j, 8)) for j in range(size))
-        )
+        kept = [Mux(j < start, held.word_select(j, 8), window.word_select(j, 8)) for j in range(size - 1)]
+        m.d.comb += beat.eq(Cat(*kept, window.word_select(size - 1, 8)))
         with m.If(step):
             m.d.sync += [row_start.eq(0), filled.eq(total), held.eq(Mux(complete, window >> (8 * size), beat))]
             with m.If(complete):

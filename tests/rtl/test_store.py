@@ -199,7 +199,7 @@ def test_clear_restarts_the_mark_table():
 
 
 def test_drain_ends_what_has_begun_and_discards_words():
-    cfg = make_config(64, 8, max_write_burst=8, writes_in_flight=4)
+    cfg = make_config(64, 8, max_write_burst=2, writes_in_flight=2)
     dut = StoreEngine(cfg)
     slave = AxiSlave(cfg, latency=20, stall=0.5)
 
