@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Sequence
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -200,8 +201,17 @@ def _tensors(members: Members) -> dict[str, torch.Tensor]:
         "data/weights/model.pt", "data/constants/model.pt", "serialized_state_dict.pt", "serialized_constants.pt",
     ):  # fmt: skip
         if members.get(path):
-            found |= torch.load(io.BytesIO(members[path]), map_location="cpu", weights_only=True)
+            found |= _load_tensors(path, members[path])
     return found
+
+
+def _load_tensors(path: str, data: bytes) -> dict[str, torch.Tensor]:
+    """Tensors of an older archive, which pickles dictionaries of them; anything else in the pickle is refused."""
+    try:
+        content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except UnpicklingError as error:
+        raise InputError(f"{path} in the export archive holds pickled Python objects besides tensors") from error
+    return {name: value for name, value in content.items() if isinstance(value, torch.Tensor)}
 
 
 def _tensor(data: bytes, meta: dict[str, Any]) -> torch.Tensor:

@@ -46,7 +46,12 @@ def import_torchscript(name: str, data: bytes, traced: bool, input_shape: Sequen
     for value in parameters:
         title = value.debugName().split(".")[0]
         arguments.append(builder.input(title, _input_shape(title, value, len(parameters), input_shape)))
-    results = _Walk(builder, unit).call(body, arguments)
+    try:
+        results = _Walk(builder, unit).call(body, arguments)
+    except InputError:
+        raise
+    except (LookupError, ValueError, TypeError, AttributeError, RuntimeError) as error:
+        raise builder.error(f"this TorchScript code cannot be followed ({error}); use torch.export") from error
     return builder.finish(list(_flat(results)))
 
 

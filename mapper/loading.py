@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-import json
+import warnings
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -66,9 +66,12 @@ def _read(path: Path) -> bytes:
 def _from_archive(path: Path, data: bytes, input_shape: Sequence[int] | None, allow_pickle: bool) -> FloatGraph:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            if min((member.header_offset for member in archive.infolist()), default=0):
+                # What was found is an archive inside the archive, whose own end is missing.
+                raise zipfile.BadZipFile("the directory at its end is missing")
             members = {name: archive.read(name) for name in archive.namelist() if not name.endswith("/")}
     except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError, zlib.error) as error:
-        raise InputError(f"{path} is a truncated or damaged archive: {error}") from error
+        raise InputError(f"{path} is a truncated or damaged archive: {_brief(error)}") from error
     # PyTorch puts everything below one root folder named after the file; versions before 2.8 did not for exports.
     short = {name.split("/", 1)[-1]: content for name, content in members.items()}
     exported = next((m for m in (short, members) if {"models/model.json", "archive_format"} & m.keys()), None)
@@ -86,17 +89,27 @@ def _from_archive(path: Path, data: bytes, input_shape: Sequence[int] | None, al
 def _export(path: Path, members: dict[str, bytes], input_shape: Sequence[int] | None) -> FloatGraph:
     try:
         return import_export(path.stem, members, input_shape)
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, StopIteration, UnpicklingError, RuntimeError) as error:
+    except InputError:
+        raise
+    except (LookupError, ValueError, TypeError, AttributeError, StopIteration, UnpicklingError, RuntimeError) as error:
         raise InputError(
-            f"{path} is an export archive that cannot be read ({type(error).__name__}: {error}); "
+            f"{path} is an export archive that cannot be read ({_brief(error)}); "
             f"export the model again with {HOW_TO_EXPORT}"
         ) from error
+
+
+def _brief(error: Exception) -> str:
+    """Kind and first line of an error of a library."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
 
 
 def _from_pickle(path: Path, data: bytes, input_shape: Sequence[int] | None, allow_pickle: bool) -> FloatGraph:
     """A file of ``torch.save``: refused, unless it is a module and unpickling it is allowed."""
     try:
-        content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about pickle protocols; the file is refused anyway
+            content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except UnpicklingError as error:
         if allow_pickle:
             return _from_module(path, data, input_shape)
@@ -105,7 +118,7 @@ def _from_pickle(path: Path, data: bytes, input_shape: Sequence[int] | None, all
             f"make a model file with {HOW_TO_EXPORT}, or pass --allow-pickle if you trust this one"
         ) from error
     except (RuntimeError, EOFError, ValueError, KeyError, IndexError, AttributeError, TypeError) as error:
-        raise InputError(f"{path} is damaged or not a PyTorch file: {error}") from error
+        raise InputError(f"{path} is damaged or not a PyTorch file: {_brief(error)}") from error
     kind = f"a dictionary of {len(content)} entries" if isinstance(content, dict) else f"a {type(content).__name__}"
     raise InputError(
         f"{path} holds {kind}, weights without the graph that uses them (a state dict); "
@@ -120,13 +133,15 @@ def _from_module(path: Path, data: bytes, input_shape: Sequence[int] | None) -> 
     try:
         module = torch.load(io.BytesIO(data), map_location="cpu", weights_only=False)
     except Exception as error:
-        raise InputError(f"{path} cannot be unpickled: {type(error).__name__}: {error}") from error
+        raise InputError(f"{path} cannot be unpickled: {_brief(error)}") from error
     if not isinstance(module, torch.nn.Module):
         raise InputError(f"{path} holds a {type(module).__name__}, not a torch.nn.Module")
     try:
         program = torch.export.export(module.float().eval(), (torch.zeros(tuple(input_shape)),))
     except Exception as error:
-        raise InputError(f"{path} cannot be exported for an input of shape {tuple(input_shape)}: {error}") from error
+        raise InputError(
+            f"{path} cannot be exported for an input of shape {tuple(input_shape)}: {_brief(error)}"
+        ) from error
     buffer = io.BytesIO()
     torch.export.save(program, buffer)
     with zipfile.ZipFile(buffer) as archive:

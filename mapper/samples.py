@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
 from dataflows.errors import InputError
@@ -29,16 +31,15 @@ def load_samples(path: str | Path, graph: FloatGraph) -> Arrays:
     """
     path = Path(path)
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise InputError(f"{path} holds a single array; save it with numpy.savez")
-            arrays = {name: archive[name] for name in archive.files}
+        with path.open("rb") as file:
+            content = np.load(file, allow_pickle=False)
+            arrays = {name: content[name] for name in content.files} if isinstance(content, NpzFile) else None
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist") from error
-    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-        if isinstance(error, InputError):
-            raise
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(f"{path} is not a NumPy .npz file of plain arrays: {error}") from error
+    if arrays is None:
+        raise InputError(f"{path} holds a single array without a name; save it with numpy.savez")
     if len(arrays) == 1 and len(graph.inputs) == 1:
         arrays = {graph.inputs[0]: next(iter(arrays.values()))}
     if set(arrays) != set(graph.inputs):

@@ -13,7 +13,7 @@ ACC_LIMIT = 2**31
 BIAS_LIMIT = 2**30
 """Largest magnitude of a bias; the weight scale of a channel is enlarged until its bias fits."""
 
-SCALE_MIN, SCALE_MAX = 2.0**-38, 2.0**24
+SCALE_MIN, SCALE_MAX = 2.0**-38, 2.0**23
 """Range of effective scales that a 24-bit multiplier and a shift of 0 to 63 represent, with room at the bottom."""
 
 

@@ -59,7 +59,9 @@ class ResNet(nn.Module):
         inputs = widths[0]
         for index, width in enumerate(widths):
             strides = [1 if index == 0 else 2] + [1] * (blocks - 1)
-            self.stages.append(nn.Sequential(*(Block(w, width, s) for w, s in zip([inputs, *[width] * blocks], strides))))
+            self.stages.append(
+                nn.Sequential(*(Block(w, width, s) for w, s in zip([inputs, *[width] * blocks], strides, strict=False)))
+            )
             inputs = width
         self.avgpool = nn.AdaptiveAvgPool2d((1, 1))
         self.fc = nn.Linear(inputs, classes)
@@ -129,7 +131,7 @@ def mobile(seed: int = 0) -> nn.Module:
 
 
 class Branches(nn.Module):
-    """Two inputs, two outputs, concatenation, pooling with ceil_mode and padding, a lone batch norm, an add to itself."""
+    """Two inputs and outputs, concatenation, pooling with ceil_mode and padding, a lone batch norm, an add to itself."""
 
     def __init__(self) -> None:
         super().__init__()
