@@ -1,0 +1,101 @@
+"""Writes an accelerator as Verilog, with everything that belongs beside it."""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from importlib import metadata
+from pathlib import Path
+
+from amaranth._toolchain.yosys import find_yosys
+
+import dataflows
+from dataflows.config import Config
+from rtl import documents
+from rtl.merge import merge
+from rtl.shared import Library
+from rtl.top import Accelerator
+
+_YOSYS = (
+    "proc -nomux -norom",
+    "memory_collect",
+    "write_verilog -norename -noattr",
+)
+
+
+def verilog(cfg: Config) -> str:
+    """The design as Verilog text, the same on every run."""
+    library = Library()
+    library.convert(Accelerator(cfg), cfg.name)
+    rtlil = merge("".join(library.texts), cfg.name, library.kinds)
+    yosys = find_yosys(lambda version: version >= (0, 40))
+    script = "\n".join([f"read_rtlil <<rtlil\n{rtlil}\nrtlil", *_YOSYS])
+    text = yosys.run(["-q", "-"], script, ignore_warnings=True)
+    return _heading(cfg) + text[text.index("\n") + 1 :]  # Yosys's own first line names its version
+
+
+def emit(cfg: Config, out_dir: str | Path) -> Path:
+    """Write ``<name>.v``, ``<name>.vlt``, ``<name>.h``, ``config.json`` and ``registers.md``.
+
+    Nothing is done if the folder already holds this configuration, made by this generator. The files are written to a
+    temporary folder first, so that a failure leaves what was there.
+
+    Parameters
+    ----------
+    cfg : Config
+    out_dir : path
+        Folder of the files; made if it does not exist.
+
+    Returns
+    -------
+    Path
+        The folder.
+    """
+    out_dir = Path(out_dir)
+    if is_current(cfg, out_dir):
+        return out_dir
+    out_dir.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=".emit-", dir=out_dir))
+    try:
+        contents = {
+            f"{cfg.name}.v": verilog(cfg),
+            f"{cfg.name}.vlt": documents.lint_waivers(cfg),
+            f"{cfg.name}.h": documents.c_header(cfg),
+            "registers.md": documents.registers_markdown(cfg),
+            "config.json": _config_text(cfg),
+        }
+        for name, text in contents.items():
+            (temporary / name).write_text(text, encoding="utf-8")
+        for name in contents:  # config.json last: with it the folder is current
+            os.replace(temporary / name, out_dir / name)
+    finally:
+        shutil.rmtree(temporary)
+    return out_dir
+
+
+def is_current(cfg: Config, folder: Path) -> bool:
+    """Whether ``folder`` holds the files of this configuration from this generator."""
+    try:
+        with open(folder / f"{cfg.name}.v", encoding="utf-8") as file:
+            heading = file.read(len(_heading(cfg)))
+        return heading == _heading(cfg) and (folder / "config.json").read_text(encoding="utf-8") == _config_text(cfg)
+    except FileNotFoundError:
+        return False
+
+
+def _config_text(cfg: Config) -> str:
+    return json.dumps(cfg.resolved(), indent=2) + "\n"
+
+
+def _heading(cfg: Config) -> str:
+    return f"// {cfg.name}: accelerator {cfg.hash}, made by generator {generator_hash()}. Do not edit.\n"
+
+
+def generator_hash() -> str:
+    """14 hex digits over the sources that decide the Verilog, and the version of Amaranth."""
+    digest = hashlib.sha256(metadata.version("amaranth").encode())
+    for package in (Path(dataflows.__file__).parent, Path(__file__).parent):
+        for path in sorted(package.glob("*.py")):
+            digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:14]

@@ -1,0 +1,236 @@
+"""The accelerator: all units, their memories, and the buses, with plain port names."""
+
+from functools import reduce
+from operator import or_
+
+from amaranth import Cat, ClockDomain, DomainRenamer, Module, Mux, Signal, Value
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from dataflows import isa
+from dataflows.config import Config
+from dataflows.isa import Region, Unit
+from rtl import axi
+from rtl.accumulator import Accumulator
+from rtl.array import PEArray
+from rtl.command import CommandUnit
+from rtl.counters import Counters
+from rtl.front_end import FrontEnd
+from rtl.host import HostRegisters
+from rtl.load import LoadEngine
+from rtl.memory import OperandBuffer
+from rtl.queue import Queue
+from rtl.read_master import ReadMaster
+from rtl.semaphores import Semaphores
+from rtl.store import StoreEngine
+from rtl.streamer import Streamer
+from rtl.supervisor import Supervisor
+from rtl.vector import VectorEngine
+
+
+def join(m: Module, source, sink) -> None:
+    """Connect two streams whose payloads have the same bits, whatever their layouts are called."""
+    payload, target = Value.cast(source.payload), Value.cast(sink.payload)
+    if len(payload) != len(target):
+        raise ValueError(f"streams to join must have payloads of equal width, not {len(payload)} and {len(target)}")
+    m.d.comb += [target.eq(payload), sink.valid.eq(source.valid)]
+    if isinstance(source.ready, Signal):  # else it is the constant of an always ready stream
+        m.d.comb += source.ready.eq(sink.ready)
+
+
+class Accelerator(wiring.Component):
+    """The top module.
+
+    Host registers and run control are reset by ``rst`` only, everything else also by a soft reset.
+
+    Parameters
+    ----------
+    cfg : Config
+
+    Members
+    -------
+    clk, rst : In(1)
+        Clock, and synchronous reset, active high.
+    m_axi_* : AXI4 master, without identifiers
+    s_axil_* : AXI4-Lite slave
+    irq : Out(1)
+        High while enabled and done or error.
+    """
+
+    def __init__(self, cfg: Config):
+        self.cfg = cfg
+        master = {**axi.read_members(cfg.bus.data_bits), **axi.write_members(cfg.bus.data_bits)}
+        super().__init__({
+            "clk": In(1),
+            "rst": In(1),
+            **{f"m_axi_{name}": member for name, member in master.items()},
+            **{f"s_axil_{name}": member for name, member in axi.lite_members(isa.HOST_ADDRESS_BITS).items()},
+            "irq": Out(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        cfg = self.cfg
+        m.domains.host = host = ClockDomain("host")
+        m.domains.sync = sync = ClockDomain("sync")
+        host.clk, host.rst = self.clk, self.rst
+        sync.clk, sync.rst = self.clk, Signal(name="unit_rst")
+
+        in_host = DomainRenamer("host")
+        m.submodules.host = registers = in_host(HostRegisters(cfg))
+        m.submodules.supervisor = supervisor = in_host(Supervisor(cfg))
+        m.submodules.counters = counters = in_host(Counters(cfg))
+        m.submodules.command = command = CommandUnit(cfg)
+        m.submodules.read_master = reads = ReadMaster(cfg)
+        engines = self._engines(m)
+        load, store = engines[Unit.LOAD], engines[Unit.STORE]
+
+        m.d.comb += sync.rst.eq(self.rst | supervisor.reset)
+        self._control(m, registers, supervisor, counters, command)
+        self._dispatch(m, command, engines, counters, supervisor)
+        self._buses(m, registers.bus, reads, store)
+
+        join(m, command.request, reads.command)
+        join(m, reads.command_data, command.data)
+        join(m, load.request, reads.load)
+        join(m, reads.load_data, load.data)
+        join(m, reads.error, supervisor.read_error)
+        join(m, store.error, supervisor.write_error)
+        m.d.comb += [
+            reads.drain.eq(supervisor.drain),
+            store.drain.eq(supervisor.drain),
+            supervisor.bus_idle.eq(reads.idle & store.idle),
+            counters.read_beat.eq(reads.beats),
+            counters.write_beat.eq(store.beats),
+        ]
+        for region in Region:
+            low, high = (getattr(registers, f"base_{region.name.lower()}_{half}") for half in ("low", "high"))
+            m.d.comb += [load.regions[region].eq(Cat(low, high)), store.regions[region].eq(Cat(low, high))]
+        m.d.comb += [
+            store.mark_base.eq(Cat(registers.mark_low, registers.mark_high)),
+            store.cycle.eq(counters.cycles),
+            store.clear.eq(supervisor.begin),
+            registers.marks.eq(store.marks),
+        ]
+        return m
+
+    def _engines(self, m):
+        """The data path: six engines, the memories and the array between them."""
+        cfg = self.cfg
+        memory = cfg.memory
+        beat = cfg.bus_bytes
+        m.submodules.input_buffer = inputs = OperandBuffer(
+            memory.input_bytes, cfg.input_word_bytes, beat, cfg.input_elements
+        )
+        m.submodules.weight_buffer = weights = OperandBuffer(
+            memory.weight_bytes, cfg.weight_word_bytes, beat, cfg.weight_elements
+        )
+        m.submodules.operand_buffer = operands = OperandBuffer(
+            memory.operand_bytes, cfg.operand_word_bytes, beat, cfg.lanes
+        )
+        m.submodules.load = load = LoadEngine(cfg)
+        m.submodules.input = input_streamer = Streamer(cfg, Unit.INPUT, OperandBuffer.latency)
+        m.submodules.weight = weight_streamer = Streamer(cfg, Unit.WEIGHT, OperandBuffer.latency)
+        m.submodules.array = array = PEArray(cfg)
+        m.submodules.accumulator = accumulator = Accumulator(cfg)
+        m.submodules.vector = vector = VectorEngine(cfg, Accumulator.latency, OperandBuffer.latency)
+        m.submodules.store = store = StoreEngine(cfg)
+
+        join(m, load.input, inputs.write)
+        join(m, load.weight, weights.write)
+        join(m, load.operand, operands.write)
+        join(m, load.param, vector.param_write)
+        for reader, buffer in ((input_streamer, inputs), (weight_streamer, weights)):
+            join(m, reader.read_address, buffer.read_address)
+            m.d.comb += Value.cast(reader.read_data).eq(Value.cast(buffer.read_data))
+        join(m, vector.operand_address, operands.read_address)
+        m.d.comb += Value.cast(vector.operand_data).eq(Value.cast(operands.read_data))
+        join(m, input_streamer.o, array.input)
+        join(m, weight_streamer.o, array.weight)
+        m.d.comb += array.open.eq(accumulator.open)
+        join(m, array.o, accumulator.i)
+        join(m, vector.acc_address, accumulator.read_address)
+        m.d.comb += Value.cast(vector.acc_data).eq(Value.cast(accumulator.read_data))
+        join(m, vector.o, store.i)
+        return {
+            Unit.LOAD: load,
+            Unit.INPUT: input_streamer,
+            Unit.WEIGHT: weight_streamer,
+            Unit.ACC: accumulator,
+            Unit.VECTOR: vector,
+            Unit.STORE: store,
+        }
+
+    def _control(self, m, registers, supervisor, counters, command):
+        """Host registers to run control, counters and errors to host registers."""
+        control = registers.control
+        m.d.comb += [
+            supervisor.start.eq(control[0]),
+            supervisor.soft_reset.eq(control[1]),
+            supervisor.clear_done.eq(registers.irq_clear[0]),
+            supervisor.finished.eq(command.done),
+            registers.status.eq(supervisor.status),
+            registers.error.eq(Cat(supervisor.error.code, supervisor.error.unit)),
+            registers.error_info.eq(supervisor.error.info),
+            registers.cycles_low.eq(counters.cycles[:32]),
+            registers.cycles_high.eq(counters.cycles[32:]),
+            self.irq.eq(registers.irq_enable[0] & (supervisor.status[1] | supervisor.status[2])),
+            counters.clear.eq(supervisor.begin),
+            counters.running.eq(supervisor.running),
+            command.start.eq(supervisor.begin),
+            command.base.eq(Cat(registers.base_program_low, registers.base_program_high)),
+            command.words.eq(registers.program_words),
+        ]
+        join(m, command.error, supervisor.command_error)
+        m.d.comb += [getattr(registers, name).eq(getattr(counters, name)) for name in counters.names]
+
+    def _dispatch(self, m, command, engines, counters, supervisor):
+        """A word queue and a front end per unit, the semaphores between them, and what the units say they do."""
+        m.submodules.semaphores = semaphores = Semaphores(self.cfg)
+        idle, moved, held_up = [], [], 0
+        for unit, engine in engines.items():
+            name = unit.name.lower()
+            queue = m.submodules[f"{name}_queue"] = Queue(64, self.cfg.control.queue_words)
+            front = m.submodules[f"{name}_front_end"] = FrontEnd(self.cfg, unit)
+            join(m, command.o[unit], queue.i)
+            join(m, queue.o, front.words)
+            join(m, front.job, engine.job)
+            done = engine.done
+            m.d.comb += [
+                semaphores.take[unit].want.eq(front.want),
+                semaphores.take[unit].amount.eq(front.amount),
+                semaphores.take[unit].take.eq(front.take),
+                front.available.eq(semaphores.available[unit]),
+                semaphores.give[unit].eq(Mux(done.valid, done.payload, 0)),
+                counters.busy[unit].eq(engine.busy),
+                counters.stalled[unit].eq(engine.stalled),
+                counters.waiting[unit].eq(front.waiting),
+                counters.lacking[unit].eq(semaphores.lacking[unit]),
+            ]
+            idle.append((queue.level == 0) & ~engine.busy)
+            moved += [engine.job.valid & engine.job.ready, done.valid]
+            held_up |= semaphores.lacking[unit] & front.waiting.replicate(self.cfg.control.semaphores)
+        m.d.comb += [
+            command.idle.eq(Cat(idle).all()),
+            supervisor.held_up.eq(held_up | (counters.waiting << 16)),
+            supervisor.progress.eq(Cat(moved).any() | self._handshakes()),
+        ]
+
+    def _handshakes(self):
+        """Whether any AXI channel transfers."""
+        channels = ("ar", "r", "aw", "w", "b")
+        return reduce(
+            or_, (getattr(self, f"m_axi_{c}valid") & getattr(self, f"m_axi_{c}ready") for c in channels)
+        )
+
+    def _buses(self, m, lite, reads, store):
+        """Connect the flat ports."""
+        bits = self.cfg.bus.data_bits
+        for prefix, members, port in (
+            ("m_axi", axi.read_members(bits), reads.axi),
+            ("m_axi", axi.write_members(bits), store.axi),
+            ("s_axil", axi.lite_members(isa.HOST_ADDRESS_BITS), lite),
+        ):
+            for name, member in members.items():
+                inner, outer = getattr(port, name), getattr(self, f"{prefix}_{name}")
+                m.d.comb += inner.eq(outer) if member.flow is In else outer.eq(inner)
