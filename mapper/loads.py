@@ -93,9 +93,9 @@ def rectangle(
     depth, images = c1 - c0, i1 - i0
     rows, cols = area.rows[1] - area.rows[0], area.cols[1] - area.cols[0]
     first, step = area.rows[0], row_stride
-    top = max(0, -(-(-first) // step)) if first < 0 else 0
+    top = min(rows, -(first // step)) if first < 0 else 0  # rows above the image
     inside = max(0, min(rows, (height - 1 - first) // step + 1) - top)
-    left = max(0, -area.cols[0])
+    left = min(cols, max(0, -area.cols[0]))
     across = max(0, min(area.cols[1], width) - max(area.cols[0], 0))
     span = (address, address + layout.size)
     dense = layout.col == depth

@@ -143,6 +143,13 @@ class ConvLowering:
         )
 
     @cached_property
+    def _resident_bytes(self) -> int:
+        """Bytes of all input tiles, where they stay on chip together."""
+        p = self.plan
+        count = len(p.tiles()) if p.input_resident else 1
+        return count * input_bytes(self.shape, p.layout, p.tile, p.slice_channels)
+
+    @cached_property
     def _source_view(self) -> loads.View:
         shape = self.shape
         return loads.View(self.layer.inputs[0], (shape.images, shape.height, shape.width, shape.channels))
@@ -169,7 +176,13 @@ class ConvLowering:
                 self.context, "weight", isa.Target.WEIGHT, address, self.weight_offset + offset, size, self.index, note
             )
 
-        return Load(key, "weight", size, emit)
+        first = offset == group * self._group_bytes() and self.plan.weights_resident
+        reserve = 0
+        if first and self.plan.channels_outer:
+            reserve = self._group_bytes()
+        elif first and group == 0:
+            reserve = words * per_word * (len(self.shape.blocks) if not together else 1) * (len(self.groups) if together else 1)
+        return Load(key, "weight", size, emit, reserve=reserve)
 
     # -- steps ------------------------------------------------------------------------------------
 
@@ -203,6 +216,7 @@ class ConvLowering:
                 source = Load(
                     key, "input", input_bytes(self.shape, p.layout, tile.size, channels),
                     lambda a, f=chunk.first_channel, n=channels: self._load_input(tile, f, n, a), layer_bound=True,
+                    reserve=self._resident_bytes if t == 0 else 0,
                 )  # fmt: skip
                 yield Step(
                     self.index, (weights, source),

@@ -15,6 +15,8 @@ class Load:
 
     ``key`` names it, so that several steps can share it; ``emit`` adds the LOAD jobs given its address.
     ``layer_bound`` loads read what an earlier layer stores, so they are not emitted before their layer begins.
+    ``reserve`` is the size of the set that stays on chip together and begins with this load: the memory is not
+    wrapped around within it.
     """
 
     key: Hashable
@@ -22,6 +24,7 @@ class Load:
     size: int
     emit: Callable[[int], None]
     layer_bound: bool = False
+    reserve: int = 0
 
 
 @dataclass(frozen=True)
@@ -49,10 +52,10 @@ class Ring:
     position: int = 0
     live: list[_Live] = field(default_factory=list)
 
-    def take(self, amount: int, step: int, last_use: int) -> int | None:
+    def take(self, amount: int, step: int, last_use: int, reserve: int = 0) -> int | None:
         """Address of a free stretch, or None while steps from ``step`` on still need what lies there."""
         amount = -(-amount // self.granule) * self.granule
-        start = self.position if self.position + amount <= self.size else 0
+        start = self.position if self.position + max(amount, reserve) <= self.size else 0
         self.live = [x for x in self.live if x.last_use >= step]
         if amount > self.size or any(x.start < start + amount and start < x.end for x in self.live):
             return None
@@ -76,7 +79,7 @@ def run(steps: list[Step], rings: dict[str, Ring]) -> None:
                     continue
                 start = None
                 if not (load.layer_bound and steps[j].layer != step.layer):
-                    start = rings[load.memory].take(load.size, i, last_use[load.key])
+                    start = rings[load.memory].take(load.size, i, last_use[load.key], load.reserve)
                 if start is None:
                     blocked.add(load.memory)  # keep the order of loads within a memory
                     continue

@@ -77,3 +77,9 @@ def test_random_networks(flow: str, seed: int) -> None:
 @pytest.mark.parametrize("seed", range(100, 104))
 def test_random_networks_in_little_memory(flow: str, seed: int) -> None:
     check(random_network(seed, most_channels=12, most_size=8), small(flow, 4, 4, lean=True), seed)
+
+
+@pytest.mark.parametrize(("seed", "flow", "rows", "cols"), [(185, "input_stationary", 10, 8), (21, "weight_stationary", 4, 4)])
+def test_tiles_inside_padding_and_weights_that_stay(seed: int, flow: str, rows: int, cols: int) -> None:
+    """A tile of padding rows only; resident weights that would wrap around the end of the buffer."""
+    check(random_network(seed), small(flow, rows, cols, lean=seed == 185), seed)
