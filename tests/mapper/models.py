@@ -131,7 +131,7 @@ def mobile(seed: int = 0) -> nn.Module:
 
 
 class Branches(nn.Module):
-    """Two inputs and outputs, concatenation, pooling with ceil_mode and padding, a lone batch norm, an add to itself."""
+    """Two inputs and outputs, concatenation, pooling with ceil_mode and padding, a lone batch norm, x + x."""
 
     def __init__(self) -> None:
         super().__init__()

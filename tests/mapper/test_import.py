@@ -1,5 +1,6 @@
 """Imported graphs compute what the PyTorch model computes, from both kinds of files."""
 
+import warnings
 from collections.abc import Callable
 
 import numpy as np
@@ -42,15 +43,15 @@ def check(model: nn.Module, graph, examples) -> None:
         assert np.abs(wanted).max() > 1e-2, "the test data must reach the output"
 
 
-@pytest.mark.parametrize("how", ["export", "trace", "script"])
-@pytest.mark.parametrize("name", NETWORKS)
+# A scripted archive with several inputs does not say their shapes.
+@pytest.mark.parametrize(
+    "name, how", [(n, h) for n in NETWORKS for h in ("export", "trace", "script") if (n, h) != ("branches", "script")]
+)
 def test_networks(name, how, tmp_path):
     make, shapes = NETWORKS[name]
     torch.manual_seed(1)
     model, examples = make(), [torch.randn(shape) for shape in shapes]
     path = save(model, tmp_path / "model.bin", examples, how)
-    if how == "script" and len(shapes) > 1:
-        pytest.skip("scripted archives with several inputs do not say their shapes")
     graph = import_model(path, shapes[0] if how == "script" else None)
     check(model, graph, examples)
     names = [node.name for node in graph.nodes]
@@ -167,6 +168,30 @@ def test_half_precision(tmp_path):
     model = models.seeded(nn.Sequential(nn.Conv2d(2, 3, 3), nn.ReLU()))
     path = models.save_export(model.half(), tmp_path / "m", torch.randn(1, 2, 5, 5).half())
     check(model.float(), import_model(path), [torch.randn(1, 2, 5, 5)])
+
+
+def test_frozen_torchscript(tmp_path):
+    """Frozen archives hold their weights as constants of the code, with batch norm folded by PyTorch."""
+    example = torch.randn(2, 3, 8, 8)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        module = torch.jit.freeze(torch.jit.script(models.resnet_tiny()))
+        torch.jit.save(module, tmp_path / "m")
+    check(models.resnet_tiny(), import_model(tmp_path / "m", (2, 3, 8, 8)), [example])
+
+
+@pytest.mark.parametrize("how", ["export", "trace", "script"])
+def test_vectors(how, tmp_path):
+    """A network without maps, with the batch norm of vectors."""
+    model = models.seeded(
+        nn.Sequential(nn.Linear(7, 5), nn.BatchNorm1d(5), nn.ReLU(), nn.BatchNorm1d(5), nn.Linear(5, 3))
+    )
+    for index in (1, 3):
+        model[index].running_mean.uniform_(-1, 1)
+        model[index].running_var.uniform_(0.5, 2)
+    graph = import_model(save(model, tmp_path / "m", [torch.randn(4, 7)], how), (4, 7) if how == "script" else None)
+    check(model, graph, [torch.randn(4, 7)])
+    assert [node.op for node in graph.nodes] == ["conv"] * 3
 
 
 def test_folding(tmp_path):

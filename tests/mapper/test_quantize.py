@@ -60,7 +60,7 @@ def test_operators_are_close_to_float(name, tmp_path):
 
 def test_resnet18(tmp_path):
     graph = imported(models.resnet18_cifar(), tmp_path, (1, 3, 32, 32))
-    ((reference, found, _),) = outputs(graph, random_samples(graph, 4))
+    ((reference, found, _),) = outputs(graph, random_samples(graph, 1))
     assert quality(reference, found) > 20
 
 
