@@ -1,0 +1,103 @@
+"""``python -m mapper``: from a model file to a program, its cycles, and a run on the RTL."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dataflows import config
+from dataflows.config import Config
+from dataflows.errors import InputError
+from mapper.options import Arguments, parse
+
+if TYPE_CHECKING:
+    from mapper.outcome import Outcome
+
+LOG_WIDTH = 160
+"""Columns of a table that is not printed to a terminal."""
+
+FINE, DISAGREED, UNUSABLE, DEFECT, INTERRUPTED = 0, 1, 2, 3, 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line; returns its exit status."""
+    try:
+        arguments = parse(sys.argv[1:] if argv is None else argv)
+        accelerators = _accelerators(arguments)
+        return run(arguments, accelerators)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return UNUSABLE
+    except Exception:  # never the status that means "the RTL disagreed"
+        traceback.print_exc()
+        print("error: this is a defect of the mapper, not of the input; nothing was written", file=sys.stderr)
+        return DEFECT
+    except KeyboardInterrupt:
+        print("interrupted; nothing was written", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _accelerators(arguments: Arguments) -> list[tuple[Path, Config]]:
+    """Every configuration asked for; their names must differ, they name folders."""
+    found = [(path, config.load(path)) for path in arguments.configs]
+    names = [cfg.name for _, cfg in found]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"two configurations are called {name!r}; give each its own name to compare them")
+    return found
+
+
+def run(arguments: Arguments, accelerators: list[tuple[Path, Config]]) -> int:
+    """Map, run if asked to, write everything, print the tables."""
+    from rich.console import Console  # from here on, everything heavy
+
+    from mapper import files, stages, terminal
+    from mapper.progress import Progress
+    from mapper.writing import Output
+
+    progress = Progress()
+    with Output() as out:
+        root = arguments.out or Path("build/map") / arguments.model.stem
+        folders = [_own(root, cfg, accelerators) for _, cfg in accelerators]
+        for folder in folders:
+            out.folder(folder)
+        document = out.path(arguments.json) if arguments.json else None
+        model = stages.load(arguments, progress)
+        outcomes: list[Outcome] = []
+        for (path, cfg), folder in zip(accelerators, folders, strict=True):
+            outcome = stages.schedule(model, cfg, path, arguments, progress)
+            waveform = out.path(folder / f"{_plain(arguments.trace)}.fst") if arguments.trace else None
+            if arguments.run:
+                try:
+                    outcome = stages.execute(outcome, model, waveform, progress)
+                except stages.simulation().SimulationError as error:
+                    print(f"error: {cfg.name}: {error}", file=sys.stderr)
+                    return DISAGREED
+            with progress.step("write"):
+                files.write(out, outcome, model, folder)
+                if arguments.dump:
+                    files.dump(out, outcome, model, _own(arguments.dump, cfg, accelerators))
+            outcomes.append(outcome)
+        if document:
+            results = [outcome.document() for outcome in outcomes]
+            document.write_text(files.text(results[0] if len(results) == 1 else results))
+        out.commit()
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else LOG_WIDTH)
+    terminal.show(console, outcomes)
+    for folder in folders:
+        console.print(f"report: {folder / 'report.html'}", markup=False, soft_wrap=True)
+    terminal.complain(Console(stderr=True, highlight=False, soft_wrap=True), outcomes)
+    return DISAGREED if any(outcome.bit_exact is False for outcome in outcomes) else FINE
+
+
+def _own(folder: Path, cfg: Config, accelerators: list[tuple[Path, Config]]) -> Path:
+    """The folder of one accelerator: a folder in ``folder`` where there are several."""
+    return folder if len(accelerators) == 1 else folder / cfg.name
+
+
+def _plain(name: str | None) -> str:
+    """A layer's name as a file's."""
+    return "".join(c if c.isalnum() or c in "._-" else "_" for c in name or "")

@@ -1,0 +1,105 @@
+"""What a command leaves in its output folder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from dataflows import isa
+from dataflows.network import Network
+from mapper.outcome import Outcome
+from mapper.program import disassemble
+from mapper.report import report
+from mapper.samples import dequantize_output
+from mapper.stages import Codes, Model, simulation
+from mapper.trace_events import trace_events
+from mapper.writing import Output
+
+
+def write(out: Output, outcome: Outcome, model: Model, folder: Path) -> None:
+    """Program, memory image, schedule, report and timeline of one configuration."""
+    program = outcome.program
+    out.write(folder / "program.bin", program.words.astype("<u8").tobytes())
+    out.write(folder / "program.lst", "".join(f"{line}\n" for line in disassemble(program.cfg, program.words)))
+    out.write(folder / "memory.bin", program.constants.tobytes())
+    out.write(folder / "schedule.json", text(schedule(outcome)))
+    out.write(folder / "trace.json", json.dumps(trace_events(program, outcome.prediction)))
+    out.write(folder / "report.html", report(outcome))
+    if outcome.run is not None:
+        network = program.network
+        results = {}
+        for name in network.outputs:
+            results[name] = dequantize_output(network, name, outcome.run.outputs[name])
+            results[f"{name}_golden"] = dequantize_output(network, name, outcome.run.golden[name])
+        out.write_arrays(folder / "outputs.npz", results)
+
+
+def dump(out: Output, outcome: Outcome, model: Model, folder: Path) -> None:
+    """Every int8 tensor of every batch as RTL and golden model have it, NHWC."""
+    golden = simulation().golden
+    for index, tensors in enumerate((outcome.run.tensors if outcome.run else None) or []):
+        inputs: Codes = {n: v[index * model.batch :][: model.batch] for n, v in model.inputs.items()}
+        out.write_arrays(folder / f"batch{index:04d}_rtl.npz", inputs | tensors)
+        out.write_arrays(folder / f"batch{index:04d}_golden.npz", golden.run(outcome.program.network, inputs))
+
+
+def text(value: Any) -> str:
+    """JSON for people and tools."""
+    return json.dumps(value, indent=1, allow_nan=False) + "\n"
+
+
+def schedule(outcome: Outcome) -> dict[str, Any]:
+    """What a host needs to run the program, and what the mapper decided for every layer."""
+    program = outcome.program
+    network = program.network
+    files = {isa.Region.PROGRAM: "program.bin", isa.Region.CONSTANT: "memory.bin"}
+    return {
+        "model": network.name,
+        "config": program.cfg.name,
+        "config_hash": program.cfg.hash,
+        "command": outcome.arguments.command,
+        "program_words": len(program.words),
+        "regions": {
+            region.name.lower(): {"bytes": int(program.region_bytes.get(region, 0)), "file": files.get(region)}
+            for region in isa.Region
+        },
+        "inputs": [_tensor(outcome, name) for name in network.inputs],
+        "outputs": [_tensor(outcome, name) for name in network.outputs],
+        "layers": _layers(outcome, network),
+    }
+
+
+def _tensor(outcome: Outcome, name: str) -> dict[str, Any]:
+    """Place and meaning of a tensor: real value = scale * (q - zero), int8 NHWC."""
+    program = outcome.program
+    tensor, place = program.network.tensors[name], program.places[name]
+    order = program.network.output_order.get(name)
+    return {
+        "name": name, "shape": list(tensor.shape), "scale": float(tensor.scale), "zero": int(tensor.zero),
+        "region": place.region.name.lower(), "offset": int(place.offset), "bytes": tensor.size,
+        "order": None if order is None else order.tolist(),
+    }  # fmt: skip
+
+
+def _layers(outcome: Outcome, network: Network) -> list[dict[str, Any]]:
+    result = []
+    for row, entry in zip(outcome.rows, outcome.program.schedule, strict=True):
+        plan = None
+        if entry.plan is not None:
+            p = entry.plan
+            plan = {
+                "layout": p.layout, "tile": list(p.tile), "blocks": p.blocks, "slice_channels": p.slice_channels,
+                "channels_outer": p.channels_outer, "input_resident": p.input_resident,
+                "weights_resident": p.weights_resident, "chunk_words": p.chunk_words,
+            }  # fmt: skip
+        result.append(
+            {
+                "number": row.index, "name": row.name, "op": row.op, "fused": row.fused, "engine": row.engine,
+                "inputs": [_tensor(outcome, name) for name in entry.layer.inputs],
+                "output": _tensor(outcome, entry.output),
+                "macs": row.macs, "cycles_predicted": row.cycles_predicted, "cycles_measured": row.cycles_measured,
+                "plan": plan,
+            }
+        )  # fmt: skip
+    return result

@@ -1,0 +1,208 @@
+"""The options of ``python -m mapper``: what they mean, what they may be."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NoReturn
+
+from dataflows.errors import InputError
+
+Method = Literal["minmax", "percentile"]
+
+ROOT = Path(__file__).resolve().parents[1]
+
+DESCRIPTION = """\
+Map a trained PyTorch model onto an accelerator: import, quantize to 8 bits, tile, schedule, and
+write the program. With --run, execute it on the generated RTL and compare every layer, bit for bit,
+with the golden model.
+"""
+
+EPILOG = """\
+examples
+  python -m mapper model.pt2
+      schedule and predicted cycles per layer; program, report and trace in build/map/model/
+  python -m mapper model.pt2 --calibration samples.npz --inputs images.npz --run
+      quantize with real samples, run all images on the RTL, compare with the golden model
+  python -m mapper model.pt2 --config configs/ws16.toml --config configs/os16.toml
+      both accelerators side by side
+  python -m mapper model.pt2 --run --layers layer1.0.conv1..layer1.0.conv2 --trace layer1.0.conv2
+      two layers alone, and a waveform of the second one
+
+model files
+  torch.export.save(torch.export.export(model.eval(), (example,)), "model.pt2")
+  An archive of torch.jit.save works too; it may need --input-shape.
+
+.npz files hold one array per model input (a single one may have any name), samples along the first axis:
+  numpy.savez("samples.npz", x=images)
+
+exit status: 0 fine, 1 the RTL disagreed with the golden model, 2 the input was unusable
+"""
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """The command line, checked; ``command`` is the line itself."""
+
+    model: Path
+    configs: tuple[Path, ...]
+    out: Path | None
+    input_shape: tuple[int, ...] | None
+    calibration: Path | None
+    method: Method
+    percentile: float
+    run: bool
+    inputs: Path | None
+    latency: int
+    bytes_per_cycle: float | None
+    stall: float
+    json: Path | None
+    fuse: bool
+    layers: str | None
+    dump: Path | None
+    trace: str | None
+    allow_pickle: bool
+    seed: int
+    command: str
+
+    def reproduce(self, config: Path, layer: str) -> str:
+        """The command that runs one layer alone as this command line would."""
+        words: list[str] = ["python", "-m", "mapper", str(self.model), "--config", str(config)]
+        words += ["--run", "--layers", f"{layer}..{layer}"]
+        if self.input_shape:
+            words += ["--input-shape", ",".join(map(str, self.input_shape))]
+        if self.calibration:
+            words += ["--calibration", str(self.calibration)]
+        if self.method == "percentile":
+            words += ["--percentile", str(self.percentile)]
+        if self.inputs:
+            words += ["--inputs", str(self.inputs)]
+        words += ["--dram-latency", str(self.latency)]
+        if self.bytes_per_cycle is not None:
+            words += ["--dram-bytes-per-cycle", f"{self.bytes_per_cycle:g}"]
+        if self.stall:
+            words += ["--dram-stall", str(self.stall)]
+        words += [] if self.fuse else ["--no-fuse"]
+        words += ["--allow-pickle"] if self.allow_pickle else []
+        return shlex.join([*words, "--seed", str(self.seed)])
+
+
+class _Parser(argparse.ArgumentParser):
+    """Raises :class:`InputError` instead of printing the usage and leaving."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message} (python -m mapper --help explains all options)")
+
+
+def _number(
+    kind: Callable[[str], float], wanted: str, allowed: Callable[[float], bool]
+) -> Callable[[str], float]:
+    """Parser of one number, with one message for everything it may not be."""
+
+    def parse(text: str) -> float:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = None
+        if value is None or not allowed(value):
+            raise argparse.ArgumentTypeError(f"must be {wanted}, not {text!r}")
+        return value
+
+    return parse
+
+
+def _shape(text: str) -> tuple[int, ...]:
+    try:
+        shape = tuple(int(part) for part in text.replace("x", ",").split(","))
+    except ValueError:
+        shape = ()
+    if len(shape) not in (2, 4) or min(shape) < 1:
+        raise argparse.ArgumentTypeError(f"must be N,C,H,W or N,features in positive integers, not {text!r}")
+    return shape
+
+
+def _default_config() -> Path:
+    """``configs/ws16.toml``: of the current directory if it is there, else the shipped one."""
+    here = Path("configs/ws16.toml")
+    return here if here.exists() else ROOT / here
+
+
+def _parser() -> argparse.ArgumentParser:
+    p = _Parser(
+        prog="python -m mapper", description=DESCRIPTION, epilog=EPILOG, allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    p.add_argument("model", type=Path, help="torch.export or TorchScript archive, under any name")
+    p.add_argument(
+        "--config", type=Path, action="append", metavar="FILE",
+        help="accelerator (default configs/ws16.toml); several give a side-by-side table",
+    )  # fmt: skip
+    p.add_argument("--out", type=Path, metavar="DIR", help="where results go (default build/map/<model>)")
+    p.add_argument("--json", type=Path, metavar="FILE", help="also write every number as JSON")
+    p.add_argument("--seed", type=int, default=0, help="of random samples, stalls and register contents (0)")
+
+    g = p.add_argument_group("model")
+    g.add_argument("--input-shape", type=_shape, metavar="N,C,H,W", help="only where the file does not say")
+    g.add_argument("--allow-pickle", action="store_true", help="accept a pickled module, whose loading runs code")
+
+    g = p.add_argument_group("quantization")
+    g.add_argument("--calibration", type=Path, metavar="FILE.npz", help="samples that show the range of every tensor")
+    g.add_argument("--calibration-method", choices=("minmax", "percentile"), help="with or without outliers")
+    g.add_argument(
+        "--percentile", type=_number(float, "a number above 50 and at most 100", lambda v: 50 < v <= 100), metavar="P",
+        help="percentile of --calibration-method percentile (99.99)",
+    )  # fmt: skip
+    g.add_argument("--bits", default="8", help="operand width; only 8 for now")
+
+    g = p.add_argument_group("mapping")
+    g.add_argument("--objective", default="cycles", help="cycles; energy and edp come later")
+    g.add_argument("--no-fuse", action="store_true", help="every layer leaves the chip by itself")
+    g.add_argument("--layers", metavar="A..B", help="only these layers, by name or by number in the table")
+
+    g = p.add_argument_group("simulation")
+    g.add_argument("--run", action="store_true", help="run on the RTL and compare every layer with the golden model")
+    g.add_argument("--inputs", type=Path, metavar="FILE.npz", help="samples to run (one of the calibration data)")
+    g.add_argument("--dump", type=Path, metavar="DIR", help="keep every tensor of RTL and golden model")
+    g.add_argument("--trace", metavar="LAYER", help="write an FST waveform of this layer into the output folder")
+
+    g = p.add_argument_group("DRAM")
+    g.add_argument(
+        "--dram-latency", type=_number(int, "a positive integer", lambda v: v >= 1), default=100, metavar="CYCLES",
+        help="from address to first data (100)",
+    )  # fmt: skip
+    g.add_argument(
+        "--dram-bytes-per-cycle", metavar="N", help="bandwidth, shared by reads and writes (the bus width)",
+        type=_number(float, "a number between 1/1024 and 2**20", lambda v: 1 / 1024 <= v <= 1 << 20),
+    )  # fmt: skip
+    g.add_argument(
+        "--dram-stall", type=_number(float, "a probability of at least 0 and below 1", lambda v: 0 <= v < 1),
+        default=0.0, metavar="P", help="probability that the memory withholds a ready or valid (0)",
+    )  # fmt: skip
+    return p
+
+
+def parse(argv: Sequence[str]) -> Arguments:
+    """Check a command line. Raises ``InputError``; ``--help`` prints and leaves."""
+    a = _parser().parse_args(argv)
+    if a.bits != "8":
+        raise InputError(f"--bits {a.bits}: this version maps 8-bit operands only; other widths come with a later one")
+    if a.objective != "cycles":
+        if a.objective in ("energy", "edp"):
+            raise InputError(f"--objective {a.objective}: comes with the energy table of a later version; use cycles")
+        raise InputError(f"--objective must be cycles, energy or edp, not {a.objective!r}")
+    for name in ("inputs", "dump", "trace", "dram_stall"):
+        if getattr(a, name) and not a.run:
+            raise InputError(f"--{name.replace('_', '-')} works on a simulation; add --run")
+    if a.percentile is not None and a.calibration_method == "minmax":
+        raise InputError("--percentile contradicts --calibration-method minmax; leave one out")
+    method: Method = a.calibration_method or ("minmax" if a.percentile is None else "percentile")
+    return Arguments(
+        model=a.model, configs=tuple(a.config or [_default_config()]), out=a.out, input_shape=a.input_shape,
+        calibration=a.calibration, method=method, percentile=99.99 if a.percentile is None else a.percentile,
+        run=a.run, inputs=a.inputs, latency=int(a.dram_latency), bytes_per_cycle=a.dram_bytes_per_cycle,
+        stall=a.dram_stall, json=a.json, fuse=not a.no_fuse, layers=a.layers, dump=a.dump, trace=a.trace,
+        allow_pickle=a.allow_pickle, seed=a.seed, command=shlex.join(["python", "-m", "mapper", *argv]),
+    )  # fmt: skip

@@ -1,0 +1,101 @@
+"""Everything one configuration gave, as tables, JSON and reports show it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dataflows.config import Config
+from mapper import table
+from mapper.compile import Program
+from mapper.options import Arguments
+from mapper.timing import Prediction
+
+if TYPE_CHECKING:
+    from mapper.run import Run
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A model on an accelerator.
+
+    Attributes
+    ----------
+    samples : int
+        That cycles, MACs and bytes are sums over: those that were run, or one batch.
+    quality : dict
+        SQNR in dB against the float model, by tensor; empty without a run.
+    notes : tuple of str
+        What a reader of the numbers has to know.
+    """
+
+    arguments: Arguments
+    config_file: Path
+    program: Program
+    prediction: Prediction
+    samples: int
+    run: Run | None
+    quality: dict[str, float | None]
+    notes: tuple[str, ...]
+
+    @property
+    def cfg(self) -> Config:
+        """The accelerator."""
+        return self.program.cfg
+
+    @cached_property
+    def rows(self) -> list[table.Row]:
+        """One per scheduled layer."""
+        return table.rows(self.program, self.prediction, self.samples, self.run, self.quality)
+
+    @cached_property
+    def totals(self) -> dict[str, Any]:
+        """Sums over the rows."""
+        return table.totals(self.program, self.rows, self.samples, self.run)
+
+    @property
+    def bit_exact(self) -> bool | None:
+        """Whether every tensor agreed with the golden model; None without a run."""
+        return None if self.run is None else not self.run.mismatches
+
+    @property
+    def mismatches(self) -> int | None:
+        """Elements that differ; None without a run."""
+        return None if self.run is None else sum(m.count for m in self.run.mismatches)
+
+    def reproduce(self, layer: str) -> str:
+        """The command that runs one layer alone."""
+        return self.arguments.reproduce(self.config_file, layer)
+
+    def document(self) -> dict[str, Any]:
+        """The ``--json`` form: keys are added, never renamed."""
+        run = self.run
+        sim, first = None, []
+        if run is not None:
+            sim = {"cycles": run.cycles, "seconds": run.seconds, "cycles_per_second": run.cycles_per_second}
+            first = [{**asdict(m), "reproduce": self.reproduce(m.layer)} for m in run.mismatches[:20]]
+        return {
+            "model": self.program.network.name,
+            "model_file": str(self.arguments.model),
+            "config": self.cfg.name,
+            "config_file": str(self.config_file),
+            "config_hash": self.cfg.hash,
+            "clock_mhz": self.cfg.clock_mhz,
+            "command": self.arguments.command,
+            "samples": self.samples,
+            "multipliers": self.cfg.multipliers,
+            "dram": {
+                "latency": self.arguments.latency,
+                "bytes_per_cycle": self.arguments.bytes_per_cycle or self.cfg.bus_bytes,
+                "stall": self.arguments.stall,
+            },
+            "layers": [asdict(row) for row in self.rows],
+            "totals": self.totals,
+            "bit_exact": self.bit_exact,
+            "mismatches": self.mismatches,
+            "first_mismatches": first,
+            "sim": sim,
+            "notes": list(self.notes),
+        }

@@ -1,0 +1,51 @@
+"""How close every quantized tensor is to the float model."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dataflows.network import Conv, Network, Reshape, Tensor
+
+
+def sqnr(reference: NDArray[np.floating[Any]], tensor: Tensor, codes: NDArray[np.int8]) -> float | None:
+    """Signal to quantization noise ratio in dB; None where the noise or the signal is zero.
+
+    Parameters
+    ----------
+    reference : float array (samples, C, H, W)
+    tensor : scale and zero point
+    codes : int8 array (samples, H, W, C)
+    """
+    exact = reference.astype(np.float64)
+    real = (codes.astype(np.float64).transpose(0, 3, 1, 2) - tensor.zero) * tensor.scale
+    signal, noise = float(np.sum(exact**2)), float(np.sum((exact - real) ** 2))
+    return 10 * math.log10(signal / noise) if signal and noise else None
+
+
+def all_sqnr(
+    network: Network, reference: Mapping[str, NDArray[np.float32]], codes: Mapping[str, NDArray[np.int8]]
+) -> dict[str, float | None]:
+    """:func:`sqnr` of every tensor that both sides have, in the same order of elements."""
+    turned = reordered(network)
+    return {
+        name: sqnr(reference[name], network.tensors[name], values)
+        for name, values in codes.items()
+        if name in reference and name not in turned
+    }
+
+
+def reordered(network: Network) -> set[str]:
+    """Tensors whose elements are in another order than the float model's: flattened maps, until weights undo it."""
+    found: set[str] = set()
+    for layer in network.layers:
+        _, height, width, channels = network.tensors[layer.inputs[0]].shape
+        flattens = isinstance(layer, Reshape) and height * width > 1 and channels > 1
+        undone = isinstance(layer, Conv) and layer.groups == 1
+        if flattens or (not undone and any(name in found for name in layer.inputs)):
+            found.add(layer.output)
+    return found

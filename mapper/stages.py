@@ -1,0 +1,169 @@
+"""The stages of the command: model to network, network to program, program to measurements."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dataflows.config import Config
+from dataflows.errors import InputError
+from dataflows.network import Network
+from mapper import float_reference, part, quality
+from mapper.calibrate import observe
+from mapper.compile import compile_network, fuse_additions
+from mapper.conv_plan import Options
+from mapper.graph import FloatGraph
+from mapper.loading import import_model
+from mapper.options import ROOT, Arguments
+from mapper.outcome import Outcome
+from mapper.progress import Progress, SimulationClock
+from mapper.quantize import quantize
+from mapper.samples import load_samples, quantize_input, random_samples
+from mapper.timing import Prediction, predict
+
+Floats = dict[str, NDArray[np.float32]]
+Codes = dict[str, NDArray[np.int8]]
+
+BUILD = ROOT / "build" / "hardware"
+"""Generated RTL, in a folder per configuration hash."""
+
+JUDGED = 32
+"""Samples that SQNR is computed from, at most (rounded up to a batch)."""
+
+KEEP_BYTES = 1 << 30
+"""Tensors of a run are kept for SQNR up to this size; beyond, the golden model's first batch serves."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """A quantized model and what to feed it: ``samples`` as given, ``inputs`` as int8 NHWC; both by input name."""
+
+    graph: FloatGraph
+    network: Network
+    samples: Floats
+    inputs: Codes
+    notes: tuple[str, ...]
+
+    @property
+    def batch(self) -> int:
+        """Samples that one execution takes."""
+        return self.network.tensors[self.network.inputs[0]].shape[0]
+
+    @property
+    def count(self) -> int:
+        """Samples to run."""
+        return len(self.inputs[self.network.inputs[0]])
+
+
+def simulation() -> Any:
+    """``mapper.run``, loaded only when something is to be run: it brings hardware generation and Verilator."""
+    return importlib.import_module("mapper.run")
+
+
+def load(arguments: Arguments, progress: Progress) -> Model:
+    """Import, calibrate, quantize, and cut out the layers asked for."""
+    with progress.step(f"import {arguments.model}"):
+        graph = import_model(arguments.model, arguments.input_shape, arguments.allow_pickle)
+    notes: list[str] = []
+    if arguments.calibration:
+        calibration = load_samples(arguments.calibration, graph)
+    else:
+        calibration = random_samples(graph, seed=arguments.seed)
+        notes.append("calibrated with random samples: accuracy is not that of real data; give --calibration FILE.npz")
+        progress.warn(notes[-1])
+    samples = load_samples(arguments.inputs, graph) if arguments.inputs else _first_batch(graph, calibration)
+    with progress.step("calibrate and quantize"):
+        network = quantize(graph, observe(graph, calibration, arguments.method, arguments.percentile))
+    model = Model(graph, network, samples, {n: quantize_input(network, n, v) for n, v in samples.items()}, tuple(notes))
+    if model.count % model.batch:
+        raise InputError(
+            f"{arguments.inputs} holds {model.count} samples, but the model takes {model.batch} at a time; "
+            "give a multiple of that, or export the model with batch 1"
+        )
+    return _cut(model, arguments, progress) if arguments.layers else model
+
+
+def _first_batch(graph: FloatGraph, calibration: Floats) -> Floats:
+    """One batch of the calibration samples, repeated if there are fewer."""
+    return {
+        name: values[np.arange(graph.shapes[name][0]) % len(values)] for name, values in calibration.items()
+    }
+
+
+def _cut(model: Model, arguments: Arguments, progress: Progress) -> Model:
+    """The part of the model that ``--layers`` names, fed with the golden model's tensors."""
+    fused = fuse_additions(model.network) if arguments.fuse else {}
+    first, last = part.bounds(model.network, arguments.layers or "")
+    network = part.cut(model.network, first, last, fused)
+    inputs: Codes = {}
+    if arguments.run:
+        with progress.step("golden model of what comes before"):
+            tensors = simulation().golden.run(model.network, model.inputs)
+            inputs = {name: tensors[name] for name in network.inputs}
+    else:
+        inputs = {name: np.zeros(network.tensors[name].shape, np.int8) for name in network.inputs}
+    names = [layer.name for layer in network.layers]
+    note = f"only layers {names[0]}..{names[-1]}, fed with the golden model's tensors"
+    return replace(model, network=network, inputs=inputs, notes=(*model.notes, note))
+
+
+def schedule(model: Model, cfg: Config, config_file: Path, arguments: Arguments, progress: Progress) -> Outcome:
+    """Compile for one accelerator and predict the cycles."""
+    rate = arguments.bytes_per_cycle or cfg.bus_bytes
+    with progress.step(f"schedule on {cfg.name}"):
+        program = compile_network(cfg, model.network, Options(arguments.latency, rate), fuse=arguments.fuse)
+    with progress.step("predict cycles"):
+        prediction: Prediction = predict(program, arguments.latency, rate)
+    if arguments.trace is not None:
+        index = part.position(model.network, arguments.trace, "layer to trace:")
+        if index not in (entry.index for entry in program.schedule):
+            raise InputError(f"layer {arguments.trace!r} does not run by itself and cannot be traced (try --no-fuse)")
+    samples = model.count if arguments.run else model.batch
+    return Outcome(arguments, config_file, program, prediction, samples, None, {}, model.notes)
+
+
+def execute(outcome: Outcome, model: Model, waveform: Path | None, progress: Progress) -> Outcome:
+    """Run on the RTL, compare with the golden model, judge against the float model."""
+    arguments, program = outcome.arguments, outcome.program
+    with progress.step("load the RTL generator"):
+        front = simulation()
+    batches = model.count // model.batch
+    clock = SimulationClock(outcome.prediction.cycles * batches, model.count)
+    dram = front.Dram(
+        latency=arguments.latency, bytes_per_cycle=arguments.bytes_per_cycle, read_stall=arguments.stall,
+        write_stall=arguments.stall, seed=arguments.seed,
+    )  # fmt: skip
+    trace = None
+    if waveform is not None and arguments.trace is not None:
+        trace = model.network.layers[part.position(model.network, arguments.trace)].name, waveform
+    kept = sum(tensor.size for tensor in model.network.tensors.values()) * batches <= KEEP_BYTES
+    keep = kept or arguments.dump is not None
+
+    def tell(cycles: int, done: int) -> None:
+        progress.then("simulate")
+        progress.detail(clock.text(cycles, done))
+
+    with progress.step(f"generate and compile the RTL of {program.cfg.name}, once per configuration"):
+        run = front.execute(
+            program, model.inputs, dram=dram, build_root=BUILD / program.cfg.hash, seed=arguments.seed, keep=keep,
+            trace=trace, progress=tell,
+        )  # fmt: skip
+    with progress.step("compare with the float model"):
+        tensors = run.tensors
+        if tensors is None:
+            tensors = [front.golden.run(model.network, {n: v[: model.batch] for n, v in model.inputs.items()})]
+        judged = _judge(model, tensors[: -(-JUDGED // model.batch)])
+    return replace(outcome, run=run, quality=judged)
+
+
+def _judge(model: Model, tensors: list[Codes]) -> dict[str, float | None]:
+    """SQNR of the tensors of the first batches."""
+    count = len(tensors) * model.batch
+    reference = float_reference.run(model.graph, {name: values[:count] for name, values in model.samples.items()})
+    stacked = {name: np.concatenate([batch[name] for batch in tensors]) for name in tensors[0]}
+    return quality.all_sqnr(model.network, reference, stacked)

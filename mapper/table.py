@@ -1,0 +1,157 @@
+"""What each layer costs: one row per entry of the schedule, and their sums."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from dataflows import isa
+from dataflows.config import Config
+from dataflows.network import Conv
+from mapper.compile import Program, Scheduled
+from mapper.timing import Prediction
+
+if TYPE_CHECKING:
+    from mapper.run import Run
+
+
+@dataclass(frozen=True)
+class Row:
+    """One scheduled layer, summed over the samples; unknown values are None.
+
+    ``utilization`` is dense MACs / (cycles * multipliers of the engine that ran the layer), ``utilization_all`` counts
+    every multiplier of the accelerator; cycles are the measured ones where there are any.
+    """
+
+    index: int
+    name: str
+    fused: str | None
+    op: str
+    engine: str
+    shape: tuple[int, int, int, int]
+    macs: int
+    act_bits: int
+    weight_bits: int | None
+    cycles_predicted: int
+    cycles_measured: int | None
+    utilization: float | None
+    utilization_all: float
+    dram_read_bytes: int
+    dram_write_bytes: int
+    energy_pj: float | None
+    sqnr_db: float | None
+    mismatches: int | None
+    stalls: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        """The name, with what runs in its epilogue."""
+        return f"{self.name} + {self.fused}" if self.fused else self.name
+
+    @property
+    def cycles(self) -> int:
+        """Measured cycles if there are any, else the predicted ones."""
+        return self.cycles_predicted if self.cycles_measured is None else self.cycles_measured
+
+
+def layer_cycles(program: Program, ends: Mapping[int, int], total: int) -> dict[int, int]:
+    """Cycles from the predecessor's completion to its own, by schedule index; they add up to ``total``."""
+    result, before = {}, 0
+    for entry in program.schedule:
+        end = max(before, ends[entry.index])
+        result[entry.index] = end - before
+        before = end
+    if program.schedule:
+        result[program.schedule[-1].index] += total - before
+    return result
+
+
+def rows(
+    program: Program, prediction: Prediction, samples: int, run: Run | None, quality: Mapping[str, float | None]
+) -> list[Row]:
+    """Every row of the schedule.
+
+    Parameters
+    ----------
+    program, prediction
+        For one batch.
+    samples : int
+        A multiple of the batch; everything is summed over them.
+    run : Run or None
+        What was measured.
+    quality : mapping
+        SQNR in dB, by tensor.
+    """
+    network = program.network
+    batches = samples // network.tensors[network.inputs[0]].shape[0]
+    predicted = layer_cycles(program, prediction.layer_end, prediction.cycles)
+    measured = _measured(program, run) if run else {}
+    wrong: dict[str, int] = {}
+    for mismatch in run.mismatches if run else ():
+        wrong[mismatch.layer] = wrong.get(mismatch.layer, 0) + mismatch.count
+
+    def row(entry: Scheduled) -> Row:
+        layer, index = entry.layer, entry.index
+        macs = network.macs(layer) * batches
+        found = measured.get(index)
+        cycles = predicted[index] * batches if found is None else found
+        part = ratio(macs, cycles, program.cfg)
+        return Row(
+            index=index, name=layer.name, fused=entry.fused.name if entry.fused else None, op=layer.op,
+            engine="array" if isinstance(layer, Conv) else "vector", shape=network.tensors[entry.output].shape,
+            macs=macs, act_bits=program.cfg.numbers.act_bits,
+            weight_bits=program.cfg.numbers.weight_bits if isinstance(layer, Conv) else None,
+            cycles_predicted=predicted[index] * batches, cycles_measured=found,
+            utilization=part if isinstance(layer, Conv) else None, utilization_all=part,
+            dram_read_bytes=prediction.dram_read_bytes.get(index, 0) * batches,
+            dram_write_bytes=prediction.dram_write_bytes.get(index, 0) * batches,
+            energy_pj=None, sqnr_db=quality.get(entry.output),
+            mismatches=wrong.get(entry.fused.name if entry.fused else layer.name, 0) if run else None,
+        )  # fmt: skip
+
+    return [row(entry) for entry in program.schedule]
+
+
+def _measured(program: Program, run: Run) -> dict[int, int]:
+    """Measured cycles by schedule index; what follows the last completion belongs to the last layer."""
+    cycles = {entry.index: run.layer_cycles[entry.index] for entry in program.schedule}
+    if cycles:
+        cycles[program.schedule[-1].index] += run.cycles - sum(cycles.values())
+    return cycles
+
+
+def ratio(macs: int, cycles: int, cfg: Config) -> float:
+    """Dense MACs per multiplier and cycle."""
+    return macs / (cycles * cfg.multipliers) if cycles else 0.0
+
+
+def totals(program: Program, table: list[Row], samples: int, run: Run | None) -> dict[str, Any]:
+    """Sums over all rows; DRAM bytes include the program itself."""
+    network = program.network
+    batches = samples // network.tensors[network.inputs[0]].shape[0]
+    macs, predicted = sum(r.macs for r in table), sum(r.cycles_predicted for r in table)
+    reads = sum(r.dram_read_bytes for r in table) + program.words.nbytes * batches
+    writes = sum(r.dram_write_bytes for r in table)
+    cycles = run.cycles if run else predicted
+    return {
+        "macs": macs,
+        "cycles_predicted": predicted,
+        "cycles_measured": run.cycles if run else None,
+        "utilization": ratio(macs, cycles, program.cfg),
+        "utilization_all": ratio(macs, cycles, program.cfg),
+        "dram_read_bytes": run.dram["read_bytes"] if run else reads,
+        "dram_write_bytes": run.dram["write_bytes"] if run else writes,
+        "energy_pj": None,
+        "cycles_per_sample": cycles / samples,
+        "seconds_per_sample": cycles / samples / (program.cfg.clock_mhz * 1e6),
+        "program_bytes": program.words.nbytes,
+        "constant_bytes": int(program.constants.size),
+        "stalls": stalls(run) if run else {},
+    }
+
+
+def stalls(run: Run) -> dict[str, int]:
+    """Cycles per unit and reason, from the hardware's counters."""
+    names = [f"{unit.name}_{state}" for unit in isa.Unit for state in ("BUSY", "WAIT", "STALL")]
+    return {name.lower(): run.counters[name] for name in names if name in run.counters}

@@ -1,0 +1,128 @@
+"""Tables and messages on the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+
+from mapper.outcome import Outcome
+
+if TYPE_CHECKING:
+    from mapper.run import Mismatch
+
+SHOWN = 5
+"""Mismatches printed in full."""
+
+
+def percent(value: float | None) -> str:
+    """A share, or a dash."""
+    return "-" if value is None else f"{100 * value:.1f} %"
+
+
+def size(count: float) -> str:
+    """Bytes in a unit that keeps them readable."""
+    for unit in ("B", "KiB", "MiB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.2f} GiB"
+
+
+def number(value: int | None) -> str:
+    """A count with thousands separated, or a dash."""
+    return "-" if value is None else f"{value:,}"
+
+
+def layer_table(outcome: Outcome) -> Table:
+    """One line per layer; measured columns only where something was run."""
+    ran = outcome.run is not None
+    table = Table(title=f"{outcome.program.network.name} on {outcome.cfg.name}", title_justify="left")
+    table.add_column("#", justify="right")
+    table.add_column("layer", overflow="fold")
+    table.add_column("op")
+    columns = ["output", "MACs", "predicted", *(["measured"] if ran else []), "utilization", "read", "written"]
+    for name in [*columns, *(["SQNR dB", "golden"] if ran else [])]:
+        table.add_column(name, justify="right")
+    for row in outcome.rows:
+        cells = [str(row.index), row.title, row.op, "x".join(map(str, row.shape)), number(row.macs)]
+        cells += [number(row.cycles_predicted)]
+        cells += [number(row.cycles_measured)] if ran else []
+        cells += [percent(row.utilization), size(row.dram_read_bytes), size(row.dram_write_bytes)]
+        if ran:
+            cells += ["-" if row.sqnr_db is None else f"{row.sqnr_db:.1f}"]
+            cells += [f"{row.mismatches:,} differ" if row.mismatches else "equal"]
+        table.add_row(*cells)
+    total = outcome.totals
+    table.add_section()
+    cells = ["", "total", "", "", number(total["macs"]), number(total["cycles_predicted"])]
+    cells += [number(total["cycles_measured"])] if ran else []
+    cells += [percent(total["utilization"]), size(total["dram_read_bytes"]), size(total["dram_write_bytes"])]
+    table.add_row(*cells, *(["", f"{outcome.mismatches:,} differ" if outcome.mismatches else "equal"] if ran else []))
+    return table
+
+
+def side_by_side(outcomes: Sequence[Outcome]) -> Table:
+    """Layers down, configurations across: cycles and utilization."""
+    table = Table(title=f"{outcomes[0].program.network.name}: cycles and utilization", title_justify="left")
+    table.add_column("layer", overflow="fold")
+    for outcome in outcomes:
+        table.add_column(f"{outcome.cfg.name}\n{outcome.cfg.multipliers} multipliers", justify="right")
+    for rows in zip(*(outcome.rows for outcome in outcomes), strict=True):
+        table.add_row(rows[0].title, *(f"{row.cycles:,}  {percent(row.utilization):>7}" for row in rows))
+    table.add_section()
+    sums = [(sum(row.cycles for row in o.rows), o.totals["utilization"]) for o in outcomes]
+    table.add_row("total", *(f"{cycles:,}  {percent(share):>7}" for cycles, share in sums))
+    table.add_row("us per sample", *(f"{o.totals['seconds_per_sample'] * 1e6:,.1f}" for o in outcomes))
+    return table
+
+
+def summary(outcome: Outcome) -> list[str]:
+    """The result in a few sentences."""
+    total, cfg = outcome.totals, outcome.cfg
+    cycles = sum(row.cycles for row in outcome.rows)
+    kind = "predicted" if outcome.run is None else "measured"
+    lines = [
+        f"{outcome.samples} sample(s), {cycles:,} cycles {kind}, "
+        f"{percent(total['utilization'])} of {cfg.multipliers} multipliers; "
+        f"{total['seconds_per_sample'] * 1e6:,.1f} us per sample at {cfg.clock_mhz:g} MHz"
+    ]
+    if outcome.run is not None:
+        verdict = "every tensor equals" if outcome.bit_exact else "the RTL DISAGREES with"
+        speed = f"{outcome.run.cycles_per_second:,.0f} cycles/s"
+        lines.append(f"{verdict} the golden model; simulated in {outcome.run.seconds:.1f} s ({speed})")
+    return [*lines, *outcome.notes]
+
+
+def mismatch(outcome: Outcome, first: Mismatch) -> str:
+    """What is wrong, where, which command did it, and how to see it again."""
+    where = ", ".join(map(str, first.coordinate))
+    return (
+        f"layer {first.layer}, sample {first.sample}: at (image, row, column, channel) = ({where}) "
+        f"expected {first.expected}, found {first.found}; {first.count} element(s) differ\n"
+        f"  written by {first.job}\n"
+        f"  reproduce: {outcome.reproduce(first.layer)}"
+    )
+
+
+def show(console: Console, outcomes: Sequence[Outcome]) -> None:
+    """Print the results of a command."""
+    if len(outcomes) > 1:
+        console.print(side_by_side(outcomes))
+    for outcome in outcomes:
+        if len(outcomes) == 1:
+            console.print(layer_table(outcome))
+        for line in summary(outcome):
+            console.print(line if len(outcomes) == 1 else f"{outcome.cfg.name}: {line}", markup=False)
+
+
+def complain(console: Console, outcomes: Sequence[Outcome]) -> None:
+    """Print what disagreed with the golden model."""
+    for outcome in outcomes:
+        wrong = outcome.run.mismatches if outcome.run else []
+        for first in wrong[:SHOWN]:
+            console.print(mismatch(outcome, first), markup=False, style="red")
+        if len(wrong) > SHOWN:
+            console.print(f"and {len(wrong) - SHOWN} more tensors that differ", markup=False)

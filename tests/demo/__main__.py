@@ -1,0 +1,69 @@
+"""The demo: train, then nothing but the public command line, then count what the RTL got right."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from tests.demo import train
+
+FOLDER = Path("build/demo")
+CONFIG = "configs/ws16.toml"
+
+
+def command(folder: Path, config: str) -> list[str]:
+    """The public command line."""
+    options = {
+        "--config": config,
+        "--calibration": folder / "calibration.npz",
+        "--inputs": folder / "inputs.npz",
+        "--out": folder,
+        "--json": folder / "result.json",
+    }
+    words = [str(word) for pair in options.items() for word in pair]
+    return ["-m", "mapper", str(folder / "digits.pt2"), *words, "--run"]
+
+
+def accuracy(folder: Path, model_classes: np.ndarray) -> dict[str, float]:
+    """Share of the test images classified correctly, by the float model, the golden model and the RTL."""
+    labels = np.load(folder / "labels.npy")
+    with np.load(folder / "outputs.npz") as outputs:
+        (name,) = [key for key in outputs.files if not key.endswith("_golden")]
+        scores = {"golden": outputs[f"{name}_golden"], "rtl": outputs[name]}
+    classes = {kind: values.reshape(len(labels), -1).argmax(1) for kind, values in scores.items()}
+    return {kind: float(np.mean(found == labels)) for kind, found in {"float": model_classes, **classes}.items()}
+
+
+def main(folder: Path = FOLDER, config: str = CONFIG) -> int:
+    """Run the demo; returns the exit status of the command line."""
+    started = time.monotonic()
+    data = train.digits()
+    print(f"training on {len(data.train_images)} handwritten digits ...", flush=True)
+    model = train.train(data)
+    train.save(model, data, folder)
+    words = command(folder, config)
+    path = folder / "result.json"
+    path.unlink(missing_ok=True)
+    print(f"trained in {time.monotonic() - started:.0f} s; from here on the public command line:")
+    print("  python " + " ".join(words), flush=True)
+    status = subprocess.run([sys.executable, *words], check=False).returncode
+    if not path.exists():
+        return status
+    result = json.loads(path.read_text())
+    result["accuracy"] = accuracy(folder, train.predict(model, data.test_images))
+    path.write_text(json.dumps(result, indent=1) + "\n")
+    shares = ", ".join(f"{kind} {100 * share:.2f} %" for kind, share in result["accuracy"].items())
+    total = result["totals"]
+    print(f"\naccuracy on {result['samples']} test images: {shares}")
+    print(f"cycles: {total['cycles_measured']:,}, {total['cycles_per_sample']:,.0f} per image")
+    print(f"utilization: {100 * total['utilization']:.1f} %")
+    print(f"mismatches with the golden model: {result['mismatches']}")
+    print(f"report: {folder / 'report.html'}\nnumbers: {path}\nafter {time.monotonic() - started:.0f} s")
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
