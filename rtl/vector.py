@@ -167,8 +167,8 @@ class VectorEngine(wiring.Component):
         entry_bits = exact_log2(cfg.param_entry_bytes)
         write_entry = Signal(range(cfg.param_entries))
         m.d.comb += write_entry.eq(write.payload.address[entry_bits:])
-        write_beat = []  # one signal per beat of an entry
-        for beat in range(cfg.param_entry_bytes // cfg.bus_bytes):
+        write_beat = []  # one signal per beat of an entry that has lanes
+        for beat in range(-(-cfg.lanes // per_beat)):
             write_beat.append(Signal(name=f"write_beat_{beat}"))
             m.d.comb += write_beat[beat].eq(write.valid & (write.payload.address[beat_bits:entry_bits] == beat))
 
