@@ -135,11 +135,11 @@ class Accumulator(wiring.Component):
         with m.If(self.open):
             m.d.sync += [full.eq(1), waiting.eq(self.job.payload)]
         end = self.i.valid & agu.o.payload.last.all()
-        ending = taps(m, end, self.write_latency, 1, "ending")
+        ending = taps(m, end, self.write_latency, "ending", first=1, reset_less=False)
         m.d.comb += [
             agu.o.ready.eq(self.i.valid),
             self.done.valid.eq(ending[-1]),
-            self.done.payload.eq(delay(m, give, self.write_latency, "give", reset_less=True)),
+            self.done.payload.eq(delay(m, give, self.write_latency, "give")),
             self.busy.eq(full | agu.o.valid | Cat(ending).any()),
             self.stalled.eq(agu.o.valid & ~self.i.valid),
         ]
@@ -185,7 +185,7 @@ class Accumulator(wiring.Component):
         write_place = Signal.like(place, reset_less=True)
         # What the memory does not show yet to a word in stage "add": the sum now in stage "write", or the one before.
         from_write, from_after = Signal(reset_less=True), Signal(reset_less=True)
-        m.d.comb += write_valid.eq(delay(m, add_valid & add_place.inside, 1, "write_valid"))
+        m.d.comb += write_valid.eq(delay(m, add_valid & add_place.inside, 1, "write_valid", reset_less=False))
         m.d.sync += [
             add_valid.eq(self.i.valid),
             add_old.eq(keep | ~agu.o.payload.first[LEVELS.index("pass")]),

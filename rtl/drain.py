@@ -41,8 +41,8 @@ class Deskew(wiring.Component):
         m = Module()
         step = self.cfg.dataflow.skew[1]
         for col, (lane, port) in enumerate(zip(self.o.payload, self.i, strict=True)):
-            m.d.comb += lane.eq(delay(m, port, self.latency - step * col, f"column_{col}", reset_less=True))
-        m.d.comb += self.o.valid.eq(delay(m, self.emit, self.latency, "emitted"))
+            m.d.comb += lane.eq(delay(m, port, self.latency - step * col, f"column_{col}"))
+        m.d.comb += self.o.valid.eq(delay(m, self.emit, self.latency, "emitted", reset_less=False))
         return m
 
 

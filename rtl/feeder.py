@@ -1,12 +1,12 @@
 """The edges of the array where operands enter: joins the two streams, adds flags, makes the skew."""
 
-from amaranth import Cat, Module, Mux, Signal, signed
+from amaranth import Cat, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from dataflows.config import Config
 from dataflows.vocabulary import Axis, Kind, Operand
-from rtl.pe import PE, links
+from rtl.pe import PE, flags, links
 from rtl.skew import delay, staircase, taps
 
 
@@ -20,11 +20,6 @@ def operand_stream(elements: int) -> stream.Signature:
     }))
 
 
-def edge_lanes(cfg: Config, axis: Axis) -> int:
-    """Lanes of an edge: rows for links that enter at the west, columns for those that enter at the north."""
-    return cfg.array.rows if axis is Axis.EAST else cfg.array.cols
-
-
 class Feeder(wiring.Component):
     """Takes words from both operand streams when the array can use them, and drives the array's west and north edges.
 
@@ -34,7 +29,7 @@ class Feeder(wiring.Component):
 
     *Drained outputs* (output-stationary): words enter in pairs, in chunks of ``rows``. A chunk starts when both
     streams have a word; within a chunk both must have a word in every cycle, because each row shifts its own word at
-    a fixed rate. ``first`` and ``last`` of the weight stream mark the borders of the sums, which take at least one chunk.
+    a fixed rate. ``first`` and ``last`` of the weight stream mark the borders of the sums, each of whole chunks.
 
     The first word of a job of the moving stream waits for an opened accumulator job.
 
@@ -47,8 +42,8 @@ class Feeder(wiring.Component):
     input, weight : In(operand_stream)
     open : In(1)
         The accumulator has opened one more job.
-    <name> : Out, one per row or column
-        The edge of each of ``links(cfg.dataflow)`` except the output.
+    <name>_o : Out, one per row or column
+        The edge of each link except the output, and of each flag.
     emit : Out(1)
         Column 0 has a sum to hand out at the south edge, in this cycle.
 
@@ -61,7 +56,8 @@ class Feeder(wiring.Component):
 
     def __init__(self, cfg: Config):
         self.cfg = cfg
-        self.wires = {name: wire for name, wire in links(cfg.dataflow).items() if name != Operand.OUTPUT.value}
+        self.axes = {name: wire.axis for name, wire in links(cfg.dataflow).items() if name != "output"}
+        self.axes |= {name: flag.axis for name, flag in flags(cfg.dataflow).items()}
         self.drained = cfg.dataflow.output.kind is Kind.DRAIN
         ports = {
             "input": In(operand_stream(cfg.input_elements)),
@@ -69,8 +65,10 @@ class Feeder(wiring.Component):
             "open": In(1),
             "emit": Out(1),
         }
-        edges = {f"{name}_o": Out(wire.shape).array(edge_lanes(cfg, wire.axis)) for name, wire in self.wires.items()}
-        super().__init__(ports | edges)
+        for name, axis in self.axes.items():
+            shape = unsigned(1) if name in flags(cfg.dataflow) else signed(8)
+            ports[f"{name}_o"] = Out(shape).array(cfg.array.rows if axis is Axis.EAST else cfg.array.cols)
+        super().__init__(ports)
 
     def elaborate(self, platform):
         m = Module()
@@ -96,20 +94,24 @@ class Feeder(wiring.Component):
 
     def _step(self, name):
         """Skew between neighbouring lanes of the edge where ``name`` enters."""
-        return self.cfg.dataflow.skew[0 if self.wires[name].axis is Axis.EAST else 1]
+        return self.cfg.dataflow.skew[0 if self.axes[name] is Axis.EAST else 1]
 
-    def _data(self, m, name, lanes):
-        self._drive(m, name, staircase(m, lanes, self._step(name), name))
+    def _lanes(self, m, name, lanes):
+        """Drive an edge with values of its own for each lane."""
+        self._drive(m, name, staircase(m, lanes, name, first=self.latency, step=self._step(name)))
 
     def _flag(self, m, name, flag):
-        self._drive(m, name, taps(m, flag, edge_lanes(self.cfg, self.wires[name].axis), self._step(name), name))
+        """Drive an edge with one flag."""
+        count = len(getattr(self, f"{name}_o"))
+        lanes = taps(m, flag, count, name, first=self.latency, step=self._step(name), reset_less=False)
+        self._drive(m, name, lanes)
 
     def _interlock(self, m, moving, allowed):
         """One stationary tile ahead of the moving words."""
         stationary = self.weight if moving is self.input else self.input
         rows = self.cfg.array.rows
         words = self.cfg.dataflow.load_cycles(rows, self.cfg.array.cols)
-        left = Signal(range(words), init=words - 1)
+        place = Signal(words, init=1)  # one-hot: place in the stationary tile
         full = Signal()  # the next tile is in the shadow registers or on its way there
         load, swap = Signal(), Signal()
         m.d.comb += [
@@ -118,17 +120,19 @@ class Feeder(wiring.Component):
             stationary.ready.eq(~full | swap),
             load.eq(stationary.valid & stationary.ready),
         ]
-        m.d.comb += self.emit.eq(delay(m, moving.valid & moving.ready, self.latency + rows - 1 + PE.latency, "emit"))
+        cycles = self.latency + rows - 1 + PE.latency  # until the moving word's sum is at the south edge
+        m.d.comb += self.emit.eq(delay(m, moving.valid & moving.ready, cycles, "emitted", reset_less=False))
         with m.If(load):
-            m.d.sync += left.eq(Mux(left == 0, words - 1, left - 1))
-        with m.If(load & (left == 0)):
+            m.d.sync += place.eq(Cat(place[-1], place)[:words])
+        with m.If(load & place[-1]):
             m.d.sync += full.eq(1)
         with m.Elif(swap):
             m.d.sync += full.eq(0)
         for operand in (Operand.INPUT, Operand.WEIGHT):
-            self._data(m, operand.value, list(getattr(self, operand.value).payload.data))
-        self._flag(m, "load", load)
+            self._lanes(m, operand.value, list(getattr(self, operand.value).payload.data))
         self._flag(m, "swap", swap)
+        # Word i of a tile stays in row (or column) i, where it comes i cycles after it entered.
+        self._lanes(m, "load", [load & here for here in place])
 
     def _join(self, m, allowed):
         """Chunks of ``rows`` pairs of words."""
@@ -146,20 +150,19 @@ class Feeder(wiring.Component):
             m.d.sync += chunk.eq(Cat(chunk[-1], chunk)[:rows])
         self._serialize(m, take, chunk)
         # Zeros where no word enters: they add nothing to the sums.
-        self._data(m, Operand.WEIGHT.value, [Mux(take, lane, 0).as_signed() for lane in weight.data])
+        self._lanes(m, Operand.WEIGHT.value, [Mux(take, lane, 0).as_signed() for lane in weight.data])
         self._flag(m, "first", take & weight.first)
         self._flag(m, "last", close)
 
         # All drain registers of a column begin to move when its last row has its sum; row r moves r + 1 times.
-        start = Signal()
-        m.d.comb += start.eq(taps(m, close, rows + 1, 1, "closed")[rows])
+        start = delay(m, close, self.latency + rows, "closed", reset_less=False)
         windows = [start]
         for row in range(1, rows):
             before = Signal(name=f"moved_{row}")
             m.d.sync += before.eq(windows[-1])
             windows.append(start | before)
         self._drive(m, "shift", windows)
-        m.d.comb += self.emit.eq(delay(m, windows[-1], PE.latency - 1, "emit"))
+        m.d.comb += self.emit.eq(delay(m, windows[-1], PE.latency - 1, "emitted", reset_less=False))
 
     def _serialize(self, m, take, chunk):
         """Row r takes word r of each chunk and shifts it out: the time the words take to come is the skew."""

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from amaranth import Module, Mux, Signal, signed, unsigned
+from amaranth import Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -12,18 +12,34 @@ from rtl.shared import shared
 
 @dataclass(frozen=True)
 class Wire:
-    """One connection from each PE to its neighbour: ``<name>_i`` and ``<name>_o`` of the PE.
+    """One operand's connection from each PE to its neighbour: ``<name>_i`` and ``<name>_o`` of the PE.
 
     Attributes
     ----------
-    shape : Shape
-        Of the value.
+    bits : int
+        Width; signed.
     axis : Axis
         Direction of the neighbour.
     """
 
-    shape: object
+    bits: int
     axis: Axis
+
+
+@dataclass(frozen=True)
+class Flag:
+    """One control bit that keeps pace with the words on a line of registers beside the PEs.
+
+    Attributes
+    ----------
+    axis : Axis
+        Direction of the line; one register per PE.
+    stage : int
+        Cycles from the word at the PE's input to its flag at the PE.
+    """
+
+    axis: Axis
+    stage: int
 
 
 def check(flow: Dataflow) -> None:
@@ -43,23 +59,22 @@ def check(flow: Dataflow) -> None:
 
 
 def links(flow: Dataflow) -> dict[str, Wire]:
-    """All wires between neighbouring PEs.
+    """Links between neighbouring PEs: ``input``, ``weight``, ``output``."""
+    return {o.value: Wire(32 if o is Operand.OUTPUT else 8, flow.link(o).axis) for o in Operand}
 
-    ``input``, ``weight``, ``output``: the operands; 8 bits, partial sums 32 bits. A loaded operand comes with ``load``
-    (a word is here); the moving operand carries ``swap`` (first word of a tile) or, for drained outputs,
-    ``first`` and ``last`` (of a sum) and ``shift`` (the drain registers move on).
+
+def flags(flow: Dataflow) -> dict[str, Flag]:
+    """Control bits of the PEs.
+
+    A loaded operand has ``load``: the PE keeps the word; it travels across the operand's way. The moving operand has
+    ``swap`` (first word of a tile) or, for drained outputs, ``first`` and ``last`` (of a sum) and ``shift`` (the drain
+    registers move on), all three beside the product.
     """
-    wires = {
-        "input": Wire(signed(8), flow.input.axis),
-        "weight": Wire(signed(8), flow.weight.axis),
-        "output": Wire(signed(32), flow.output.axis),
-    }
     carrier = flow.link(flow.moving).axis
     if flow.output.kind is Kind.DRAIN:
-        wires |= {name: Wire(unsigned(1), carrier) for name in ("first", "last", "shift")}
-    else:
-        wires |= {"load": Wire(unsigned(1), flow.link(flow.stationary).axis), "swap": Wire(unsigned(1), carrier)}
-    return wires
+        return {name: Flag(carrier, stage=2) for name in ("first", "last", "shift")}
+    across = Axis.EAST if flow.link(flow.stationary).axis is Axis.SOUTH else Axis.SOUTH
+    return {"load": Flag(across, stage=0), "swap": Flag(carrier, stage=0)}
 
 
 @shared("flow")
@@ -68,13 +83,13 @@ class PE(wiring.Component):
 
     *Forwarded* operands pass through one register, which is also the multiplier's input.
 
-    A *loaded* operand passes through one register too, unless the PE is armed: then the first word that comes is kept
-    in the shadow register and not passed on. ``swap`` moves the shadow register to the active one, for the
-    moving word it travels with and all later ones, and arms the PE again; a word that comes in the same cycle is kept.
+    A *loaded* operand passes through one register too; ``load`` takes the word at the input into the shadow
+    register. ``swap`` moves the shadow register to the active one, for the moving word that is at the input and all
+    later ones; a word loaded in the same cycle is the next one.
 
-    *Summed* outputs: ``output_o = output_i + product``. *Drained* outputs: products are added up from the word that
-    carries ``first`` to the one that carries ``last``; then the sum is in the drain register ``output_o``, which takes
-    ``output_i`` when ``shift`` is set.
+    *Summed* outputs: ``output_o = output_i + product``. *Drained* outputs: products are added up from the one that
+    comes with ``first`` to the one that comes with ``last``; then the sum is in the drain register ``output_o``, which
+    takes ``output_i`` when ``shift`` is set.
 
     Parameters
     ----------
@@ -84,12 +99,15 @@ class PE(wiring.Component):
     Members
     -------
     <name>_i, <name>_o : In, Out
-        One pair for each entry of :func:`links`.
+        One pair for each of :func:`links`.
+    <name>_i : In(1)
+        Each of :func:`flags`.
 
     Timing
     ------
-    Operands and flags: 1 cycle from ``_i`` to ``_o``. A pair of operands is in ``output_o`` after ``latency``
-    cycles: operand registers, product register, sum or drain register. A partial sum takes 1 cycle.
+    Operands: 1 cycle from ``_i`` to ``_o``. A pair of operands is in ``output_o`` after ``latency`` cycles: operand
+    registers, product register, sum or drain register. A partial sum takes 1 cycle. No register has a reset: words and
+    flags are equally fast, so what is left in the array from before a reset stays ahead of the first new word.
     """
 
     latency = 3
@@ -97,67 +115,52 @@ class PE(wiring.Component):
     def __init__(self, flow: Dataflow):
         check(flow)
         self.flow = flow
-        ports = {}
+        ports = {f"{name}_i": In(1) for name in flags(flow)}
         for name, wire in links(flow).items():
-            ports |= {f"{name}_i": In(wire.shape), f"{name}_o": Out(wire.shape)}
+            ports |= {f"{name}_i": In(signed(wire.bits)), f"{name}_o": Out(signed(wire.bits))}
         super().__init__(ports)
 
     def elaborate(self, platform):
         m = Module()
         factors = []
         for operand in (Operand.INPUT, Operand.WEIGHT):
-            loaded = self.flow.link(operand).kind is Kind.LOAD
-            factors.append(self._loaded(m, operand) if loaded else self._pass(m, operand.value, reset_less=True))
+            word = getattr(self, f"{operand.value}_i")
+            passed = self._register(m, operand.value)
+            m.d.sync += passed.eq(word)
+            factors.append(self._keep(m, word) if self.flow.link(operand).kind is Kind.LOAD else passed)
         product = Signal(signed(16), reset_less=True)
         m.d.sync += product.eq(factors[0] * factors[1])
+        output = self._register(m, "output")
         if self.flow.output.kind is Kind.SUM:
-            total = self._register(m, "output")
-            m.d.sync += total.eq(self.output_i + product)
+            m.d.sync += output.eq(self.output_i + product)
         else:
-            self._accumulate(m, product)
+            self._accumulate(m, product, output)
         return m
 
-    def _register(self, m, name, **options):
+    def _register(self, m, name):
         """The register behind output port ``name``; it has the port's name, so that Verilog shows one."""
         port = getattr(self, f"{name}_o")
-        register = Signal.like(port, name=f"{name}_o", **({"reset_less": True} | options))
+        register = Signal.like(port, name=f"{name}_o", reset_less=True)
         m.d.comb += port.eq(register)
         return register
 
-    def _pass(self, m, name, **options):
-        """A link that is registered from neighbour to neighbour."""
-        register = self._register(m, name, **options)
-        m.d.sync += register.eq(getattr(self, f"{name}_i"))
-        return register
-
-    def _loaded(self, m, operand):
+    def _keep(self, m, word):
+        """Shadow and active register of the loaded operand; returns the active one."""
         shadow = Signal(signed(8), reset_less=True)
         active = Signal(signed(8), reset_less=True)
-        armed = Signal(init=1)
-        keep = Signal()
-        swap = self.swap_i
-        self._pass(m, "swap", reset_less=False)
-        self._pass(m, operand.value, reset_less=True)
-        passing = self._register(m, "load", reset_less=False)
-        m.d.comb += keep.eq(self.load_i & (armed | swap))
-        m.d.sync += [passing.eq(self.load_i & ~keep), armed.eq((armed | swap) & ~keep)]
-        with m.If(keep):
-            m.d.sync += shadow.eq(getattr(self, f"{operand.value}_i"))
-        with m.If(swap):
+        with m.If(self.load_i):
+            m.d.sync += shadow.eq(word)
+        with m.If(self.swap_i):
             m.d.sync += active.eq(shadow)
         return active
 
-    def _accumulate(self, m, product):
-        flags = {}
-        for name in ("first", "last", "shift"):
-            flags[name] = Signal(name=f"product_{name}")  # beside the product register
-            m.d.sync += flags[name].eq(self._pass(m, name, reset_less=False))
+    def _accumulate(self, m, product, drain):
+        """Partial sum, and the drain register that takes it."""
         partial = Signal(signed(32), reset_less=True)
         total = Signal(signed(32))
-        m.d.comb += total.eq(Mux(flags["first"], 0, partial) + product)
+        m.d.comb += total.eq(Mux(self.first_i, 0, partial) + product)
         m.d.sync += partial.eq(total)
-        drain = self._register(m, "output")
-        with m.If(flags["last"]):
+        with m.If(self.last_i):
             m.d.sync += drain.eq(total)
-        with m.Elif(flags["shift"]):
+        with m.Elif(self.shift_i):
             m.d.sync += drain.eq(self.output_i)

@@ -1,24 +1,27 @@
-"""Delay lines at the edges of the array."""
+"""Delay lines beside and at the edges of the array.
+
+A line is one wide register that shifts by an element, which simulates much faster than a register per element.
+"""
 
 from amaranth import Cat, Signal
 
 
-def delay(m, value, cycles: int, name: str, reset_less: bool = False):
-    """``value``, ``cycles`` clock cycles later."""
-    for i in range(cycles):
-        register = Signal(value.shape(), name=f"{name}_{i}", reset_less=reset_less)
-        m.d.sync += register.eq(value)
-        value = register
-    return value
+def delay(m, value, cycles: int, name: str, reset_less: bool = True):
+    """``value``, ``cycles`` clock cycles later; valid bits ask for registers with a reset."""
+    return taps(m, value, 1, name, first=cycles, reset_less=reset_less)[0]
 
 
-def staircase(m, lanes, step: int, name: str) -> list:
-    """Lane ``i`` of ``lanes``, ``1 + i * step`` cycles later; data, so without reset."""
-    return [delay(m, lane, 1 + i * step, f"{name}_{i}", reset_less=True) for i, lane in enumerate(lanes)]
+def taps(m, value, count: int, name: str, *, first: int = 0, step: int = 1, reset_less: bool = True) -> list:
+    """``count`` taps of one line: number i is ``value``, ``first + i * step`` cycles later."""
+    shape = value.shape()
+    depth = first + (count - 1) * step
+    line = Signal(shape.width * depth, name=name, reset_less=reset_less)
+    elements = Cat(value, line)
+    m.d.sync += line.eq(elements[: len(line)])
+    slices = [elements[shape.width * (first + i * step) :][: shape.width] for i in range(count)]
+    return [piece.as_signed() if shape.signed else piece for piece in slices]
 
 
-def taps(m, flag, count: int, step: int, name: str) -> list:
-    """The same for a flag that all lanes share: one line of registers, with reset, and ``count`` taps."""
-    line = Signal(1 + (count - 1) * step, name=name)
-    m.d.sync += line.eq(Cat(flag, line)[: len(line)])
-    return [line[i * step] for i in range(count)]
+def staircase(m, lanes, name: str, *, first: int = 0, step: int = 1) -> list:
+    """Lane ``i`` of ``lanes``, ``first + i * step`` cycles later."""
+    return [delay(m, lane, first + i * step, f"{name}_{i}") for i, lane in enumerate(lanes)]

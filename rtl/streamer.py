@@ -93,7 +93,7 @@ class Streamer(wiring.Component):
         flags = delay(m, Cat(first[:inner].all(), last[:inner].all(), begin, end), self.read_latency, "flags")
         word = queue.i.payload
         m.d.comb += [
-            queue.i.valid.eq(delay(m, issue, self.read_latency, "read")),
+            queue.i.valid.eq(delay(m, issue, self.read_latency, "read", reset_less=False)),
             word.data.as_value().eq(self.read_data.as_value()),
             Cat(word.first, word.last, word.begin, word.end).eq(flags),
         ]
