@@ -84,6 +84,15 @@ def test_late_write_data_holds_its_place(model, latency):
     assert times["last_r"] == times["first_r"] + (beats - 1) * (latency + 2)
 
 
+def test_writes_are_seen_after_their_response(model, memory):
+    """Reads offered between a write's data and its response get the old bytes, so shifting by 4 beats is a move."""
+    width, beats = model.bus_bytes, 20
+    expected = memory[: beats * width].copy()
+    model.configure(Dram(latency=50))
+    transfer(model, beats, 1, READ | WRITE, 0, 4 * width)
+    assert (memory[4 * width :][: beats * width] == expected).all()
+
+
 def test_stalls_delay_and_keep_the_data(model, memory):
     width, beats = model.bus_bytes, 64
     expected = memory[: beats * width].copy()
