@@ -21,6 +21,8 @@ __all__ = ["Dram", "Result", "SimulationError", "Simulator"]
 _ADDRESS = {r.name: r.address for r in isa.HOST_REGISTERS}
 _COUNTERS = tuple(f"{unit.name}_{state}" for unit in isa.Unit for state in ("WAIT", "BUSY", "STALL"))
 _SEMAPHORES = tuple(f"SEMAPHORE_{index}_WAIT" for index in range(16))
+_BUSY, _ERROR, _RESETTING = 1, 4, 8  # bits of STATUS
+_DRAIN_READS = 100_000  # readings of STATUS until a soft reset counts as stuck
 _SLICE_SECONDS = 0.2  # between two calls of the progress function
 
 
@@ -120,6 +122,14 @@ class Simulator:
         """Hold the reset input; everything in flight is lost."""
         self.model.reset()
 
+    def soft_reset(self) -> None:
+        """Leave any state, the error state too, by the host's soft reset; waits until the bus is drained."""
+        self.write("CONTROL", 2)
+        for _ in range(_DRAIN_READS):
+            if not self.read("STATUS") & (_BUSY | _RESETTING):
+                return
+        raise SimulationError(f"the soft reset did not end: STATUS is {self.read('STATUS'):#x}")
+
     def run(
         self,
         program_words: int,
@@ -130,7 +140,7 @@ class Simulator:
         mark_address: int = 0,
         progress: Callable[[int], None] | None = None,
     ) -> Result:
-        """Run one program to its end or error.
+        """Run one program to its end or error; an error left by the run before is cleared first.
 
         Parameters
         ----------
@@ -157,6 +167,8 @@ class Simulator:
             When the time is over or the design breaks a bus rule.
         """
         self.model.attach(memory)
+        if self.read("STATUS") & _ERROR:
+            self.soft_reset()
         self.write("IRQ_CLEAR", 1)
         self.write("IRQ_ENABLE", 1)
         self.write("PROGRAM_WORDS", program_words)
@@ -209,13 +221,13 @@ class Simulator:
         )
 
     def _error(self) -> tuple[isa.Error, str]:
-        if not self.read("STATUS") & 4:
+        if not self.read("STATUS") & _ERROR:
             return isa.Error.NONE, ""
         value, info = self.read("ERROR"), self.read("ERROR_INFO")
         code, unit = value & 255, value >> 8 & 255
         if code not in list(isa.Error):
             raise SimulationError(f"the error register holds {value:#x}, which is no known error")
-        where = f" in unit {isa.Unit(unit).name}" if unit in list(isa.Unit) else ""
+        where = f" in unit {isa.Unit(unit).name}" if unit and unit in list(isa.Unit) else ""  # 0 is also "no unit"
         return isa.Error(code), f"{isa.Error(code).name}{where}, ERROR_INFO {info:#010x}"
 
     def _marks(self, memory: Bytes, address: int) -> NDArray[np.uint64]:

@@ -61,6 +61,10 @@ def test_error_is_decoded(cfg, tmp_path):
     result = simulator.run(20, bases(0, 0, READ), np.zeros(4096, np.uint8), 1000)
     assert result.error is Error.READ_RESPONSE
     assert result.message.startswith("READ_RESPONSE")
+    simulator.configure(Dram())
+    after = simulator.run(20, bases(0, 0, READ), np.zeros(4096, np.uint8), 1000)
+    assert after.error is Error.NONE  # the error state was left by a soft reset
+    assert after.dram["read_beats"] == 20
 
 
 def test_progress_is_called_and_may_stop_the_run(simulator):

@@ -32,6 +32,7 @@ module @NAME@ (
   // Register access.
   wire write_now = s_axil_awvalid & s_axil_wvalid & ~s_axil_bvalid;
   wire start = write_now & (s_axil_awaddr == @CONTROL@ * 4) & s_axil_wdata[0];
+  wire soft_reset = write_now & (s_axil_awaddr == @CONTROL@ * 4) & s_axil_wdata[1];
   wire clear = write_now & (s_axil_awaddr == @IRQ_CLEAR@ * 4);
   assign {s_axil_awready, s_axil_wready, s_axil_arready} = {write_now, write_now, ~s_axil_rvalid};
   assign {s_axil_bresp, s_axil_rresp} = 0;
@@ -130,10 +131,11 @@ module @NAME@ (
       done <= 1;
     end
     if (busy & error != 0) busy <= 0;
-    if (clear) {done, error} <= 0;
-    if (start) begin
+    if (clear) done <= 0;
+    if (soft_reset) {busy, done, error} <= 0;
+    if (start & error == 0) begin
       busy <= 1;
-      {done, error} <= 0;
+      done <= 0;
       {got, sent, aw_beats, w_in_burst, b_left, now} <= 0;
       {first_ar, first_r, last_r, first_aw, first_w, last_w, last_b} <= ~0;
       {ar_left, r_left} <= reads ? {beats, beats} : 0;
