@@ -1,0 +1,11 @@
+"""The accelerator on its buses: cocotb with cocotbext-axi as the other side."""
+
+import pytest
+
+from sim.cocotb_runner import run_cocotb
+from tests.system.small import configuration, verilog
+
+
+@pytest.mark.parametrize("module", ["cocotb_registers", "cocotb_runs", "cocotb_recovery"])
+def test_bus(module):
+    assert run_cocotb(configuration(), verilog(), f"tests.system.{module}", timeout=120) > 0

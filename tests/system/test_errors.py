@@ -1,0 +1,319 @@
+"""Whatever stops a program: reason, nothing written elsewhere, soft reset, and a good run on the same instance."""
+
+import random
+
+import numpy as np
+import pytest
+
+from dataflows import isa
+from dataflows.config import parse
+from dataflows.isa import Error, Op, Region, Unit
+from mapper.compile import compile_network
+from mapper.conv_plan import Options
+from mapper.run import execute
+from sim.runner import Dram, Result, SimulationError, Simulator
+from tests.random_layers import random_input
+from tests.system.small import ROOT, WATCHDOG_CYCLES, Small, configuration, network, small, verilog
+
+BUSY, DONE, ERROR, RESETTING = 1, 2, 4, 8
+LIMIT = 400_000
+QUICK = Dram(latency=20)
+
+
+@pytest.fixture
+def simulator() -> Simulator:
+    instance = Simulator(configuration(), verilog(), dram=QUICK, seed=9)
+    yield instance
+    instance.close()
+
+
+class Session:
+    """One instance and one program's memory, which changes from run to run."""
+
+    def __init__(self, simulator: Simulator, seed: int = 0) -> None:
+        self.simulator = simulator
+        self.case: Small = small(seed)
+        self.memory = self.case.before.copy()
+        self.start = self.memory  # contents at the start of the last run
+
+    def run(self, words: np.ndarray | None = None, dram: Dram = QUICK, count: int | None = None) -> Result:
+        """Run ``words`` (default: the good program), or only ``count`` of them, on fresh memory contents."""
+        words = self.case.program.words if words is None else words
+        self.simulator.configure(dram)
+        self.memory[:] = self.case.before
+        self.memory[self.case.image.bases[Region.PROGRAM] :][: words.nbytes] = words.view(np.uint8)
+        self.start = self.memory.copy()
+        count = len(words) if count is None else count
+        return self.simulator.run(count, self.case.image.bases, self.memory, LIMIT, mark_address=self.case.image.marks)
+
+    def good(self, dram: Dram = QUICK) -> int:
+        """A run without error; returns its cycles."""
+        result = self.run(dram=dram)
+        assert (result.error, result.message) == (Error.NONE, "")
+        assert self.simulator.read("STATUS") == DONE
+        self.case.check_done(self.memory, result.cycles)
+        return result.cycles
+
+    def drained(self, status: int) -> None:
+        """Wait until not busy: STATUS must be ``status`` then, and the bus must rest."""
+        for _ in range(LIMIT):
+            found = self.simulator.read("STATUS")
+            if not found & BUSY:
+                break
+        else:
+            raise AssertionError(f"STATUS is {found:#x} after {LIMIT} reads of it")
+        assert found == status
+        before = self.simulator.model.counters()
+        self.simulator.model.run(300)
+        after = self.simulator.model.counters()
+        assert after | {"cycles": 0} == before | {"cycles": 0}, "the bus moves while it counts as drained"
+
+    def recover(self) -> None:
+        """From the error state through a soft reset to a good run."""
+        self.drained(ERROR)
+        self.case.check_untouched(self.memory, self.start)
+        self.simulator.write("CONTROL", 2)
+        self.drained(0)
+        assert self.simulator.read("ERROR") == self.simulator.read("ERROR_INFO") == 0
+        self.good()
+
+    def expect(self, result: Result, error: Error, info: int, unit: int = 0) -> None:
+        """Check the reason in the registers and in the result."""
+        assert result.error is error, result.message
+        assert self.simulator.read("ERROR") == error | unit << 8
+        assert self.simulator.read("ERROR_INFO") == info, result.message
+        assert error.name in result.message and f"{info:#010x}" in result.message
+        assert self.simulator.read("STATUS") & (ERROR | DONE) == ERROR
+
+
+def illegal_words() -> dict[str, int]:
+    """Every kind of word that is no command, from the description of the commands."""
+    cfg = configuration()
+    tables = isa.units(cfg)
+    words = {f"opcode {op}": op << 60 | 0x123 for op in range(16) if op not in list(Op)}
+    for op in (Op.SET, Op.WAIT, Op.START):
+        words |= {f"{op.name} unit {unit}": op << 60 | unit << 56 for unit in (len(Unit), 15)}
+    for unit, registers in tables.items():
+        head = Op.SET << 60 | unit << 56
+        words[f"SET {unit.name} register {len(registers)}"] = head | len(registers) << 48 | 7
+        words[f"SET {unit.name} register 255"] = head | 255 << 48
+        for number, register in enumerate(registers):
+            bits = sum(field.bits for field in register.fields)
+            if bits < isa.VALUE_BITS:
+                words[f"SET {unit.name}.{register.name} bit {bits}"] = head | number << 48 | 1 << bits
+    for unit in Unit:
+        wait, start = Op.WAIT << 60 | unit << 56, Op.START << 60 | unit << 56
+        words[f"WAIT {unit.name} semaphore"] = wait | cfg.control.semaphores << 48 | 1
+        words[f"WAIT {unit.name} semaphore 255"] = wait | 255 << 48 | 1
+        words[f"START {unit.name} takes"] = start | 1 << cfg.control.semaphores
+        words[f"START {unit.name} gives"] = start | 1 << 16 + 15
+        words[f"START {unit.name} reserved"] = start | 1 << 49
+        if unit is not Unit.STORE:
+            words[f"START {unit.name} mark"] = start | 1 << 48
+    words["WAIT count"] = Op.WAIT << 60 | 1 << isa.SEMAPHORE_BITS
+    words["WAIT reserved"] = Op.WAIT << 60 | 1 << 16
+    words["END operand"] = Op.END << 60 | 1
+    words["HASH unit"] = Op.HASH << 60 | 1 << 56
+    words["second HASH"] = Op.HASH << 60 | cfg.hash_value
+    return words
+
+
+@pytest.mark.parametrize("place", ["first", "early", "middle", "last"])
+def test_illegal_commands(simulator, place):
+    session = Session(simulator)
+    length = len(session.case.program.words)
+    position = {"first": 0, "early": 1, "middle": length // 2, "last": length - 1}[place]
+    for name, word in illegal_words().items():
+        if place == "first" and name == "second HASH":
+            continue
+        words = session.case.program.words.copy()
+        words[position] = word
+        result = session.run(words)
+        assert result.error is Error.ILLEGAL_COMMAND, f"{name}: {result.error.name}"
+        session.expect(result, Error.ILLEGAL_COMMAND, word & 0xFFFF_FFFF, word >> 56 & 15)
+        session.recover()
+
+
+def test_program_of_another_configuration(simulator):
+    session = Session(simulator)
+    values = configuration().model_dump()
+    values["memory"]["acc_bytes"] *= 2
+    other = parse(values, "test")
+    words = compile_network(other, network(), Options(bytes_per_cycle=other.bus_bytes)).words
+    result = session.run(words)
+    session.expect(result, Error.HASH_MISMATCH, other.hash_value & 0xFFFF_FFFF)
+    assert result.dram["write_beats"] == 0
+    assert not any(result.counters[f"{unit.name}_BUSY"] for unit in Unit)
+    session.recover()
+
+
+def test_every_bit_of_the_hash_counts(simulator):
+    session = Session(simulator)
+    for bit in range(56):
+        words = session.case.program.words.copy()
+        words[0] ^= np.uint64(1 << bit)
+        session.expect(session.run(words), Error.HASH_MISMATCH, int(words[0]) & 0xFFFF_FFFF)
+        simulator.write("CONTROL", 2)
+        session.drained(0)
+    session.good()
+
+
+def test_program_without_hash(simulator):
+    session = Session(simulator)
+    words = session.case.program.words[1:]
+    result = session.run(words)
+    session.expect(result, Error.ILLEGAL_COMMAND, int(words[0]) & 0xFFFF_FFFF, int(words[0]) >> 56 & 15)
+    assert not any(result.counters[f"{unit.name}_BUSY"] for unit in Unit)
+    session.recover()
+
+
+def test_program_without_end(simulator):
+    session = Session(simulator)
+    length = len(session.case.program.words)
+    for count in (0, 1, 2, length // 3, length - 1):
+        session.expect(session.run(count=count), Error.PROGRAM_END, count)
+        session.recover()
+
+
+@pytest.mark.parametrize("unit", Unit, ids=lambda unit: unit.name)
+def test_waiting_for_ever(simulator, unit):
+    """Nothing else runs: the reason names exactly who waits for what."""
+    session = Session(simulator)
+    semaphores = configuration().control.semaphores
+    for semaphore in (0, unit + 3, semaphores - 1):
+        taken = Op.START << 60 | unit << 56 | 1 << semaphore
+        counted = Op.WAIT << 60 | unit << 56 | semaphore << 48 | 200
+        for word in (taken, counted):
+            words = np.array([session.case.program.words[0], word, Op.END << 60], np.uint64)
+            result = session.run(words)
+            session.expect(result, Error.TIMEOUT, 1 << semaphore | 1 << 16 + unit)
+            assert WATCHDOG_CYCLES < result.cycles < WATCHDOG_CYCLES + 300
+            assert result.counters[f"SEMAPHORE_{semaphore}_WAIT"] > WATCHDOG_CYCLES - 300
+            session.recover()
+
+
+@pytest.mark.parametrize("unit", Unit, ids=lambda unit: unit.name)
+def test_waiting_for_ever_in_the_middle(simulator, unit):
+    """Others go on until they wait too, and queues fill up behind them."""
+    session = Session(simulator)
+    words = session.case.program.words
+    semaphore = configuration().control.semaphores - 1
+    for position in (1, len(words) // 2):
+        result = session.run(np.insert(words, position, Op.WAIT << 60 | unit << 56 | semaphore << 48 | 255))
+        assert result.error is Error.TIMEOUT, result.message
+        held_up = simulator.read("ERROR_INFO")
+        assert held_up >> semaphore & 1 and held_up >> 16 + unit & 1, f"ERROR_INFO {held_up:#x}"
+        session.recover()
+
+
+def test_memory_slower_than_the_watchdog(simulator):
+    """Slow is no error until the limit; beyond it the bus is still drained before the reset."""
+    session = Session(simulator)
+    slow = session.good(Dram(latency=WATCHDOG_CYCLES - 50))
+    assert slow > 5 * WATCHDOG_CYCLES
+    session.expect(session.run(dram=Dram(latency=3 * WATCHDOG_CYCLES)), Error.TIMEOUT, 0)
+    assert simulator.read("STATUS") == BUSY | ERROR, "drained without the answers"
+    simulator.write("CONTROL", 2)
+    assert simulator.read("STATUS") & (BUSY | RESETTING) == BUSY | RESETTING
+    session.drained(0)
+    session.good()
+
+
+def _beats(where: range) -> list[range]:
+    """First, last and some beats of a range of addresses."""
+    beat = configuration().bus_bytes
+    starts = sorted({where.start // beat * beat, (where.stop - 1) // beat * beat, *random.Random(1).sample(where, 6)})
+    return [range(start // beat * beat, start // beat * beat + beat) for start in starts]
+
+
+def _fails(session: Session, dram: Dram, error: Error, where: range, longest: int) -> None:
+    """The run stops with the address of a burst that covers ``where``."""
+    result = session.run(dram=dram)
+    info = session.simulator.read("ERROR_INFO")
+    session.expect(result, error, info)
+    beat = configuration().bus_bytes
+    assert info < where.stop and where.start < info // beat * beat + longest * beat, f"{info:#x} for {where}"
+    session.recover()
+
+
+@pytest.mark.parametrize("stall", [0.0, 0.4])
+@pytest.mark.parametrize("what", ["program", "constants", "input", "between layers"])
+def test_read_errors(simulator, what, stall):
+    session = Session(simulator)
+    case = session.case
+    where = {
+        "program": case.region(Region.PROGRAM),
+        "constants": case.loaded_constants,
+        "input": case.place("x"),
+        "between layers": case.place("conv_out"),
+    }[what]
+    for beat in _beats(where):
+        dram = Dram(latency=50, read_stall=stall, write_stall=stall, seed=beat.start, fail_reads=beat)
+        _fails(session, dram, Error.READ_RESPONSE, beat, configuration().bus.max_read_burst)
+
+
+@pytest.mark.parametrize("stall", [0.0, 0.4])
+@pytest.mark.parametrize("what", ["conv_out", "total", "out", "marks"])
+def test_write_errors(simulator, what, stall):
+    session = Session(simulator)
+    for beat in _beats(session.case.mark_table if what == "marks" else session.case.place(what)):
+        dram = Dram(latency=50, read_stall=stall, write_stall=stall, seed=beat.start, fail_writes=beat)
+        _fails(session, dram, Error.WRITE_RESPONSE, beat, configuration().bus.max_write_burst)
+
+
+def test_soft_reset_at_any_time(simulator):
+    """Reset, drained, clean, and a good run, a hundred times; start and reset in one write is a reset."""
+    session = Session(simulator, seed=1)
+    rng = random.Random(5)
+    length = session.good()
+    for turn in range(100):
+        stall = rng.choice([0.0, 0.3, 0.7])
+        dram = Dram(latency=rng.choice([1, 20, 200]), read_stall=stall, write_stall=stall, seed=turn)
+        simulator.configure(dram)
+        session.memory[:] = session.case.before
+        simulator.write("IRQ_CLEAR", 1)
+        simulator.write("CONTROL", 1)
+        assert not simulator.model.run(rng.randrange(1, length - 200)), "done before the reset"
+        simulator.write("CONTROL", rng.choice([2, 3]))
+        session.drained(0)
+        assert simulator.read("ERROR") == 0
+        session.case.check_untouched(session.memory)
+        if turn % 4 == 0:
+            session.good(dram)
+    session.good()
+
+
+def test_start_in_the_error_state(simulator):
+    session = Session(simulator)
+    session.expect(session.run(count=5), Error.PROGRAM_END, 5)
+    session.drained(ERROR)
+    before = simulator.model.counters()["read_beats"]
+    again = session.run()
+    session.expect(again, Error.PROGRAM_END, 5)
+    session.drained(ERROR)
+    assert simulator.model.counters()["read_beats"] == before
+    session.recover()
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_random_stalls_change_no_bit(simulator, seed):
+    rng = random.Random(seed)
+    session = Session(simulator, seed)
+    for turn in range(3):
+        dram = Dram(
+            latency=rng.choice([1, 7, 100, 300]),
+            bytes_per_cycle=rng.choice([None, 4, 2.5]),
+            read_stall=rng.choice([0.0, 0.1, 0.5, 0.9]),
+            write_stall=rng.choice([0.0, 0.1, 0.5, 0.9]),
+            seed=100 * seed + turn,
+        )
+        assert session.good(dram) == session.good(dram), "the same memory gives other cycles"
+
+
+def test_errors_reach_the_user():
+    """A run through the mapper says what stopped it."""
+    case = small()
+    inputs = {"x": random_input(case.program.network, 0)}
+    bad = Dram(fail_writes=case.place("total"))
+    with pytest.raises(SimulationError, match=r"the accelerator stopped with WRITE_RESPONSE.*ERROR_INFO 0x0000"):
+        execute(case.program, inputs, dram=bad, build_root=ROOT / "build" / "test")
