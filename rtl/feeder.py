@@ -1,6 +1,6 @@
 """The edges of the array where operands enter: joins the two streams, adds flags, makes the skew."""
 
-from amaranth import Cat, Module, Mux, Signal, signed, unsigned
+from amaranth import Cat, Module, Signal, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -149,8 +149,7 @@ class Feeder(wiring.Component):
         with m.If(take):
             m.d.sync += chunk.eq(Cat(chunk[-1], chunk)[:rows])
         self._serialize(m, take, chunk)
-        # Zeros where no word enters: they add nothing to the sums.
-        self._lanes(m, Operand.WEIGHT.value, [Mux(take, lane, 0).as_signed() for lane in weight.data])
+        self._lanes(m, Operand.WEIGHT.value, list(weight.data))
         self._flag(m, "first", take & weight.first)
         self._flag(m, "last", close)
 
@@ -165,7 +164,10 @@ class Feeder(wiring.Component):
         m.d.comb += self.emit.eq(delay(m, windows[-1], PE.latency - 1, "emitted", reset_less=False))
 
     def _serialize(self, m, take, chunk):
-        """Row r takes word r of each chunk and shifts it out: the time the words take to come is the skew."""
+        """Row r takes word r of each chunk and shifts it out: the time the words take to come is the skew.
+
+        Zeros follow, so that nothing is added to the sums while the next chunk is waited for.
+        """
         lanes = []
         for row in range(self.cfg.array.rows):
             shifter = Signal(8 * self.cfg.input_elements, name=f"shifter_{row}", reset_less=True)
