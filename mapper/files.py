@@ -29,9 +29,11 @@ def write(out: Output, outcome: Outcome, model: Model, folder: Path) -> None:
     if outcome.run is not None:
         network = program.network
         results = {}
-        for name in network.outputs:
-            results[name] = dequantize_output(network, name, outcome.run.outputs[name])
-            results[f"{name}_golden"] = dequantize_output(network, name, outcome.run.golden[name])
+        for suffix, codes in (("", outcome.run.outputs), ("_golden", outcome.run.golden)):
+            for name in network.outputs:
+                values = dequantize_output(network, name, codes[name])
+                flat = model.graph.ranks.get(name) == 2
+                results[name + suffix] = values.reshape(len(values), -1) if flat else values
         out.write_arrays(folder / "outputs.npz", results)
 
 
