@@ -1,7 +1,8 @@
 """Cycles of a program, from its commands and tokens, without simulating cycle by cycle.
 
 Every unit is a process that goes through its own commands; jobs take the time their counts say, bursts share the DRAM
-in the order of their addresses, and semaphores tie the units together exactly as in the hardware.
+in the order of their addresses, and semaphores tie the units together exactly as in the hardware.  The constants below are
+pipeline depths of the RTL in cycles; ``tests/system`` holds the result against measured cycles.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from math import ceil, prod
+from math import floor, prod
 
 from dataflows import isa
 from dataflows.vocabulary import Dim
@@ -17,22 +18,32 @@ from mapper.compile import Program
 from mapper.kernel import Kernel, Process, Signal
 from mapper.program import Job
 
-BEGIN = 12  # from the start bit to the first command request
-ISSUE = 2  # from a job being taken to its first row request
-READ = 3  # from a beat on the bus to its bytes in a buffer
-FILL = 3  # from a stream's job to its first word at the array
-SUMS = 5  # from the last operand word entering to the sums in the accumulator, beside the array's skew
-VECTOR = 18  # from a vector job to its first word in the store unit
-PACK = 5  # from a word in the store unit to its burst's address
-DONE = 2  # from the last event of a job to its tokens being there
+FETCH_BEGIN = 3  # start to the first command request on the bus
+FETCH_AGAIN = 4  # last word of a quarter of the fetch queue decoded, to the next request on the bus
+DECODE = 3  # command beat on the bus to its first word at the decoder's output
+QUEUE = 2  # through a queue
+REQUEST = 3  # LOAD job taken, to its first request on the bus
+WRITTEN = 3  # last beat on the bus, to the tokens of its LOAD job
+FILLED = 4  # LOAD job of fill bytes taken, to its first write
+LOADS_OPEN = 6  # LOAD jobs between address and data
+SUMS_OPEN = 2  # ACC jobs taken and not done
+VECTORS_OPEN = 2  # VECTOR jobs taken and not done
+STREAM = 4  # address of an operand word, to that word at the array
+STREAM_DEPTH = 5  # operand words between address and array
+GRID = 3  # word at the array to its sum, beside one cycle per row and column
+SUMMED = 2  # sum out of the array, to the tokens of its ACC job
+LANES = 15  # address of a vector word, to that word at STORE
+PACK = 4  # vector word at STORE, to the address of the burst it completes
+RECORD = 12  # last completion, to "done", beside the record's own trip to DRAM
 
 
 @dataclass(frozen=True)
 class Span:
-    """One job on the timeline, in cycles from the start."""
+    """One job on the timeline: from the cycle its engine took it to the cycle its tokens are there."""
 
     unit: isa.Unit
     layer: int
+    job: int
     start: int
     end: int
     note: str
@@ -51,15 +62,16 @@ class Prediction:
 
 @dataclass
 class _Word:
-    """A command word of one unit; ``time`` is when it reached the unit's queue."""
+    """A command word of one unit; ``time`` is when it is at the head of an empty queue."""
 
     waits: list[tuple[int, int]]
     job: Job | None = None
     time: float | None = None
 
 
-def _starts(job: Job, base: int, names: tuple[str, ...]) -> Iterator[int]:
-    a, b, c = (job.registers[n] for n in names)
+def _starts(job: Job, base: int) -> Iterator[int]:
+    """Addresses of a job's rows."""
+    a, b, c = (job.registers[n] for n in ("row_a", "row_b", "row_c"))
     address = base
     for _ in range(c["count"]):
         for _ in range(b["count"]):
@@ -70,13 +82,21 @@ def _starts(job: Job, base: int, names: tuple[str, ...]) -> Iterator[int]:
         address += c["step"] - b["step"]
 
 
-def _bursts(start: int, size: int, bus: int, most: int) -> Iterator[tuple[int, int]]:
-    """Bursts of one row as (beats, bytes): limited by length and by 4 kB pages."""
+def _bursts(start: int, size: int, bus: int, most: int) -> Iterator[tuple[int, int, int]]:
+    """Bursts of one row as (address, beats, bytes): limited by length and by 4 kB pages."""
     while size > 0:
-        room = min(most * bus - start % bus, 4096 - start % 4096)
-        part = min(size, room)
-        yield (start + part - 1) // bus - start // bus + 1, part
+        part = min(size, most * bus - start % bus, 4096 - start % 4096)
+        yield start, (start + part - 1) // bus - start // bus + 1, part
         start, size = start + part, size - part
+
+
+def _pieces(position: int, size: int, segment: int, offset: int, bus: int) -> int:
+    """Writes for ``size`` bytes from ``position`` in a job's byte stream: cut at beats and at segments."""
+    beats = (offset + size - 1) // bus + 1
+    if segment % bus == 0 and (offset - position) % bus == 0:
+        return beats  # all segment borders are beat borders
+    first, last = position // segment + 1, (position + size - 1) // segment
+    return beats + sum((offset + k * segment - position) % bus != 0 for k in range(first, last + 1))
 
 
 class _Machine:
@@ -88,7 +108,7 @@ class _Machine:
         self.cost = self.bus / bytes_per_cycle  # cycles of the DRAM per beat
         self.kernel = Kernel()
         self.result = Prediction()
-        self.free = 0.0  # when the DRAM can serve another burst
+        self.free = 0.0  # when the DRAM can serve another beat
         self.semaphores = [0] * self.cfg.control.semaphores
         self.tokens = Signal(self.kernel)
         self.room = Signal(self.kernel)
@@ -97,9 +117,12 @@ class _Machine:
         self.words: dict[isa.Unit, list[_Word]] = {u: [] for u in isa.Unit}
         self.popped = dict.fromkeys(isa.Unit, 0)
         self.order = list(self._split())
+        self.in_flight = self.open_loads = self.open_sums = self.open_vectors = 0
+        self.issuing = False
+        self.opened: dict[isa.Unit, deque[tuple[Job, float]]] = {u: deque() for u in isa.Unit}  # taken by the engine
 
     def _split(self) -> Iterator[tuple[isa.Unit, _Word] | None]:
-        """Command words in program order, each to its unit (None: a word of no unit)."""
+        """Command words in program order, each with its unit (None: a word of no unit)."""
         jobs = iter(self.program.jobs)
         for raw in (int(w) for w in self.program.words):
             op, unit = raw >> 60, raw >> 56 & 15
@@ -115,288 +138,293 @@ class _Machine:
             self.words[isa.Unit(unit)].append(word)
             yield isa.Unit(unit), word
 
-    # -- bus ------------------------------------------------------------------------------------
-
     def serve(self, beats: int, earliest: float) -> tuple[float, float]:
-        """Put a burst into the DRAM's order: when its first beat is served, and when the DRAM is free again."""
+        """Put a burst into the DRAM's order; when its first and when its last beat is served."""
         start = max(self.free, earliest)
         self.free = start + beats * self.cost
-        return start, self.free
+        return floor(start), floor(start + (beats - 1) * self.cost)
 
-    # -- processes ------------------------------------------------------------------------------
-
-    def decode(self) -> Process:
-        """Fetch the program in requests of a quarter of the fetch queue and forward one word a cycle."""
-        k, per_beat = self.kernel, self.bus // 8
-        chunk = max(16, 1024 // self.bus) // 4 * per_beat
-        arrival: deque[float] = deque()
-        time = float(BEGIN)
-        for index, entry in enumerate(self.order):
-            if index % chunk == 0:
-                yield time
-                while len(arrival) < 1 or (index == 0 and len(arrival) < 3):
-                    start, _ = self.serve(chunk // per_beat, k.now)
-                    arrival.append(start + self.latency + 3)
-                ready = arrival.popleft()
-                start, _ = self.serve(chunk // per_beat, k.now)
-                arrival.append(start + self.latency + 3)
-            time = max(time + 1, ready + index % chunk / per_beat * max(self.cost, 1))
-            if entry is None:
-                continue
-            unit, word = entry
-            depth = self.cfg.control.queue_words
-            position = word_index = self._forwarded(unit)
-            while word_index - self.popped[unit] >= depth:
-                yield self.room
-                time = max(time, k.now)
-            if k.now < time:
-                yield time
-            word.time = time + 2
-            self._count[unit] = position + 1
-            self.arrived.fire()
-
-    _count: dict[isa.Unit, int]
-
-    def _forwarded(self, unit: isa.Unit) -> int:
-        return self._count.setdefault(unit, 0)
-
-    def front(self, unit: isa.Unit) -> Iterator[tuple[Job | None, list[tuple[int, int]], _Word]]:
-        """Words of a unit as (job or None, waits, word)."""
-        for word in self.words[unit]:
-            yield word.job, word.waits, word
-
-    def reach(self, unit: isa.Unit, word: _Word) -> Process:
-        """Until the word has arrived and its tokens are there; takes them and the word."""
-        k = self.kernel
-        while word.time is None:
-            yield self.arrived
-        if word.time > k.now:
-            yield word.time
-        while any(self.semaphores[s] < n for s, n in word.waits):
-            yield self.tokens
-        for s, n in word.waits:
-            self.semaphores[s] -= n
-        self.popped[unit] += 1
-        self.room.fire()
-
-    def give(self, job: Job, time: float) -> None:
-        """Tokens of a finished job, there at ``time``."""
+    def give(self, job: Job, taken: float, done: float) -> None:
+        """Tokens of a job that was taken at ``taken`` and is done at ``done``; they can be taken one cycle later."""
+        self.result.spans.append(Span(job.unit, job.layer, job.index, int(taken), int(done), job.note))
 
         def later() -> Process:
-            yield time
+            yield done + 1
             for s in job.gives:
                 self.semaphores[s] += 1
             self.tokens.fire()
 
         self.kernel.schedule(self.kernel.now, later())
 
-    def span(self, job: Job, start: float, end: float) -> None:
-        """Note a job on the timeline."""
-        self.result.spans.append(Span(job.unit, job.layer, int(start), int(end), job.note))
+    # -- commands -------------------------------------------------------------------------------
+
+    def decode(self) -> Process:
+        """Fetch the program, four requests ahead, and forward one word a cycle to the unit's queue."""
+        k, per_beat = self.kernel, self.bus // 8
+        beats = max(16, 1024 // self.bus) // 4
+        chunk = beats * per_beat
+        requests: deque[float] = deque()
+        left, unread = -(-len(self.order) // chunk), -(-len(self.order) // per_beat)
+        counts = dict.fromkeys(isa.Unit, 0)
+        time = ready = 0.0
+        for index, entry in enumerate(self.order):
+            if index % chunk == 0:
+                wanted = 4 if index == 0 else 1
+                for i in range(min(wanted, left)):
+                    yield (FETCH_BEGIN + i) if index == 0 else time + FETCH_AGAIN
+                    first, _ = self.serve(min(beats, unread), k.now)
+                    unread -= min(beats, unread)
+                    requests.append(first + self.latency)
+                left -= wanted
+                ready = requests.popleft()
+            beat = floor(index % chunk // per_beat * max(self.cost, 1))
+            time = max(time + 1, ready + beat + DECODE)
+            if entry is None:
+                continue
+            unit, word = entry
+            while counts[unit] - self.popped[unit] >= self.cfg.control.queue_words:
+                yield self.room
+                time = max(time, k.now + 1)
+            if k.now < time:
+                yield time
+            word.time = time + QUEUE
+            counts[unit] += 1
+            self.arrived.fire()
+
+    def pop(self, unit: isa.Unit, word: _Word) -> Process:
+        """Until a word has arrived, its tokens are there and the engine takes its job; takes tokens and word."""
+        while word.time is None:
+            yield self.arrived
+        if word.time > self.kernel.now:
+            yield word.time
+        while any(self.semaphores[s] < n for s, n in word.waits):
+            yield self.tokens
+        while word.job is not None and not self.ready(unit):
+            yield self.progress
+        if word.job is not None:
+            self.open_loads += unit is isa.Unit.LOAD
+            self.open_sums += unit is isa.Unit.ACC
+            self.open_vectors += unit is isa.Unit.VECTOR
+            self.issuing |= unit is isa.Unit.LOAD
+        for s, n in word.waits:
+            self.semaphores[s] -= n
+        self.popped[unit] += 1
+        self.room.fire()
+
+    def front(self, unit: isa.Unit) -> Process:
+        """A unit's front end: goes through its words, and hands each job to the engine when that can take it."""
+        words, k = self.words[unit], self.kernel
+        for word in words:
+            yield from self.pop(unit, word)
+            if word.job is not None:
+                self.opened[unit].append((word.job, k.now))
+                self.progress.fire()
+            yield k.now + 1
+
+    def ready(self, unit: isa.Unit) -> bool:
+        """Whether a unit's engine takes another job."""
+        match unit:
+            case isa.Unit.LOAD:
+                return self.open_loads < LOADS_OPEN and not self.issuing
+            case isa.Unit.ACC:
+                return self.open_sums < SUMS_OPEN
+            case isa.Unit.VECTOR:
+                return self.open_vectors < VECTORS_OPEN
+            case _:
+                return not self.opened[unit]
+
+    # -- units ----------------------------------------------------------------------------------
 
     def load(self) -> Process:
-        """Addresses of LOAD jobs: rows to bursts, one a cycle, within the limit of bursts in flight."""
-        k, bus = self.kernel, self.cfg.bus
-        queue: deque[tuple[Job, float, int, float, bool] | None] = deque()
-        self.in_flight, self.open_jobs = 0, 0
+        """Jobs of LOAD, from the front end to addresses and data."""
+        k = self.kernel
+        queue: deque[tuple[Job, float, float, int, bool]] = deque()
         filled = Signal(k)
-        k.schedule(0, self.load_back(queue, filled))
-        for job, _, word in self.front(isa.Unit.LOAD):
-            yield from self.reach(isa.Unit.LOAD, word)
-            if job is None:
-                yield k.now + 1
-                continue
-            while self.open_jobs >= 4:
+        k.schedule(0, self.load_data(queue, filled))
+        while True:
+            while not self.opened[isa.Unit.LOAD]:
                 yield self.progress
-            self.open_jobs += 1
-            r = job.registers
-            if r["destination"].get("fill"):
-                count = prod(r[n]["count"] for n in ("segment_a", "segment_b", "segment_c"))
-                pieces = count * ceil(r["segment"]["bytes"] / self.bus)
-                queue.append((job, k.now + ISSUE, pieces, 0.0, True))
-                filled.fire()
-                yield k.now + 1
-                continue
-            yield k.now + ISSUE
-            segments = prod(r[n]["count"] for n in ("segment_a", "segment_b", "segment_c"))
-            rows = prod(r[n]["count"] for n in ("row_a", "row_b", "row_c"))
-            moved = 0
-            total = rows * r["row"]["bytes"]
-            extra = 0.0 if segments <= rows else (segments - rows) / total  # pieces beyond one a beat
-            starts = _starts(job, r["source"]["address"], ("row_a", "row_b", "row_c"))
-            for row, start in enumerate(starts):
-                bursts = list(_bursts(start, r["row"]["bytes"], self.bus, bus.max_read_burst))
-                for i, (beats, size) in enumerate(bursts):
-                    while self.in_flight >= bus.reads_in_flight:
+            job, _ = self.opened[isa.Unit.LOAD].popleft()
+            yield from self.issue(job, queue, filled)
+
+    def issue(self, job: Job, queue: deque[tuple[Job, float, float, int, bool]], filled: Signal) -> Process:
+        """Requests of one LOAD job; the front end goes on meanwhile."""
+        k, most = self.kernel, self.cfg.bus
+        taken, r = k.now, job.registers
+        segment = r["segment"]["bytes"]
+        if r["destination"].get("fill"):
+            count = prod(r[n]["count"] for n in ("segment_a", "segment_b", "segment_c"))
+            queue.append((job, taken, taken + FILLED - 1, count * -(-segment // self.bus), True))
+            filled.fire()
+            yield taken + 1
+            self.issued()
+        else:
+            position = moved = 0
+            rows = list(_starts(job, r["source"]["address"]))
+            if len(rows) == 1:  # the next job is taken when the last row's address is on its way
+                yield taken + 1
+                self.issued()
+            yield taken + REQUEST
+            for row, start in enumerate(rows):
+                size = r["row"]["bytes"]
+                if row == len(rows) - 1 > 0:
+                    self.issued()
+                for address, beats, part in _bursts(start, size, self.bus, most.max_read_burst):
+                    while self.in_flight >= most.reads_in_flight:
                         yield self.progress
                     self.in_flight += 1
-                    first, _ = self.serve(beats, k.now + 1)
+                    _, last = self.serve(beats, k.now)
+                    pieces = _pieces(position, part, segment, address % self.bus, self.bus)
+                    position += part
                     moved += beats * self.bus
-                    last = row == rows - 1 and i == len(bursts) - 1
-                    end = first + self.latency + (beats - 1) * self.cost
-                    queue.append((job, end, beats, size * extra, last))
+                    final = row == len(rows) - 1 and address + part == start + size
+                    queue.append((job, taken, last + self.latency, pieces, final))
                     filled.fire()
                     yield k.now + 1
             reads = self.result.dram_read_bytes
             reads[job.layer] = reads.get(job.layer, 0) + moved
 
-    def load_back(self, queue: deque, filled: Signal) -> Process:
-        """Data of LOAD jobs into the memories, in order."""
-        k, start, current = self.kernel, None, None
+    def issued(self) -> None:
+        """The address side of LOAD can take another job."""
+        self.issuing = False
+        self.progress.fire()
+
+    def load_data(self, queue: deque[tuple[Job, float, float, int, bool]], filled: Signal) -> Process:
+        """Data of LOAD jobs into the memories, in order, one piece a cycle."""
+        k = self.kernel
+        end = 0.0
         while True:
             while not queue:
                 yield filled
-            job, end, beats, extra, last = queue.popleft()
-            if current is not job:
-                start, current = max(k.now, end - beats), job
-            done = max(end, k.now + beats) + extra
-            if done > k.now:
-                yield done
-            if not job.registers["destination"].get("fill"):
+            job, taken, arrival, pieces, final = queue.popleft()
+            fill = job.registers["destination"].get("fill")
+            end = max(end, arrival) + pieces if fill else max(end + pieces, arrival)
+            if end > k.now:
+                yield end
+            if not fill:
                 self.in_flight -= 1
-                self.progress.fire()
-            if last:
-                self.open_jobs -= 1
-                self.progress.fire()
-                self.span(job, start, k.now)
-                self.give(job, k.now + READ + DONE)
-
-    def weight(self) -> Process:
-        """WEIGHT jobs: announced to the array process, which paces them."""
-        yield from self._stream(isa.Unit.WEIGHT)
-
-    def acc(self) -> Process:
-        """ACC jobs: opened one ahead."""
-        yield from self._stream(isa.Unit.ACC)
-
-    def _stream(self, unit: isa.Unit) -> Process:
-        k, ahead = self.kernel, {isa.Unit.WEIGHT: 1, isa.Unit.ACC: 2}[unit]
-        for job, _, word in self.front(unit):
-            yield from self.reach(unit, word)
-            if job is None:
-                yield k.now + 1
-                continue
-            while len(self.opened[unit]) >= ahead:
-                yield self.progress
-            self.opened[unit].append((job, k.now))
+            if final:
+                self.open_loads -= 1
+                self.give(job, taken, end + WRITTEN)
             self.progress.fire()
-            yield k.now + 1
-
-    opened: dict[isa.Unit, deque[tuple[Job, float]]]
 
     def array(self) -> Process:
-        """INPUT jobs, and with them the array: tiles of stationary words and moving words."""
+        """INPUT jobs, and with them the array: tiles of stationary words and of moving words."""
         k, cfg, flow = self.kernel, self.cfg, self.cfg.dataflow
         rows, cols = cfg.array.rows, cfg.array.cols
-        depth = rows + cols + SUMS + (cols if flow.output_transposed else 0)
-        loaded = 0.0  # when the last stationary word entered
-        last_tile = 0.0  # when the current tile's first moving word entered
-        entered = 0.0  # when the array can take another moving word
-        for job, _, word in self.front(isa.Unit.INPUT):
-            yield from self.reach(isa.Unit.INPUT, word)
-            if job is None:
-                yield k.now + 1
-                continue
-            begun = k.now
-            while not (self.opened[isa.Unit.WEIGHT] and self.opened[isa.Unit.ACC]):
+        depth = GRID + rows + cols + (cols if flow.output_transposed else 0) + (0 if flow.temporal is not Dim.REDUCTION else rows)
+        loaded = tile = entered = -1.0  # last stationary word, first moving word of a tile, last moving word: when they entered
+        while True:
+            while not all(self.opened[u] for u in (isa.Unit.INPUT, isa.Unit.WEIGHT, isa.Unit.ACC)):
                 yield self.progress
-            weight, weight_time = self.opened[isa.Unit.WEIGHT][0]
-            total = prod(job.registers[n]["count"] for n in flow.input_nest.levels)
-            weight_words = prod(weight.registers[n]["count"] for n in flow.weight_nest.levels)
-            inner = prod(job.registers[n]["count"] for n in flow.input_nest.levels[:3])
-            first = max(begun + FILL, entered)
-            if flow.temporal is Dim.PIXEL:
-                tiles, still, moving = total // inner, rows, inner
-            elif flow.temporal is Dim.CHANNEL:
-                moving = weight.registers["word"]["count"]
-                tiles, still = weight_words // moving, cols
+            job, taken = self.opened[isa.Unit.INPUT][0]
+            weight, weight_taken = self.opened[isa.Unit.WEIGHT][0]
+            acc, acc_taken = self.opened[isa.Unit.ACC].popleft()
+            inputs = prod(job.registers[n]["count"] for n in flow.input_nest.levels)
+            weights = prod(weight.registers[n]["count"] for n in flow.weight_nest.levels)
+            inner = prod(job.registers[n]["count"] for n in flow.input_nest.levels[: flow.input_nest.inner])
+            if flow.temporal is Dim.REDUCTION:
+                start = max(taken, weight_taken, k.now - STREAM) + 1 + STREAM
+                start = max(start, entered + 1)
+                entered = start + inputs - 1
+                input_done = weight_done = max(entered - STREAM, max(taken, weight_taken) + 1) + 1
             else:
-                tiles, still, moving = 1, 0, total
-            ready = max(weight_time + FILL, loaded, last_tile if still else 0) + still
-            start = max(first, ready)
-            end = start + (tiles - 1) * max(moving, still) + moving
-            last_tile = end - moving
-            loaded = max(start, last_tile - max(moving, still) + still) if tiles > 1 else ready
-            entered = end
-            if loaded > k.now:
-                yield loaded
-            self.opened[isa.Unit.WEIGHT].popleft()
-            self.progress.fire()
-            self.give(weight, loaded + DONE)
-            self.span(weight, ready - still, loaded)
-            if end - FILL > k.now:
-                yield end - FILL
-            acc, _ = self.opened[isa.Unit.ACC].popleft()
-            self.progress.fire()
-            self.give(job, end - FILL + DONE)
-            self.give(acc, end + depth + DONE)
-            self.span(job, start, end)
-            self.span(acc, start + depth, end + depth)
+                input_moves = flow.temporal is Dim.PIXEL
+                moving = inner if input_moves else weight.registers["word"]["count"]
+                still = rows if input_moves else cols
+                tiles = inputs // inner if input_moves else weights // moving
+                still_from, moving_from = (weight_taken, taken) if input_moves else (taken, weight_taken)
+                stationary: list[float] = []
+                ready_still, ready_moving = still_from + 1 + STREAM, max(moving_from + 1 + STREAM, k.now)
+                for _ in range(tiles):
+                    begin = max(tile, loaded + 1, ready_still)
+                    stationary.append(begin)
+                    loaded = begin + still - 1
+                    tile = max(entered + 1, loaded + 1, ready_moving)
+                    entered = tile + moving - 1
+                total = tiles * still
+                ahead = total - 1 - STREAM_DEPTH  # the word that must have entered before the last address
+                last = still_from + total
+                if ahead >= 0:
+                    last = max(last, stationary[ahead // still] + ahead % still + 1)
+                still_done = last + 1
+                moving_done = max(moving_from + tiles * moving, entered - STREAM) + 1
+                input_done, weight_done = (moving_done, still_done) if input_moves else (still_done, moving_done)
+            first, second = sorted([(weight_done, 0), (input_done, 1)])
+            for time, which in (first, second):
+                if time - 1 > k.now:
+                    yield time - 1
+                self.opened[isa.Unit.INPUT if which else isa.Unit.WEIGHT].popleft()
+                self.progress.fire()
+                if which:
+                    self.give(job, taken, time)
+                else:
+                    self.give(weight, weight_taken, time)
+            summed = entered + depth + SUMMED
+            self.give(acc, acc_taken, summed)
+            k.schedule(k.now, self._close_acc(summed))
 
-    def vector(self) -> Process:
-        """VECTOR jobs: handed to the store process, which paces them."""
-        k = self.kernel
-        for job, _, word in self.front(isa.Unit.VECTOR):
-            yield from self.reach(isa.Unit.VECTOR, word)
-            if job is None:
-                yield k.now + 1
-                continue
-            while len(self.words_due) >= 1:
-                yield self.progress
-            self.words_due.append((job, k.now))
-            self.progress.fire()
-            yield k.now + 1
-
-    words_due: deque[tuple[Job, float]]
+    def _close_acc(self, time: float) -> Process:
+        yield time - SUMMED
+        self.open_sums -= 1
+        self.progress.fire()
 
     def store(self) -> Process:
         """STORE jobs and the vector words they consume: bursts, write responses, marks."""
-        k, bus = self.kernel, self.cfg.bus
-        data = 0.0  # when the packed bytes of the burst at hand are there
-        waiting: deque[tuple[float, int]] = deque()  # (when transferred, beats) of bursts in the data queue
-        for job, _, word in self.front(isa.Unit.STORE):
-            yield from self.reach(isa.Unit.STORE, word)
-            if job is None:
-                yield k.now + 1
-                continue
-            while not self.words_due:
+        k, most = self.kernel, self.cfg.bus
+        word = address = write = 0.0  # times of the last vector word, write address and write beat
+        waiting: deque[tuple[float, int]] = deque()  # (last beat, beats) of bursts in the data queue
+        capacity = 2 * most.max_write_burst + 2
+        while True:
+            while not (self.opened[isa.Unit.STORE] and self.opened[isa.Unit.VECTOR]):
                 yield self.progress
-            vector, since = self.words_due[0]
-            mode, r = vector.registers["mode"], job.registers
-            taps = 1
-            if mode.get("from_operand"):
-                taps = vector.registers["operand_tap_a"]["count"] * vector.registers["operand_tap_b"]["count"]
-            blocks, tail = vector.registers["param"]["blocks"], vector.registers["param"]["tail"]
-            pixel = (blocks - 1) * self.cfg.lanes + tail
-            rate = blocks * taps / pixel  # cycles per byte
-            data = max(data, since + VECTOR)
-            begun, moved, end = data, 0, data
-            for start in _starts(job, r["target"]["address"], ("row_a", "row_b", "row_c")):
-                for beats, size in _bursts(start, r["row"]["bytes"], self.bus, bus.max_write_burst):
-                    data += size * rate
-                    while sum(b for _, b in waiting) + beats > 2 * bus.max_write_burst + 2:
-                        time, _ = waiting.popleft()
-                        data = max(data, time)
-                    if data + PACK > k.now:
-                        yield data + PACK
+            job, taken = self.opened[isa.Unit.STORE].popleft()
+            vector, since = self.opened[isa.Unit.VECTOR].popleft()
+            self.progress.fire()
+            r, v = job.registers, vector.registers
+            taps = v["operand_tap_a"]["count"] * v["operand_tap_b"]["count"] if v["mode"].get("from_operand") else 1
+            blocks, tail = v["param"]["blocks"], v["param"]["tail"]
+            per_pixel = (blocks - 1) * self.cfg.lanes + tail
+            cycles = max(taps, -(-self.cfg.lanes // self.bus))  # per vector word
+            word = max(word, since + LANES)
+            total = r["row"]["bytes"] * prod(r[n]["count"] for n in ("row_a", "row_b", "row_c"))
+            moved = 0
+            done = 0.0
+
+            def words_before(position: int, per_pixel: int = per_pixel, blocks: int = blocks) -> int:
+                """Vector words that hold the first ``position`` bytes."""
+                pixels, rest = divmod(position, per_pixel)
+                return pixels * blocks + -(-rest // self.cfg.lanes)
+
+            for start in _starts(job, r["target"]["address"]):
+                for _, beats, part in _bursts(start, r["row"]["bytes"], self.bus, most.max_write_burst):
+                    words = words_before(moved + part) - words_before(moved)
+                    moved += part
+                    word += words * cycles
+                    while sum(b for _, b in waiting) + beats > capacity:
+                        leaves, _ = waiting.popleft()
+                        word = max(word, leaves)
+                    if moved == total:
+                        if word + 1 > k.now:
+                            yield word + 1
+                        self.open_vectors -= 1
+                        self.give(vector, since, word + 1)
+                        self.progress.fire()
+                    address = max(word + PACK, address + 1)
+                    if address > k.now:
+                        yield address
                     while waiting and waiting[0][0] <= k.now:
                         waiting.popleft()
-                    _, end = self.serve(beats, k.now + 1)
-                    end = max(end, k.now + 1 + beats)
-                    waiting.append((end, beats))
-                    moved += size
-            self.words_due.popleft()
-            self.progress.fire()
+                    first, _ = self.serve(beats, max(address + 1, write + 1))
+                    write = max(first, floor(self.free - self.cost)) if self.cost > 1 else first + beats - 1
+                    waiting.append((write, beats))
+                    done = write + self.latency + 1
             writes = self.result.dram_write_bytes
             writes[job.layer] = writes.get(job.layer, 0) + moved
-            finish = end + self.latency + 1
-            self.give(job, finish + DONE)
-            self.give(vector, data - VECTOR // 2 + DONE)
-            self.span(vector, begun - VECTOR, data)
-            self.span(job, begun, finish)
+            self.give(job, taken, done)
             if job.mark:
-                self.result.layer_end[job.layer] = int(finish)
-            self.result.cycles = max(self.result.cycles, int(finish) + self.latency + 20)
+                self.result.layer_end[job.layer] = int(done) - 1
+            self.result.cycles = int(done) + self.latency + RECORD
 
 
 def predict(program: Program, latency: int, bytes_per_cycle: float) -> Prediction:
@@ -411,13 +439,9 @@ def predict(program: Program, latency: int, bytes_per_cycle: float) -> Predictio
         Shared by reads and writes.
     """
     machine = _Machine(program, latency, bytes_per_cycle)
-    machine._count = {}
-    machine.opened = {isa.Unit.WEIGHT: deque(), isa.Unit.ACC: deque()}
-    machine.words_due = deque()
-    for process in (
-        machine.decode, machine.load, machine.weight, machine.acc, machine.array, machine.vector, machine.store
-    ):  # fmt: skip
-        machine.kernel.schedule(0, process())
+    processes = [machine.decode(), machine.load(), machine.array(), machine.store()]
+    for process in processes + [machine.front(unit) for unit in isa.Unit]:
+        machine.kernel.schedule(0, process)
     machine.kernel.run()
     left = [u.name for u in isa.Unit if machine.popped[u] < len(machine.words[u])]
     if left:
