@@ -226,6 +226,11 @@ def _beats(where: range) -> list[range]:
     return [range(start // beat * beat, start // beat * beat + beat) for start in starts]
 
 
+def _latency(beat: range) -> int:
+    """Short, or so long that the bus is still draining when the error has been read."""
+    return random.Random(beat.start).choice([5, 50, 1200])
+
+
 def _fails(session: Session, dram: Dram, error: Error, where: range, longest: int) -> None:
     """The run stops with the address of a burst that covers ``where``."""
     result = session.run(dram=dram)
@@ -248,7 +253,7 @@ def test_read_errors(simulator, what, stall):
         "between layers": case.place("conv_out"),
     }[what]
     for beat in _beats(where):
-        dram = Dram(latency=50, read_stall=stall, write_stall=stall, seed=beat.start, fail_reads=beat)
+        dram = Dram(latency=_latency(beat), read_stall=stall, write_stall=stall, seed=beat.start, fail_reads=beat)
         _fails(session, dram, Error.READ_RESPONSE, beat, configuration().bus.max_read_burst)
 
 
@@ -257,7 +262,7 @@ def test_read_errors(simulator, what, stall):
 def test_write_errors(simulator, what, stall):
     session = Session(simulator)
     for beat in _beats(session.case.mark_table if what == "marks" else session.case.place(what)):
-        dram = Dram(latency=50, read_stall=stall, write_stall=stall, seed=beat.start, fail_writes=beat)
+        dram = Dram(latency=_latency(beat), read_stall=stall, write_stall=stall, seed=beat.start, fail_writes=beat)
         _fails(session, dram, Error.WRITE_RESPONSE, beat, configuration().bus.max_write_burst)
 
 
@@ -284,15 +289,16 @@ def test_soft_reset_at_any_time(simulator):
 
 
 def test_start_in_the_error_state(simulator):
+    """Is ignored: only a soft reset leads out, the runner's own included."""
     session = Session(simulator)
-    session.expect(session.run(count=5), Error.PROGRAM_END, 5)
+    result = session.run(count=5)
+    session.expect(result, Error.PROGRAM_END, 5)
     session.drained(ERROR)
-    before = simulator.model.counters()["read_beats"]
-    again = session.run()
-    session.expect(again, Error.PROGRAM_END, 5)
+    for name, value in (("PROGRAM_WORDS", len(session.case.program.words)), ("IRQ_CLEAR", 1), ("CONTROL", 1)):
+        simulator.write(name, value)
     session.drained(ERROR)
-    assert simulator.model.counters()["read_beats"] == before
-    session.recover()
+    session.expect(result, Error.PROGRAM_END, 5)
+    session.good()
 
 
 @pytest.mark.parametrize("seed", range(8))
