@@ -27,8 +27,9 @@ _YOSYS = (
 def verilog(cfg: Config) -> str:
     """The design as Verilog text, the same on every run."""
     library = Library()
-    library.convert(Accelerator(cfg), cfg.name)
-    rtlil = merge("".join(library.texts), cfg.name, library.kinds)
+    accelerator = Accelerator(cfg)
+    library.convert(accelerator, cfg.name)
+    rtlil = merge("".join(library.texts), cfg.name, library.kinds, accelerator.signature.members)
     yosys = find_yosys(lambda version: version >= (0, 40))
     script = "\n".join([f"read_rtlil <<rtlil\n{rtlil}\nrtlil", *_YOSYS])
     text = yosys.run(["-q", "-"], script, ignore_warnings=True)

@@ -15,6 +15,7 @@ The number of modules of an accelerator is thereby the same for every size of it
 
 import re
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 _MODULE = re.compile(r"^module \\(\S+)\n(.*?)^end\n", re.MULTILINE | re.DOTALL)
@@ -38,7 +39,7 @@ class _Module:
     paths: list[str] = field(default_factory=list)
 
 
-def merge(text: str, top: str, kinds: dict[str, str]) -> str:
+def merge(text: str, top: str, kinds: dict[str, str], ports_of_top: Iterable[str] = ()) -> str:
     """Rewrite a design.
 
     Parameters
@@ -49,6 +50,8 @@ def merge(text: str, top: str, kinds: dict[str, str]) -> str:
         Top module; keeps its name and its ports. All other names begin with it.
     kinds : dict
         Class name, in snake case, of each module's component.
+    ports_of_top : iterable of str
+        Ports of the top module in the order that is wanted.
 
     Returns
     -------
@@ -67,6 +70,9 @@ def merge(text: str, top: str, kinds: dict[str, str]) -> str:
         ports[name] = {old: None if new in dropped else new for old, new in numbered.items()} | dict.fromkeys(dropped)
         canonical[name] = by_text.setdefault(_comparable(body), name)
         kept.setdefault(canonical[name], _Module(body)).paths.append(name)
+    for number, port in enumerate(ports_of_top, start=1):
+        own = re.compile(rf"(?<=put )\d+(?= +(?:signed )?\\{port}\n)")
+        kept[top].body = own.sub(str(number), kept[top].body)
     names = _names(kept, top, kinds)
     result = []
     for name, module in kept.items():
@@ -89,14 +95,15 @@ def _leaves_first(bodies: dict[str, str], top: str) -> list[str]:
 
 
 def _rewire(cell: re.Match[str], canonical: dict[str, str], ports: dict[str, dict[str, str | None]]) -> str:
-    """A cell with the module that stands for its type, and that module's ports."""
+    """A cell with the module that stands for its type, and that module's ports in alphabetical order."""
     changed = ports[cell[1]]
 
     def connection(match: re.Match[str]) -> str:
         name = changed.get(match[1], match[1])
         return "" if name is None else f"    connect \\{name}{match[2]}"
 
-    return f"  cell \\{canonical[cell[1]]} {cell[2]}\n{_CONNECTION.sub(connection, cell[3])}  end\n"
+    connections = sorted(_CONNECTION.sub(connection, cell[3]).splitlines(keepends=True))
+    return f"  cell \\{canonical[cell[1]]} {cell[2]}\n{''.join(connections)}  end\n"
 
 
 def _number_ports(body: str) -> tuple[str, dict[str, str]]:

@@ -13,6 +13,8 @@ from contextvars import ContextVar
 
 from amaranth import ClockSignal, Const, Elaboratable, Fragment, Instance, Module, ResetSignal, Value
 from amaranth.back import rtlil
+from amaranth.hdl import _ir, _nir
+from amaranth.hdl._ast import SignalDict
 from amaranth.lib.wiring import In
 
 _library: ContextVar["Library | None"] = ContextVar("library", default=None)
@@ -94,10 +96,25 @@ class Library:
                     self.kinds[".".join(info.name)] = _snake_case(type(origin).__name__)
                     break
         self.kinds[name] = _snake_case(type(component).__name__)
-        text, _ = rtlil.convert_fragment(design, name=name, emit_src=False)
+        text = _rtlil(design)
         self.texts.append(text)
         (top,) = re.findall(rf"^module \\{name}\n.*?^end$", text, re.MULTILINE | re.DOTALL)
         return frozenset(re.findall(r"^ *wire .*(?:input|output) \d+ +(?:signed +)?\\(\S+)$", top, re.MULTILINE))
+
+
+def _rtlil(design: _ir.Design) -> str:
+    """As ``rtlil.convert_fragment``, without initial contents of memories, which would take most of the time."""
+    netlist = _ir.build_netlist(design)
+    for cell in netlist.cells:
+        if isinstance(cell, _nir.Memory):
+            cell.init = ()
+    empty = rtlil.EmptyModuleChecker(netlist)
+    builder = rtlil.Design(emit_src=False)
+    for index, module in enumerate(netlist.modules):
+        if not empty.is_empty(index):
+            text = builder.module(".".join(module.name))
+            rtlil.ModuleEmitter(text, netlist, module, SignalDict(), empty_checker=empty).emit()
+    return str(builder)
 
 
 def _snake_case(name: str) -> str:
