@@ -16,16 +16,18 @@ from dataflows import isa
 from dataflows.vocabulary import Dim
 from mapper.compile import Program
 from mapper.kernel import Kernel, Process, Signal
+from mapper.loads import SEGMENTS
 from mapper.program import Job
 
 FETCH_BEGIN = 3  # start to the first command request on the bus
-FETCH_AGAIN = 4  # last word of a quarter of the fetch queue decoded, to the next request on the bus
+FETCH_AGAIN = 3  # last word of a quarter of the fetch queue decoded, to the next request on the bus
 DECODE = 3  # command beat on the bus to its first word at the decoder's output
 QUEUE = 2  # through a queue
 REQUEST = 3  # LOAD job taken, to its first request on the bus
 WRITTEN = 3  # last beat on the bus, to the tokens of its LOAD job
 FILLED = 4  # LOAD job of fill bytes taken, to its first write
-LOADS_OPEN = 6  # LOAD jobs between address and data
+ROWS_AHEAD = 2  # rows of a LOAD job between address generator and bus
+LOADS_OPEN = 5  # LOAD jobs taken whose last segment is not open yet
 SUMS_OPEN = 2  # ACC jobs taken and not done
 VECTORS_OPEN = 2  # VECTOR jobs taken and not done
 STREAM = 4  # address of an operand word, to that word at the array
@@ -34,7 +36,7 @@ GRID = 3  # word at the array to its sum, beside one cycle per row and column
 SUMMED = 2  # sum out of the array, to the tokens of its ACC job
 LANES = 15  # address of a vector word, to that word at STORE
 PACK = 4  # vector word at STORE, to the address of the burst it completes
-RECORD = 12  # last completion, to "done", beside the record's own trip to DRAM
+RECORD = 12  # last completion, to "done", beside the beats and the latency of its record
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,11 @@ class _Word:
     waits: list[tuple[int, int]]
     job: Job | None = None
     time: float | None = None
+
+
+def _fills(job: Job) -> bool:
+    """Whether a LOAD job makes its own bytes."""
+    return bool(job.registers["destination"].get("fill"))
 
 
 def _starts(job: Job, base: int) -> Iterator[int]:
@@ -109,6 +116,7 @@ class _Machine:
         self.kernel = Kernel()
         self.result = Prediction()
         self.free = 0.0  # when the DRAM can serve another beat
+        self.read_end = self.write_end = 0.0  # last beat on the read channel; last piece written by LOAD
         self.semaphores = [0] * self.cfg.control.semaphores
         self.tokens = Signal(self.kernel)
         self.room = Signal(self.kernel)
@@ -172,9 +180,10 @@ class _Machine:
                 wanted = 4 if index == 0 else 1
                 for i in range(min(wanted, left)):
                     yield (FETCH_BEGIN + i) if index == 0 else time + FETCH_AGAIN
-                    first, _ = self.serve(min(beats, unread), k.now)
+                    first, last = self.serve(min(beats, unread), k.now)
+                    requests.append(max(self.read_end + 1, first + self.latency))
+                    self.read_end = max(self.read_end + min(beats, unread), last + self.latency)
                     unread -= min(beats, unread)
-                    requests.append(first + self.latency)
                 left -= wanted
                 ready = requests.popleft()
             beat = floor(index % chunk // per_beat * max(self.cost, 1))
@@ -199,13 +208,13 @@ class _Machine:
             yield word.time
         while any(self.semaphores[s] < n for s, n in word.waits):
             yield self.tokens
-        while word.job is not None and not self.ready(unit):
+        while word.job is not None and not self.ready(unit, word.job):
             yield self.progress
         if word.job is not None:
             self.open_loads += unit is isa.Unit.LOAD
             self.open_sums += unit is isa.Unit.ACC
             self.open_vectors += unit is isa.Unit.VECTOR
-            self.issuing |= unit is isa.Unit.LOAD
+            self.issuing |= unit is isa.Unit.LOAD and not _fills(word.job)
         for s, n in word.waits:
             self.semaphores[s] -= n
         self.popped[unit] += 1
@@ -221,11 +230,11 @@ class _Machine:
                 self.progress.fire()
             yield k.now + 1
 
-    def ready(self, unit: isa.Unit) -> bool:
-        """Whether a unit's engine takes another job."""
+    def ready(self, unit: isa.Unit, job: Job) -> bool:
+        """Whether a unit's engine takes a job."""
         match unit:
             case isa.Unit.LOAD:
-                return self.open_loads < LOADS_OPEN and not self.issuing
+                return self.open_loads < LOADS_OPEN and (_fills(job) or not self.issuing)
             case isa.Unit.ACC:
                 return self.open_sums < SUMS_OPEN
             case isa.Unit.VECTOR:
@@ -237,76 +246,75 @@ class _Machine:
 
     def load(self) -> Process:
         """Jobs of LOAD, from the front end to addresses and data."""
-        k = self.kernel
-        queue: deque[tuple[Job, float, float, int, bool]] = deque()
-        filled = Signal(k)
-        k.schedule(0, self.load_data(queue, filled))
         while True:
             while not self.opened[isa.Unit.LOAD]:
                 yield self.progress
-            job, _ = self.opened[isa.Unit.LOAD].popleft()
-            yield from self.issue(job, queue, filled)
+            job, taken = self.opened[isa.Unit.LOAD].popleft()
+            if _fills(job):
+                segments = prod(job.registers[n]["count"] for n in SEGMENTS)
+                pieces = -(-job.registers["segment"]["bytes"] // self.bus)
+                before = self.write_end
+                self.write_end = max(self.write_end, taken + FILLED - 1) + segments * pieces
+                self.move_up(before if segments == 1 else self.write_end - pieces)
+                self.give(job, taken, self.write_end + WRITTEN)
+            else:
+                yield from self.issue(job, taken)
 
-    def issue(self, job: Job, queue: deque[tuple[Job, float, float, int, bool]], filled: Signal) -> Process:
+    def issue(self, job: Job, taken: float) -> Process:
         """Requests of one LOAD job; the front end goes on meanwhile."""
-        k, most = self.kernel, self.cfg.bus
-        taken, r = k.now, job.registers
-        segment = r["segment"]["bytes"]
-        if r["destination"].get("fill"):
-            count = prod(r[n]["count"] for n in ("segment_a", "segment_b", "segment_c"))
-            queue.append((job, taken, taken + FILLED - 1, count * -(-segment // self.bus), True))
-            filled.fire()
-            yield taken + 1
+        k, most, r = self.kernel, self.cfg.bus, job.registers
+        size, segment = r["row"]["bytes"], r["segment"]["bytes"]
+        rows = list(_starts(job, r["source"]["address"]))
+        early = len(rows) <= ROWS_AHEAD  # the next job is taken when the last row is on its way to the bus
+        if early:
+            yield taken + len(rows)
             self.issued()
-        else:
-            position = moved = 0
-            rows = list(_starts(job, r["source"]["address"]))
-            if len(rows) == 1:  # the next job is taken when the last row's address is on its way
-                yield taken + 1
+        yield taken + REQUEST
+        position = moved = 0
+        segments = prod(r[n]["count"] for n in SEGMENTS)
+        if segments == 1:  # it opens when the job before has ended
+            self.move_up(self.write_end)
+        for row, start in enumerate(rows):
+            if row == len(rows) - 1 - ROWS_AHEAD and not early:
                 self.issued()
-            yield taken + REQUEST
-            for row, start in enumerate(rows):
-                size = r["row"]["bytes"]
-                if row == len(rows) - 1 > 0:
-                    self.issued()
-                for address, beats, part in _bursts(start, size, self.bus, most.max_read_burst):
-                    while self.in_flight >= most.reads_in_flight:
-                        yield self.progress
-                    self.in_flight += 1
-                    _, last = self.serve(beats, k.now)
-                    pieces = _pieces(position, part, segment, address % self.bus, self.bus)
-                    position += part
-                    moved += beats * self.bus
-                    final = row == len(rows) - 1 and address + part == start + size
-                    queue.append((job, taken, last + self.latency, pieces, final))
-                    filled.fire()
-                    yield k.now + 1
-            reads = self.result.dram_read_bytes
-            reads[job.layer] = reads.get(job.layer, 0) + moved
+            for address, beats, part in _bursts(start, size, self.bus, most.max_read_burst):
+                while self.in_flight >= most.reads_in_flight:
+                    yield self.progress
+                self.in_flight += 1
+                _, last = self.serve(beats, k.now)
+                pieces = _pieces(position, part, segment, address % self.bus, self.bus)
+                self.write_end = max(max(self.write_end, self.read_end) + pieces, last + self.latency)
+                self.read_end = self.write_end
+                k.schedule(k.now, self.landed(self.write_end))
+                position += part
+                moved += beats * self.bus
+                yield k.now + 1
+        if segments > 1:
+            self.move_up(self.write_end - -(-segment // self.bus))
+        self.give(job, taken, self.write_end + WRITTEN)
+        reads = self.result.dram_read_bytes
+        reads[job.layer] = reads.get(job.layer, 0) + moved
+
+    def landed(self, time: float) -> Process:
+        """A read burst's last beat, at ``time``, makes room for another burst in flight."""
+        yield time
+        self.in_flight -= 1
+        self.progress.fire()
 
     def issued(self) -> None:
         """The address side of LOAD can take another job."""
         self.issuing = False
         self.progress.fire()
 
-    def load_data(self, queue: deque[tuple[Job, float, float, int, bool]], filled: Signal) -> Process:
-        """Data of LOAD jobs into the memories, in order, one piece a cycle."""
-        k = self.kernel
-        end = 0.0
-        while True:
-            while not queue:
-                yield filled
-            job, taken, arrival, pieces, final = queue.popleft()
-            fill = job.registers["destination"].get("fill")
-            end = max(end, arrival) + pieces if fill else max(end + pieces, arrival)
-            if end > k.now:
-                yield end
-            if not fill:
-                self.in_flight -= 1
-            if final:
-                self.open_loads -= 1
-                self.give(job, taken, end + WRITTEN)
+    def move_up(self, time: float) -> None:
+        """The last segment of a LOAD job opens at ``time``: the next job moves up, and one more can be taken."""
+
+        def later() -> Process:
+            yield time + 2
+            self.open_loads -= 1
             self.progress.fire()
+
+        self.kernel.schedule(self.kernel.now, later())
 
     def array(self) -> Process:
         """INPUT jobs, and with them the array: tiles of stationary words and of moving words."""
@@ -424,7 +432,7 @@ class _Machine:
             self.give(job, taken, done)
             if job.mark:
                 self.result.layer_end[job.layer] = int(done) - 1
-            self.result.cycles = int(done) + self.latency + RECORD
+            self.result.cycles = int(done) + self.latency + RECORD + isa.MARK_BYTES // self.bus
 
 
 def predict(program: Program, latency: int, bytes_per_cycle: float) -> Prediction:
