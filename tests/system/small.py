@@ -25,19 +25,27 @@ WATCHDOG_CYCLES = 2048
 Bytes = NDArray[np.uint8]
 
 
+SHAPES = {
+    "weight_stationary": {"rows": 4, "cols": 4},
+    "output_stationary": {"rows": 3, "cols": 4},
+    "input_stationary": {"rows": 4, "cols": 3},
+}
+
+
 @cache
-def configuration() -> Config:
-    """The tiny accelerator, impatient, and with so little of everything in control and bus that the limits are met."""
+def configuration(dataflow: str = "weight_stationary") -> Config:
+    """A tiny accelerator, impatient, and with so little of everything in control and bus that the limits are met."""
     values = load(ROOT / "configs" / "tiny.toml").model_dump()
-    values["name"] = "system"
+    values["name"] = f"system_{dataflow}"
+    values["array"] = {"dataflow": dataflow, **SHAPES[dataflow]}
+    values["memory"]["acc_bytes"] = 8 * 4 * 256 * SHAPES[dataflow]["cols"] // 4
     values["control"] |= {"watchdog_cycles": WATCHDOG_CYCLES, "semaphores": 12, "queue_words": 16}
     values["bus"] |= {"max_read_burst": 16, "max_write_burst": 4, "reads_in_flight": 4, "writes_in_flight": 3}
     return parse(values, "tests/system/small.py")
 
 
-def verilog() -> Path:
+def verilog(cfg: Config) -> Path:
     """The emitted accelerator, shared by all tests."""
-    cfg = configuration()
     return emit(cfg, ROOT / "build" / "test" / cfg.name) / f"{cfg.name}.v"
 
 
@@ -126,9 +134,9 @@ class Small:
         assert times == sorted(set(times)), f"marks are no rising times within {cycles} cycles: {times[1:-1]}"
 
 
-def small(seed: int = 0) -> Small:
+def small(seed: int = 0, cfg: Config | None = None) -> Small:
     """The network's program with an input of its own for every seed."""
-    program = _program()
+    program = _program(cfg or configuration())
     image = Image.of(program)
     before = image.memory(seed)
     inputs = {"x": random_input(program.network, seed)}
@@ -143,6 +151,5 @@ def small(seed: int = 0) -> Small:
 
 
 @cache
-def _program() -> Program:
-    cfg = configuration()
+def _program(cfg: Config) -> Program:
     return compile_network(cfg, network(), Options(bytes_per_cycle=cfg.bus_bytes))

@@ -8,4 +8,5 @@ from tests.system.small import configuration, verilog
 
 @pytest.mark.parametrize("module", ["cocotb_registers", "cocotb_runs", "cocotb_recovery"])
 def test_bus(module):
-    assert run_cocotb(configuration(), verilog(), f"tests.system.{module}", timeout=120) > 0
+    cfg = configuration()
+    assert run_cocotb(cfg, verilog(cfg), f"tests.system.{module}", timeout=120) > 0
