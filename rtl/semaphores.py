@@ -3,7 +3,7 @@
 from functools import reduce
 from operator import or_
 
-from amaranth import Module, Mux, Signal
+from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -50,14 +50,20 @@ class Semaphores(wiring.Component):
         m = Module()
         semaphores = range(self.cfg.control.semaphores)
         level = [Signal(isa.SEMAPHORE_BITS, name=f"level_{s}") for s in semaphores]
+        empty = Signal(self.cfg.control.semaphores)
+        m.d.comb += empty.eq(Cat(count == 0 for count in level))
         for unit in isa.Unit:
             request = self.take[unit]
             lacking = Signal(self.cfg.control.semaphores, name=f"lacking_{unit.name.lower()}")
-            m.d.comb += [lacking[s].eq(request.want[s] & (level[s] < request.amount)) for s in semaphores]
+            with m.If(request.amount == 1):  # the usual case, cheap to simulate
+                m.d.comb += lacking.eq(request.want & empty)
+            with m.Else():
+                m.d.comb += [lacking[s].eq(request.want[s] & (level[s] < request.amount)) for s in semaphores]
             m.d.comb += [self.lacking[unit].eq(lacking), self.available[unit].eq(~lacking.any())]
-        for s in semaphores:
-            requests = [self.take[u] for u in isa.Unit]
-            taken = reduce(or_, (Mux(r.take & r.want[s], r.amount, 0) for r in requests))
-            given = sum(self.give[u][s] for u in isa.Unit)
-            m.d.sync += level[s].eq(level[s] - taken + given)
+        takes = [self.take[unit] for unit in isa.Unit]
+        with m.If(Cat(take.take for take in takes).any() | self.give.as_value().any()):
+            for s in semaphores:
+                taken = reduce(or_, (Mux(take.take & take.want[s], take.amount, 0) for take in takes))
+                given = sum(self.give[unit][s] for unit in isa.Unit)
+                m.d.sync += level[s].eq(level[s] - taken + given)
         return m
