@@ -1,0 +1,231 @@
+"""Random configurations times random layers on the RTL: cases from seeds, and their runner.
+
+``python -m tests.system.regression CONFIGURATION [CASE ...]`` runs cases of one configuration and prints their table.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from dataflows import config
+from dataflows.config import Bus, Config, ceil_pow2
+from dataflows.errors import InputError
+from dataflows.network import Network
+from mapper.compile import Program, compile_network
+from mapper.conv_plan import Options
+from mapper.run import execute
+from mapper.timing import predict
+from sim.runner import Dram, SimulationError
+from tests.random_layers import random_input, random_network
+
+RESULTS = Path("build/test/regression")
+SHORT = (
+    ("weight_stationary", 1, 1, 64),
+    ("output_stationary", 5, 3, 128),
+    ("input_stationary", 3, 7, 64),
+    ("weight_stationary", 32, 8, 256),
+    ("output_stationary", 8, 4, 64),
+    ("input_stationary", 9, 2, 256),
+    ("weight_stationary", 7, 13, 128),
+    ("output_stationary", 1, 6, 256),
+)
+"""Dataflow, rows, columns and bus bits of the first configurations; all others are drawn."""
+
+MOST_CYCLES = 25_000
+"""A layer that would keep a full array busy for longer is drawn again."""
+
+MOST_REFUSED = 50
+"""A configuration that refuses this many networks in a row is a failure."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One case: cycles are per batch; ``failure`` is empty when every tensor was right."""
+
+    configuration: int
+    case: int
+    array: str
+    layers: str
+    dram: str
+    fixed: bool
+    limited: bool
+    samples: int
+    predicted: int
+    measured: int
+    refused: int
+    seconds: float
+    failure: str
+
+    @property
+    def command(self) -> str:
+        """The line that runs this case again."""
+        return f"python -m tests.system.regression {self.configuration} {self.case}"
+
+    @property
+    def difference(self) -> int:
+        """Predicted minus measured cycles."""
+        return self.predicted - self.measured
+
+
+def _shape(seed: int, rng: np.random.Generator) -> tuple[str, int, int, int]:
+    """Dataflow, rows, columns and bus width; rows up to 32 and columns up to 8, a few the other way round."""
+    rows, cols = (round(most ** rng.random()) for most in (32, 8))
+    if rng.random() < 0.15:
+        rows, cols = cols, rows
+    flow = ("weight_stationary", "output_stationary", "input_stationary")[seed % 3]
+    drawn = flow, rows, cols, int(rng.choice([64, 128, 256]))
+    return SHORT[seed] if seed < len(SHORT) else drawn
+
+
+def _limits(rng: np.random.Generator) -> dict[str, int]:
+    """Bursts of any length, any number of them in flight."""
+    return {
+        "max_read_burst": int(rng.choice([1, 3, 16, 64, 256])),
+        "max_write_burst": int(rng.choice([1, 2, 16, 64])),
+        "reads_in_flight": int(rng.choice([1, 2, 7, 16, 64])),
+        "writes_in_flight": int(rng.choice([1, 3, 16, 128])),
+    }
+
+
+def configuration(seed: int) -> Config:
+    """Configuration number ``seed``: any shape, little to ample memory, any limits of the bus."""
+    rng = np.random.default_rng([seed, 1])
+    flow, rows, cols, bits = _shape(seed, rng)
+    word = 2 * ceil_pow2(max(bits // 8, rows, cols))
+    entry = 8 * ceil_pow2(max(cols, bits // 64))
+    size = int(rng.choice([1, 4, 16]))  # little, enough, ample
+
+    def memory(least: int, granule: int) -> int:
+        return -(-int(least * size * rng.uniform(1, 2)) // granule) * granule
+
+    values = {
+        "name": f"random{seed}",
+        "array": {"rows": rows, "cols": cols, "dataflow": flow},
+        "memory": {
+            "input_bytes": memory(2048, word),
+            "weight_bytes": memory(1024 + 8 * rows * cols, word),
+            "acc_bytes": memory(max(16, 2 * rows, 2 * cols) * 8 * cols, 8 * cols),
+            "operand_bytes": memory(1024, word),
+            "param_bytes": memory(4 * entry, entry),
+        },
+        "bus": {"data_bits": bits, **(_limits(rng) if seed % 2 else {})},
+        "control": {"queue_words": int(rng.choice([16, 37, 64, 256])), "semaphores": int(rng.integers(12, 17))},
+    }
+    return config.parse(values, f"random configuration {seed}")
+
+
+def dram(cfg: Config, rng: np.random.Generator) -> Dram:
+    """Memory of any latency, half of them without stalls, some narrower than the bus."""
+    latency = int(rng.choice([1, 2, 20, 100, 300, rng.integers(1, 300)]))
+    rate = float(cfg.bus_bytes * rng.choice([1, 1, 1, 0.5, 0.3]))
+    stalls = (0.0, 0.0) if rng.random() < 0.5 else tuple(float(v) for v in rng.choice([0, 0.1, 0.5, 0.8], 2))
+    return Dram(latency, rate, *stalls, seed=int(rng.integers(1 << 30)))
+
+
+def _candidates(cfg: Config, seeds: np.random.Generator) -> Iterator[Network]:
+    """Networks that an array of this size works through in a short time."""
+    while True:
+        network = random_network(int(seeds.integers(1 << 30)))
+        work = sum(network.macs(layer) for layer in network.layers)
+        if work <= MOST_CYCLES * cfg.multipliers:
+            yield network
+
+
+def draw(number: int, case: int) -> tuple[Config, Dram, Iterator[Network], int]:
+    """Configuration, memory, candidates for the network and number of batches of a case."""
+    rng = np.random.default_rng([number, case, 2])
+    cfg = configuration(number)
+    return cfg, dram(cfg, rng), _candidates(cfg, rng), int(rng.choice([1, 1, 2]))
+
+
+def fitting(cfg: Config, case: int, memory: Dram, candidates: Iterator[Network]) -> tuple[Program, int]:
+    """The first candidate that fits, and how many were refused before it."""
+    options = Options(memory.latency, memory.bytes_per_cycle or cfg.bus_bytes)
+    for refused in range(MOST_REFUSED):
+        try:
+            return compile_network(cfg, next(candidates), options, fuse=case % 3 != 0), refused
+        except InputError:
+            continue
+    raise AssertionError(f"{MOST_REFUSED} networks in a row do not fit {cfg.name}")
+
+
+def run_case(number: int, case: int) -> Outcome:
+    """Compile, predict and run one case."""
+    started = time.perf_counter()
+    cfg, memory, candidates, batches = draw(number, case)
+    program, refused = fitting(cfg, case, memory, candidates)
+    network = program.network
+    inputs = np.concatenate([random_input(network, case + i) for i in range(batches)])
+    predicted = measured = 0
+    failure = ""
+    try:
+        predicted = predict(program, memory.latency, memory.bytes_per_cycle or cfg.bus_bytes).cycles
+        run = execute(program, {"x": inputs}, dram=memory, build_root=Path("build/test/rtl"), seed=case)
+        measured = run.cycles // batches
+        failure = "; ".join(str(m) for m in run.mismatches[:1])
+    except (SimulationError, AssertionError) as error:
+        failure = f"{type(error).__name__}: {error}"
+    a = cfg.array
+    return Outcome(
+        configuration=number, case=case, array=f"{''.join(p[0] for p in a.dataflow.split('_'))} {a.rows}x{a.cols}",
+        layers=" ".join(type(layer).__name__ for layer in network.layers),
+        dram=f"{memory.latency} {memory.bytes_per_cycle:g} {memory.read_stall:g} {memory.write_stall:g}",
+        fixed=memory.read_stall == memory.write_stall == 0, limited=cfg.bus != Bus(data_bits=cfg.bus.data_bits),
+        samples=len(inputs), predicted=predicted, measured=measured,
+        refused=refused, seconds=time.perf_counter() - started, failure=failure,
+    )  # fmt: skip
+
+
+def table(outcomes: Sequence[Outcome]) -> str:
+    """A line per case, predicted beside measured cycles."""
+    heading = f"{'config':>6} {'case':>5} {'array':9} {'latency rate stalls':22} {'predicted':>9} {'measured':>9}"
+    lines = [f"{heading} {'':>13}  layers"]
+    for o in outcomes:
+        difference = f"{o.difference:+6} {o.difference / max(o.measured, 1):+6.1%}" if o.fixed else "stalls"
+        lines.append(
+            f"{o.configuration:6} {o.case:5} {o.array:9} {o.dram:22} {o.predicted:9} {o.measured:9} {difference:>13}  "
+            f"{o.layers}{'  ' + o.failure if o.failure else ''}"
+        )
+    return "\n".join(lines)
+
+
+def failures(outcomes: Sequence[Outcome]) -> str:
+    """What went wrong, each with the line that reproduces it."""
+    return "".join(f"\n{o.failure}\n  reproduce: {o.command}" for o in outcomes if o.failure)
+
+
+def surprises(outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """Cases whose cycles are not those predicted, within 2 % and 50 cycles.
+
+    Random stalls are not predicted, nor is waiting for a burst because too few may be in flight.
+    """
+    return [o for o in outcomes if o.fixed and not o.limited and abs(o.difference) > 0.02 * o.measured + 50]
+
+
+def write(outcomes: Sequence[Outcome], path: Path, **more: object) -> None:
+    """Outcomes as JSON."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({**more, "cases": [asdict(o) for o in outcomes]}, indent=1) + "\n", encoding="utf-8")
+
+
+def main() -> int:
+    """Run cases of one configuration; exit status 1 if one failed."""
+    parser = argparse.ArgumentParser(prog="python -m tests.system.regression", description=__doc__)
+    parser.add_argument("configuration", type=int)
+    parser.add_argument("cases", type=int, nargs="*", help="default: 0 to 20")
+    arguments = parser.parse_args()
+    outcomes = []
+    for case in arguments.cases or range(21):
+        outcomes.append(run_case(arguments.configuration, case))
+        print(table(outcomes[-1:]).split("\n")[-1], flush=True)
+    return int(any(o.failure for o in outcomes))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
