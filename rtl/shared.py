@@ -3,7 +3,8 @@
 Amaranth builds a netlist for every instance of a component, which is what takes time in large arrays.
 A class decorated with :func:`shared` is converted once per set of parameters while a :class:`Library` is open,
 and placed as an ``Instance`` everywhere else. Without a library (in Amaranth's simulator) nothing changes.
-Measured: a 32x32 grid of weight-stationary PEs to RTLIL takes 1.6 s instead of 14.9 s, 128x128 takes 25 s.
+Measured: a 32x32 grid of weight-stationary PEs to RTLIL takes 1.6 s instead of 14.9 s; a whole accelerator with
+128x128 PEs to Verilog takes 43 s and 1.3 GB.
 """
 
 import re
