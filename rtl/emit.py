@@ -18,6 +18,17 @@ from rtl.shared import Library
 from rtl.top import Accelerator
 
 _YOSYS = (
+    # The array is most of what a simulator does: registers with enables, and sums as wide as they are needed, run a
+    # quarter faster. Elsewhere the processes stay as they were written, which reads better.
+    "select *_pe *_row *_grid",
+    "proc -norom",
+    "opt_expr",
+    "opt_clean",
+    "opt_dff -simple-dffe -nosdff",
+    "opt_clean",
+    "wreduce",
+    "opt_clean",
+    "select -clear",
     "proc -nomux -norom",
     "memory_collect",
     "write_verilog -norename -noattr",
