@@ -17,8 +17,8 @@ from dataflows import catalogue, isa
 from dataflows.config import Config, load, parse
 from rtl import emit as emitter
 from rtl.__main__ import main
-from rtl.array import Grid
-from rtl.emit import emit, is_current, verilog
+from rtl.array import Grid, PEArray
+from rtl.emit import emit, is_current
 from rtl.merge import merge
 from rtl.shared import Library
 from sim import verilator
@@ -98,12 +98,21 @@ def test_no_initial_values(tiny):
 
 @pytest.mark.parametrize("dataflow", catalogue.NAMES)
 def test_modules_do_not_grow_with_the_array(dataflow):
-    names = [
-        {name.split("_", 1)[1] for name in MODULE.findall(verilog(cfg)) if name != cfg.name}
-        for cfg in (_config(3, 3, dataflow), _config(6, 6, dataflow))
-    ]
-    assert names[0] == names[1]
-    assert {"pe", "row", "vector_lane"} <= names[0]
+    modules = []
+    for rows, cols in ((3, 4), (9, 7)):
+        library = Library()
+        library.convert(PEArray(_config(rows, cols, dataflow)), "array")
+        modules.append(set(_types(merge("".join(library.texts), "array", library.kinds))))
+    assert modules[0] == modules[1] >= {"array_pe", "array_row"}
+
+
+def test_units_of_one_kind_share_modules(tiny):
+    """Six command queues and all vector lanes are one module each."""
+    cfg, folder = tiny
+    text = (folder / f"{cfg.name}.v").read_text()
+    names = MODULE.findall(text)
+    assert len(names) == len(set(names)) < 80
+    assert f"{cfg.name}_vector_lane" in names and len(re.findall(r"^  tiny_vector_lane \S+ \($", text, re.M)) == 4
 
 
 def test_text_is_the_same_on_every_run(tiny):
