@@ -1,0 +1,1 @@
+"""What a design point is: configuration, dataflow descriptions, command encoding, quantized networks."""

@@ -3,7 +3,9 @@
 from dataflows import input_stationary, output_stationary, weight_stationary
 from dataflows.vocabulary import Dataflow
 
-_ALL = {module.DATAFLOW.name: module.DATAFLOW for module in (weight_stationary, output_stationary, input_stationary)}
+_ALL: dict[str, Dataflow] = {
+    module.DATAFLOW.name: module.DATAFLOW for module in (weight_stationary, output_stationary, input_stationary)
+}
 
 NAMES = tuple(_ALL)
 """Names as written in configuration files."""

@@ -22,6 +22,13 @@ from dataflows.vocabulary import Dataflow
 PROGRAM_VERSION = 1
 """Version of the command encoding (``dataflows.isa``); part of the configuration hash."""
 
+_WANTED = {
+    "name": "a Verilog identifier (letters, digits and _, not beginning with a digit)",
+    "clock_mhz": "a positive number",
+    "array.dataflow": f"one of {', '.join(catalogue.NAMES)}",
+}
+"""What a key must be, where pydantic's own words would not help."""
+
 Positive = Annotated[int, Field(strict=True, gt=0)]
 
 
@@ -42,14 +49,13 @@ class Array(Section):
     rows: Positive = Field(description="PE rows")
     cols: Positive = Field(description="PE columns")
     dataflow: str = Field(
-        description=f"one of {', '.join(catalogue.NAMES)}", json_schema_extra={"enum": list(catalogue.NAMES)}
+        description=_WANTED["array.dataflow"], json_schema_extra={"enum": list(catalogue.NAMES)}
     )
 
     @model_validator(mode="after")
     def _check(self) -> Array:
         if self.dataflow not in catalogue.NAMES:
-            allowed = ", ".join(catalogue.NAMES)
-            raise ValueError(f"array.dataflow must be one of {allowed}, not {self.dataflow!r}")
+            raise ValueError(f"array.dataflow must be {_WANTED['array.dataflow']}, not {self.dataflow!r}")
         for name, value in (("rows", self.rows), ("cols", self.cols)):
             if value > 256:
                 raise ValueError(f"array.{name} must be at most 256, not {value}")
@@ -101,8 +107,10 @@ class Control(Section):
 class Config(Section):
     """One accelerator. Load it with :func:`load`."""
 
-    name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", description="name of the design, a Verilog identifier")
-    clock_mhz: Annotated[float, Field(gt=0)] = Field(500.0, description="clock used to turn cycles into time")
+    name: str = Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", description="name of the design, a Verilog identifier")
+    clock_mhz: Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)] = Field(
+        500.0, description="clock used to turn cycles into time"
+    )
     array: Array
     numbers: Numbers = Numbers()  # pyright: ignore[reportCallIssue]
     memory: Memory
@@ -217,9 +225,10 @@ class Config(Section):
     def resolved(self) -> dict[str, Any]:
         """All fields with every derived value and the hash, as written to ``config.json``."""
         derived = (
-            "multipliers lanes input_elements weight_elements bus_bytes input_word_bytes weight_word_bytes "
-            "operand_word_bytes acc_word_bytes acc_bank_words param_entry_bytes param_entries on_chip_bytes"
-        ).split()
+            "multipliers", "lanes", "input_elements", "weight_elements", "bus_bytes", "input_word_bytes",
+            "weight_word_bytes", "operand_word_bytes", "acc_word_bytes", "acc_bank_words", "param_entry_bytes",
+            "param_entries", "on_chip_bytes",
+        )  # fmt: skip
         return {
             **self.model_dump(mode="json"),
             "derived": {name: getattr(self, name) for name in derived},
@@ -237,6 +246,10 @@ def _message(error: Any) -> str:
         return f"{key} is missing"
     if kind == "extra_forbidden":
         return f"{key} is not a known key"
+    if key in _WANTED:
+        return f"{key} must be {_WANTED[key]}, not {found!r}"
+    if kind == "model_type":
+        return f"{key} must be a table, not {found!r}"
     if kind in ("greater_than", "int_type", "int_from_float") and ctx.get("gt", 0) == 0:
         return f"{key} must be a positive integer, not {found!r}"
     wanted = error["msg"].replace("Input should be ", "").replace("Input should ", "")

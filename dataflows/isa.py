@@ -269,13 +269,13 @@ def _host_registers() -> tuple[HostRegister, ...]:
         rows.append((f"BASE_{region.name}_HIGH", "rw", f"base address of region {region.name.lower()}, bits 39:32"))
     for unit in Unit:
         for activity in (Activity.WAIT, Activity.BUSY, Activity.STALL):
-            rows.append(
-                (f"{unit.name}_{activity.name}", "ro", f"cycles since start in which {unit.name.lower()} was in state {activity.name}")
-            )
+            doc = f"cycles since start in which {unit.name.lower()} was in state {activity.name}"
+            rows.append((f"{unit.name}_{activity.name}", "ro", doc))
     rows.append(("READ_BEATS", "ro", "AXI read beats since start"))
     rows.append(("WRITE_BEATS", "ro", "AXI write beats since start"))
     for index in range(16):
-        rows.append((f"SEMAPHORE_{index}_WAIT", "ro", f"cycles since start in which a unit waited for semaphore {index}"))
+        doc = f"cycles since start in which a unit waited for semaphore {index}"
+        rows.append((f"SEMAPHORE_{index}_WAIT", "ro", doc))
     return tuple(HostRegister(name, 4 * i, access, doc) for i, (name, access, doc) in enumerate(rows))
 
 
@@ -286,7 +286,10 @@ HOST_ADDRESS_BITS = 9
 def describe(cfg: Config) -> Any:
     """Everything in this module that shapes programs and hardware, as plain data for the hash."""
     return {
-        "units": {u.name: [(r.name, [(f.name, f.bits, f.signed) for f in r.fields]) for r in regs] for u, regs in units(cfg).items()},
+        "units": {
+            unit.name: [(r.name, [(f.name, f.bits, f.signed) for f in r.fields]) for r in registers]
+            for unit, registers in units(cfg).items()
+        },
         "host": [(r.name, r.address, r.access) for r in HOST_REGISTERS],
         "enums": {e.__name__: {m.name: m.value for m in e} for e in (Op, Unit, Target, Region, Reduce, Error)},
     }

@@ -191,7 +191,9 @@ class Dataflow:
 
     def _check(self) -> None:
         if self.rows is self.cols:
-            raise ValueError(f"{self.name}: rows and columns must unroll different dimensions, not both {self.rows.value}")
+            raise ValueError(
+                f"{self.name}: rows and columns must unroll different dimensions, not both {self.rows.value}"
+            )
         unrolled = {Axis.SOUTH: self.rows, Axis.EAST: self.cols}
         for operand in Operand:
             link = self.link(operand)
@@ -210,7 +212,9 @@ class Dataflow:
         for axis in Axis:
             delays = {link.delay for link in timed if link.axis is axis}
             if len(delays) > 1:
-                raise ValueError(f"{self.name}: operands travelling {axis.value} need one skew, not delays {sorted(delays)}")
+                raise ValueError(
+                    f"{self.name}: operands travelling {axis.value} need one skew, not delays {sorted(delays)}"
+                )
 
 
 def _timed(link: Link) -> bool:

@@ -55,7 +55,7 @@ def pieces(position: int, size: int, segment: int, offset: int, bus: int) -> int
 
 
 class Dram:
-    """A memory of fixed latency and bandwidth; it serves whole bursts, reads and writes, in the order of their addresses.
+    """A memory of fixed latency and bandwidth that serves whole bursts in the order of their addresses.
 
     Parameters
     ----------

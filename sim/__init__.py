@@ -1,0 +1,1 @@
+"""Golden model, Verilator build, fast runner, DRAM model, cocotb runner."""

@@ -50,6 +50,26 @@ MESSAGES = [
     ("memory.operand_bytes", 1, "memory.operand_bytes must be a multiple of 32 (two banks of operand words), not 1"),
     ("memory.param_bytes", 100,
      "memory.param_bytes must be a multiple of 128 (one entry of 8 bytes per lane), not 100"),
+    ("array.dataflow", 3,
+     "array.dataflow must be one of weight_stationary, output_stationary, input_stationary, not 3"),
+    ("array.dataflow", ["weight_stationary"], "array.dataflow must be one of weight_stationary, output_stationary, "
+     "input_stationary, not ['weight_stationary']"),
+    ("array", 3, "array must be a table, not 3"),
+    ("clock_mhz", 0, "clock_mhz must be a positive number, not 0"),
+    ("clock_mhz", -0.5, "clock_mhz must be a positive number, not -0.5"),
+    ("clock_mhz", float("nan"), "clock_mhz must be a positive number, not nan"),
+    ("clock_mhz", float("inf"), "clock_mhz must be a positive number, not inf"),
+    ("clock_mhz", "500", "clock_mhz must be a positive number, not '500'"),
+    ("clock_mhz", True, "clock_mhz must be a positive number, not True"),
+    ("name", "16ws",
+     "name must be a Verilog identifier (letters, digits and _, not beginning with a digit), not '16ws'"),
+    ("name", "w-s",
+     "name must be a Verilog identifier (letters, digits and _, not beginning with a digit), not 'w-s'"),
+    ("name", "ws\n",
+     "name must be a Verilog identifier (letters, digits and _, not beginning with a digit), not 'ws\\n'"),
+    ("name", 3,
+     "name must be a Verilog identifier (letters, digits and _, not beginning with a digit), not 3"),
+    ("name", None, "name is missing"),
     ("bus.data_bits", 96, "bus.data_bits must be 64, 128, 256 or 512, not 96"),
     ("numbers.act_bits", 4, "numbers.act_bits must be 8, not 4"),
     ("bus.max_read_burst", 257, "bus.max_read_burst must be less than or equal to 256, not 257"),
@@ -103,6 +123,11 @@ def test_unreadable_file(tmp_path, content):
 def test_directory_is_no_configuration(tmp_path):
     with pytest.raises(InputError, match="cannot be read as a configuration"):
         load(tmp_path)
+
+
+@pytest.mark.parametrize(("key", "value"), [("name", "_a1"), ("clock_mhz", 200), ("clock_mhz", 0.001)])
+def test_legal_values(key, value):
+    assert getattr(parse(changed(key, value), "x"), key) == value
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
