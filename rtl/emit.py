@@ -91,7 +91,7 @@ def emit(cfg: Config, out_dir: str | Path) -> Path:
 
 @contextmanager
 def _no_collection():
-    """A netlist is millions of small objects that all stay: looking for garbage among them would take half of the time."""
+    """A netlist is millions of small objects that stay; looking for garbage among them would take half of the time."""
     enabled = gc.isenabled()
     gc.disable()
     try:
