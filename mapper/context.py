@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from dataflows import isa
 from dataflows.config import Config
 from dataflows.network import Network
-from mapper.builder import Access, Builder
+from mapper.builder import Builder
 from mapper.conv_plan import Options
+from mapper.scoreboard import Access
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dataflows import isa
-from mapper.builder import Access
 from mapper.context import Context
 from mapper.nests import levels
+from mapper.scoreboard import Access
 
 ROWS = ("row_a", "row_b", "row_c")
 SEGMENTS = ("segment_a", "segment_b", "segment_c")

@@ -12,13 +12,13 @@ from dataflows import isa
 from dataflows.network import Add, Conv
 from dataflows.vocabulary import Dim
 from mapper import loads
-from mapper.builder import Access
 from mapper.context import Context, parameters
 from mapper.conv_plan import ConvPlan, Grid, Tile, grid, input_bytes, plan, window_extent, word_bytes
 from mapper.conv_shape import ConvShape
 from mapper.nests import levels, split
 from mapper.numbers import significand
 from mapper.pipeline import Load, Step
+from mapper.scoreboard import Access
 from mapper.vector_jobs import Drain, addend_registers, drain
 
 Box = tuple[tuple[int, int], ...]

@@ -8,12 +8,12 @@ import numpy as np
 
 from dataflows import isa
 from dataflows.network import Add
-from mapper.builder import Access
 from mapper.context import Context
 from mapper.conv_plan import Grid, Tile
 from mapper.loads import ROWS, Loops
 from mapper.nests import levels
 from mapper.numbers import common
+from mapper.scoreboard import Access
 
 ACC_LEVELS = ("block", "x", "y", "image")
 OPERAND_LEVELS = ("tap_a", "tap_b", "block", "x", "y", "image")
