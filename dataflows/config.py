@@ -84,7 +84,9 @@ class Bus(Section):
     """The AXI4 master."""
 
     data_bits: Literal[64, 128, 256, 512] = Field(128, description="AXI data width")
-    max_read_burst: Annotated[int, Field(strict=True, ge=1, le=256)] = Field(64, description="beats per read burst")
+    max_read_burst: Annotated[int, Field(strict=True, ge=1, le=256)] = Field(
+        16, description="beats per read burst; long ones make writes wait"
+    )
     max_write_burst: Annotated[int, Field(strict=True, ge=1, le=256)] = Field(
         16, description="beats per write burst; 16 suits AXI3 ports"
     )
