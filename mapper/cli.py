@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 LOG_WIDTH = 160
 """Columns of a table that is not printed to a terminal."""
 
+MARGIN = 256
+"""Cycles between two bus transfers beside what the memory takes for one."""
+
 FINE, DISAGREED, UNUSABLE, DEFECT, INTERRUPTED = 0, 1, 2, 3, 130
 
 
@@ -47,7 +50,19 @@ def _accelerators(arguments: Arguments) -> list[tuple[Path, Config]]:
     for name in names:
         if names.count(name) > 1:
             raise InputError(f"two configurations are called {name!r}; give each its own name to compare them")
+    for _, cfg in found if arguments.run else ():
+        _check_patience(cfg, arguments)
     return found
+
+
+def _check_patience(cfg: Config, arguments: Arguments) -> None:
+    """Refuse a memory so slow that the accelerator takes it for a deadlock."""
+    wait = arguments.latency + cfg.bus_bytes / (arguments.bytes_per_cycle or cfg.bus_bytes) + MARGIN
+    if wait > cfg.control.watchdog_cycles:
+        raise InputError(
+            f"{cfg.name} would stop with a timeout: this memory makes it wait {arguments.latency} cycles and more, its "
+            f"control.watchdog_cycles is {cfg.control.watchdog_cycles}; raise that, or lower --dram-latency"
+        )
 
 
 def run(arguments: Arguments, accelerators: list[tuple[Path, Config]]) -> int:
@@ -64,6 +79,8 @@ def run(arguments: Arguments, accelerators: list[tuple[Path, Config]]) -> int:
         folders = [_own(root, cfg, accelerators) for _, cfg in accelerators]
         for folder in folders:
             out.folder(folder)
+        if arguments.dump:
+            out.folder(arguments.dump)
         document = out.path(arguments.json) if arguments.json else None
         model = stages.load(arguments, progress)
         outcomes: list[Outcome] = []

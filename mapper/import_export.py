@@ -100,7 +100,10 @@ class _Walk:
             return tuple(size for size in shape if size is not None)
         if len(given) != len(shape) or any(s not in (None, g) for s, g in zip(shape, given, strict=True)):
             said = tuple("?" if s is None else s for s in shape)
-            raise InputError(f"input {name} has shape ({', '.join(map(str, said))}) in the file, not {given}")
+            raise InputError(
+                f"input {name} has shape ({', '.join(map(str, said))}) in the file, not {given}; "
+                "leave --input-shape out, or export the model with that shape"
+            )
         return given
 
     def _constant(self, kind: str, spec: dict[str, Any]) -> None:

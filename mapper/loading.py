@@ -71,7 +71,9 @@ def _from_archive(path: Path, data: bytes, input_shape: Sequence[int] | None, al
                 raise zipfile.BadZipFile("the directory at its end is missing")
             members = {name: archive.read(name) for name in archive.namelist() if not name.endswith("/")}
     except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError, zlib.error) as error:
-        raise InputError(f"{path} is a truncated or damaged archive: {_brief(error)}") from error
+        raise InputError(
+            f"{path} is a truncated or damaged archive ({_brief(error)}); copy it again, or export the model again"
+        ) from error
     # PyTorch puts everything below one root folder named after the file; versions before 2.8 did not for exports.
     short = {name.split("/", 1)[-1]: content for name, content in members.items()}
     exported = next((m for m in (short, members) if {"models/model.json", "archive_format"} & m.keys()), None)

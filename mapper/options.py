@@ -114,6 +114,13 @@ def _number(
     return parse
 
 
+def _path(text: str) -> Path:
+    """A place to write to; nothing is what an unset variable of a shell leaves."""
+    if not text:
+        raise argparse.ArgumentTypeError("must be a path, not empty")
+    return Path(text)
+
+
 def _shape(text: str) -> tuple[int, ...]:
     try:
         shape = tuple(int(part) for part in text.replace("x", ",").split(","))
@@ -140,9 +147,12 @@ def _parser() -> argparse.ArgumentParser:
         "--config", type=Path, action="append", metavar="FILE",
         help="accelerator (default configs/ws16.toml); several give a side-by-side table",
     )  # fmt: skip
-    p.add_argument("--out", type=Path, metavar="DIR", help="where results go (default build/map/<model>)")
-    p.add_argument("--json", type=Path, metavar="FILE", help="also write every number as JSON")
-    p.add_argument("--seed", type=int, default=0, help="of random samples, stalls and register contents (0)")
+    p.add_argument("--out", type=_path, metavar="DIR", help="where results go (default build/map/<model>)")
+    p.add_argument("--json", type=_path, metavar="FILE", help="also write every number as JSON")
+    p.add_argument(
+        "--seed", type=_number(int, "an integer from 0 to 2**32 - 1", lambda v: 0 <= v < 1 << 32), default=0,
+        help="of random samples, stalls and register contents (0)",
+    )  # fmt: skip
 
     g = p.add_argument_group("model")
     g.add_argument("--input-shape", type=_shape, metavar="N,C,H,W", help="only where the file does not say")
@@ -155,22 +165,23 @@ def _parser() -> argparse.ArgumentParser:
         "--percentile", type=_number(float, "a number above 50 and at most 100", lambda v: 50 < v <= 100), metavar="P",
         help="percentile of --calibration-method percentile (99.99)",
     )  # fmt: skip
-    g.add_argument("--bits", default="8", help="operand width; only 8 for now")
+    g.add_argument("--bits", default="8", metavar="N", help="operand width; only 8 for now")
 
     g = p.add_argument_group("mapping")
-    g.add_argument("--objective", default="cycles", help="cycles; energy and edp come later")
+    g.add_argument("--objective", metavar="GOAL", default="cycles", help="cycles; energy and edp come later")
     g.add_argument("--no-fuse", action="store_true", help="every layer leaves the chip by itself")
     g.add_argument("--layers", metavar="A..B", help="only these layers, by name or by number in the table")
 
     g = p.add_argument_group("simulation")
     g.add_argument("--run", action="store_true", help="run on the RTL and compare every layer with the golden model")
     g.add_argument("--inputs", type=Path, metavar="FILE.npz", help="samples to run (one of the calibration data)")
-    g.add_argument("--dump", type=Path, metavar="DIR", help="keep every tensor of RTL and golden model")
+    g.add_argument("--dump", type=_path, metavar="DIR", help="keep every tensor of RTL and golden model")
     g.add_argument("--trace", metavar="LAYER", help="write an FST waveform of this layer into the output folder")
 
     g = p.add_argument_group("DRAM")
     g.add_argument(
-        "--dram-latency", type=_number(int, "a positive integer", lambda v: v >= 1), default=100, metavar="CYCLES",
+        "--dram-latency", type=_number(int, "a positive integer of at most 2**30", lambda v: 1 <= v <= 1 << 30),
+        default=100, metavar="CYCLES",
         help="from address to first data (100)",
     )  # fmt: skip
     g.add_argument(
@@ -194,7 +205,7 @@ def parse(argv: Sequence[str]) -> Arguments:
             raise InputError(f"--objective {a.objective}: comes with the energy table of a later version; use cycles")
         raise InputError(f"--objective must be cycles, energy or edp, not {a.objective!r}")
     for name in ("inputs", "dump", "trace", "dram_stall"):
-        if getattr(a, name) and not a.run:
+        if getattr(a, name) not in (None, 0.0) and not a.run:
             raise InputError(f"--{name.replace('_', '-')} works on a simulation; add --run")
     if a.percentile is not None and a.calibration_method == "minmax":
         raise InputError("--percentile contradicts --calibration-method minmax; leave one out")
@@ -204,5 +215,5 @@ def parse(argv: Sequence[str]) -> Arguments:
         calibration=a.calibration, method=method, percentile=99.99 if a.percentile is None else a.percentile,
         run=a.run, inputs=a.inputs, latency=int(a.dram_latency), bytes_per_cycle=a.dram_bytes_per_cycle,
         stall=a.dram_stall, json=a.json, fuse=not a.no_fuse, layers=a.layers, dump=a.dump, trace=a.trace,
-        allow_pickle=a.allow_pickle, seed=a.seed, command=shlex.join(["python", "-m", "mapper", *argv]),
+        allow_pickle=a.allow_pickle, seed=int(a.seed), command=shlex.join(["python", "-m", "mapper", *argv]),
     )  # fmt: skip

@@ -17,7 +17,7 @@ from dataflows.errors import InputError
 from mapper.compile import ALIGNMENT, Program, Scheduled
 from mapper.program import Job
 from rtl.emit import emit
-from sim import golden
+from sim import golden, verilator
 from sim.runner import Dram, Result, SimulationError, Simulator
 
 Tensors = dict[str, NDArray[np.int8]]
@@ -103,6 +103,11 @@ class Image:
         return np.concatenate([memory[end - GUARD : end] for end in ends])
 
 
+def check_tools() -> None:
+    """Raise ``InputError`` naming the first thing that a simulation needs and that is not installed."""
+    verilator.check_tools()
+
+
 def execute(
     program: Program,
     inputs: Mapping[str, NDArray[np.int8]],
@@ -163,9 +168,8 @@ def execute(
             part = {name: values[first : first + batch] for name, values in inputs.items()}
             guards = image.guards(memory).copy()
             done = run.cycles
-            result = _once(
-                simulator, image, memory, part, None if progress is None else lambda c, f=first, d=done: progress(d + c, f)
-            )
+            tell = None if progress is None else lambda c, f=first, d=done: progress(d + c, f)
+            result = _once(simulator, image, memory, part, tell)
             expected = golden.run(network, part)
             run.mismatches += _compare(program, image, memory, expected, first)
             if not np.array_equal(guards, image.guards(memory)):

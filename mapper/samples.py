@@ -43,7 +43,9 @@ def load_samples(path: str | Path, graph: FloatGraph) -> Arrays:
     if len(arrays) == 1 and len(graph.inputs) == 1:
         arrays = {graph.inputs[0]: next(iter(arrays.values()))}
     if set(arrays) != set(graph.inputs):
-        found, wanted = ", ".join(sorted(arrays)) or "nothing", ", ".join(graph.inputs)
+        names = sorted(arrays)
+        found = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "") or "nothing"
+        wanted = ", ".join(graph.inputs)
         raise InputError(f"{path} holds {found}; one array per input is needed: {wanted}")
     samples = {name: _checked(path, name, arrays[name], graph) for name in graph.inputs}
     counts = {name: len(array) for name, array in samples.items()}
@@ -63,7 +65,8 @@ def _checked(path: Path, name: str, array: NDArray[Any], graph: FloatGraph) -> N
         raise InputError(
             f"{path}: array {name} has shape {array.shape}; at least one sample of (samples, {form}) is needed"
         )
-    values = array.astype(np.float32).reshape(len(array), *rest)
+    with np.errstate(over="ignore"):  # what overflows is infinite, and refused
+        values = array.astype(np.float32).reshape(len(array), *rest)
     bad = int(values.size - np.isfinite(values).sum())
     if bad:
         raise InputError(f"{path}: array {name} holds {bad} value(s) that are NaN, infinite or beyond float32")

@@ -66,7 +66,9 @@ def simulation() -> Any:
 
 
 def load(arguments: Arguments, progress: Progress) -> Model:
-    """Import, calibrate, quantize, and cut out the layers asked for."""
+    """Import, calibrate, quantize, and cut out the layers asked for; before that, look for the tools of a run."""
+    if arguments.run:
+        simulation().check_tools()
     with progress.step(f"import {arguments.model}"):
         graph = import_model(arguments.model, arguments.input_shape, arguments.allow_pickle)
     notes: list[str] = []
@@ -85,7 +87,7 @@ def load(arguments: Arguments, progress: Progress) -> Model:
             f"{arguments.inputs} holds {model.count} samples, but the model takes {model.batch} at a time; "
             "give a multiple of that, or export the model with batch 1"
         )
-    return _cut(model, arguments, progress) if arguments.layers else model
+    return model if arguments.layers is None else _cut(model, arguments, progress)
 
 
 def _first_batch(graph: FloatGraph, calibration: Floats) -> Floats:

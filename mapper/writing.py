@@ -45,7 +45,11 @@ class Output:
 
     def path(self, target: Path) -> Path:
         """Where to write a file that :meth:`commit` shall move to ``target``."""
-        if target.is_dir():
+        try:
+            blocked = target.is_dir()
+        except OSError as error:
+            raise InputError(f"{target} cannot be written: {error.strerror}; choose another place") from error
+        if blocked:
             raise InputError(f"{target} is a directory; a file is to be written there")
         self.folder(target.parent)
         scratch = self._folders[target.parent] / target.name
@@ -57,11 +61,11 @@ class Output:
         if folder in self._folders:
             return
         parent = folder
-        while not parent.exists():
-            parent = parent.parent
-        if not parent.is_dir():
-            raise InputError(f"{parent} is a file, so {folder} cannot be a folder; choose another place")
         try:
+            while not parent.exists():
+                parent = parent.parent
+            if not parent.is_dir():
+                raise InputError(f"{parent} is a file, so {folder} cannot be a folder; choose another place")
             self._folders[folder] = Path(tempfile.mkdtemp(prefix=".writing-", dir=parent))
         except OSError as error:
             raise InputError(f"{folder} cannot be written: {error.strerror}; choose another place") from error

@@ -112,7 +112,7 @@ def build(
     Raises
     ------
     InputError
-        When a tool is missing, or the file is missing or not legal Verilog.
+        When a tool is missing or does not work, or the file is missing or not legal Verilog.
     """
     what = _cocotb() if kind == "cocotb" else {"library": _LIBRARY, "trace": _TRACE}[kind]
     try:
@@ -173,7 +173,10 @@ def _compile(jobs: Sequence[tuple[Sequence[str | Path], Path]]) -> None:
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         for (_, target), result in zip(jobs, pool.map(one, jobs), strict=True):
             if result.returncode:
-                raise RuntimeError(f"the C++ compiler failed on {target.name}:\n{result.stderr[:4000]}")
+                raise InputError(
+                    f"the C++ compiler {verilator.compiler()} failed on {target.name}; another can be named by CXX; "
+                    f"it said: {result.stderr[:4000].strip() or 'nothing'}"
+                )
 
 
 def _cached(cache: Path, prefix: str, parts: Sequence[bytes], make: Callable[[Path], None]) -> Path:

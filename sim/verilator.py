@@ -68,8 +68,13 @@ def check_tools() -> None:
 
 @lru_cache(maxsize=4)
 def compiler_version(path: str) -> str:
-    """First line of ``--version`` of a compiler, for the keys of the build cache."""
-    return subprocess.run([path, "--version"], capture_output=True, text=True, check=False).stdout.split("\n")[0]
+    """First line of ``--version`` of a compiler, for the keys of the build cache. Raises :class:`InputError`."""
+    try:
+        result = subprocess.run([path, "--version"], capture_output=True, text=True, check=False)
+    except OSError as error:
+        reason = f"the C++ compiler {path} cannot be run: {error.strerror}"
+        raise InputError(f"{reason}; another can be named by CXX") from None
+    return result.stdout.split("\n")[0]
 
 
 def run(arguments: Sequence[str | Path], folder: Path) -> subprocess.CompletedProcess[str]:

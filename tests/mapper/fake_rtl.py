@@ -20,6 +20,9 @@ class FakeRtl:
     Dram = Dram
     SimulationError = SimulationError
 
+    def check_tools(self):
+        """Nothing is needed."""
+
     def execute(self, program, inputs, *, dram, build_root, seed, keep, trace, progress):
         self.calls.append({"program": program, "inputs": inputs, "dram": dram, "seed": seed, "trace": trace})
         if self.failure:

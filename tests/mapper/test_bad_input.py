@@ -164,6 +164,18 @@ def _not_finite(path):
     np.savez(path, x=values)
 
 
+def _beyond_float32(path):
+    np.savez(path, x=np.full((2, 1, 24, 20), 1e300))
+
+
+def _many_arrays(path):
+    np.savez(path, **{f"array{index}": np.zeros(1) for index in range(9)})
+
+
+def _nothing(path):
+    np.savez(path)
+
+
 def _two_arrays(path):
     np.savez(path, left=np.zeros((2, 1, 24, 20)), right=np.zeros((2, 1, 24, 20)))
 
@@ -174,6 +186,10 @@ ARRAYS = [
     (_text, ["holds <U1", "float32"]),
     (_objects, ["npz file of plain arrays"]),
     (_not_finite, ["1 value(s)", "infinite"]),
+    (_beyond_float32, ["960 value(s)", "beyond float32"]),
+    (_many_arrays, ["array0, array1, array2, array3 and 5 more"]),
+    (_nothing, ["holds nothing", "one array per input"]),
+    (lambda path: path.mkdir(), ["not a NumPy .npz file", "directory"]),
     (_two_arrays, ["left, right", "one array per input"]),
     (lambda path: path.write_bytes(b"PK\x03\x04 no archive"), ["is not a NumPy .npz file"]),
     (lambda path: None, ["does not exist"]),
@@ -199,6 +215,11 @@ def test_samples_that_are_no_whole_batch(model, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
+        (["--layers="], ["no layer ''"]),
+        (["--dump=", "--run"], ["--dump", "must be a path"]),
+        (["--dram-latency", "99999999999999999999"], ["--dram-latency", "at most 2**30"]),
+        (["--dram-latency", "1048576", "--run"], ["tiny", "control.watchdog_cycles is 1048576", "raise"]),
+        (["--seed", "-1"], ["--seed", "from 0", "'-1'"]),
         (["--bits", "4"], ["--bits 4", "later"]),
         (["--objective", "energy"], ["--objective energy", "later"]),
         (["--objective", "edp"], ["--objective edp", "later"]),
@@ -247,12 +268,26 @@ def test_places_that_cannot_be_written(model, tmp_path, capsys):
     assert f"{blocker} is a file" in capsys.readouterr().err
     assert main([*base, "--out", str(tmp_path / "out"), "--json", str(tmp_path)]) == 2
     assert "is a directory" in capsys.readouterr().err
+    for option in ("--out", "--json"):
+        assert main([*base, "--out", str(tmp_path / "out"), option, str(tmp_path / ("n" * 300))]) == 2
+        assert "cannot be written: File name too long" in capsys.readouterr().err
+    assert main([*base, "--out="]) == 2
+    assert "--out: must be a path, not empty" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["file"] and blocker.read_text() == "mine"
+
+
+def test_places_are_checked_before_any_work(model, tmp_path, capsys, monkeypatch):
+    blocker = tmp_path / "file"
+    blocker.write_text("mine")
+    monkeypatch.setattr(stages, "load", lambda *_: pytest.fail("the model was loaded"))
+    message = refused(capsys, tmp_path, model, "--config", "configs/tiny.toml", "--run", "--dump", blocker)
+    assert f"{blocker} is a file" in message
 
 
 def test_missing_compiler(model, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("CXX", str(tmp_path / "no-such-compiler"))
-    message = refused(capsys, tmp_path, model, "--config", "configs/tiny.toml", "--run", "--layers", "features.0")
+    monkeypatch.setattr(stages, "import_model", lambda *_: pytest.fail("work began"))
+    message = refused(capsys, tmp_path, model, "--config", "configs/tiny.toml", "--run")
     assert "C++ compiler" in message and "no-such-compiler" in message
 
 

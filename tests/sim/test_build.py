@@ -102,3 +102,17 @@ def test_lint(tmp_path):
     dirty.write_text(GOOD.format("dirty", " + 8'd1"))
     assert verilator.lint(clean, "clean") == ""
     assert "WIDTH" in verilator.lint(dirty, "dirty")
+
+
+def test_compiler_that_does_not_work(monkeypatch, tmp_path):
+    verilog = tmp_path / "good.v"
+    verilog.write_text(GOOD.format("good", ""))
+    monkeypatch.setenv("CXX", "false")
+    with pytest.raises(InputError, match=r"the C\+\+ compiler .*false failed on .*; it said: nothing"):
+        build(verilog, "good", cache=tmp_path)
+    noise = tmp_path / "noise"
+    noise.write_bytes(b"\0")
+    noise.chmod(0o755)
+    monkeypatch.setenv("CXX", str(noise))
+    with pytest.raises(InputError, match="noise cannot be run: Exec format error; another can be named by CXX"):
+        build(verilog, "good", cache=tmp_path)
