@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
-from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -30,6 +29,8 @@ _WANTED = {
 """What a key must be, where pydantic's own words would not help."""
 
 Positive = Annotated[int, Field(strict=True, gt=0)]
+Bytes = Annotated[int, Field(strict=True, ge=1, le=1 << 26)]
+"""Size of one on-chip memory; the limit keeps sizes that are slips of the pen out of the generator."""
 
 
 def ceil_pow2(value: int) -> int:
@@ -73,11 +74,11 @@ class Numbers(Section):
 class Memory(Section):
     """On-chip memories, in bytes. FIFOs are not counted."""
 
-    input_bytes: Positive = Field(description="input operand buffer")
-    weight_bytes: Positive = Field(description="weight operand buffer")
-    acc_bytes: Positive = Field(description="accumulator buffer, both banks together")
-    operand_bytes: Positive = Field(description="vector-unit operand buffer (residuals, pooling)")
-    param_bytes: Positive = Field(description="per-channel bias and requantization parameters")
+    input_bytes: Bytes = Field(description="input operand buffer")
+    weight_bytes: Bytes = Field(description="weight operand buffer")
+    acc_bytes: Bytes = Field(description="accumulator buffer, both banks together")
+    operand_bytes: Bytes = Field(description="vector-unit operand buffer (residuals, pooling)")
+    param_bytes: Bytes = Field(description="per-channel bias and requantization parameters")
 
 
 class Bus(Section):
@@ -135,7 +136,7 @@ class Config(Section):
 
     # -- array ---------------------------------------------------------------------------------
 
-    @cached_property
+    @property
     def dataflow(self) -> Dataflow:
         """The description the array is generated from."""
         return catalogue.get(self.array.dataflow)
@@ -210,9 +211,12 @@ class Config(Section):
 
     # -- identity ------------------------------------------------------------------------------
 
-    @cached_property
+    @property
     def hash(self) -> str:
-        """14 hex digits over everything that shapes hardware or programs (not name and clock)."""
+        """14 hex digits over everything that shapes hardware or programs (not name and clock).
+
+        Computed from the fields on every use: a value kept in the object would survive ``model_copy``.
+        """
         from dataflows import isa  # isa takes a Config
 
         shape = self.model_dump(mode="json", exclude={"name", "clock_mhz"})
@@ -238,6 +242,9 @@ class Config(Section):
         }
 
 
+_WHAT = "a configuration is a TOML file like those in configs/"
+
+
 def _message(error: Any) -> str:
     """One pydantic error in the house wording ``key must be ..., not ...``."""
     key = ".".join(str(part) for part in error["loc"])
@@ -252,7 +259,11 @@ def _message(error: Any) -> str:
         return f"{key} must be {_WANTED[key]}, not {found!r}"
     if kind == "model_type":
         return f"{key} must be a table, not {found!r}"
-    if kind in ("greater_than", "int_type", "int_from_float") and ctx.get("gt", 0) == 0:
+    if kind == "less_than_equal":
+        return f"{key} must be at most {ctx['le']}, not {found!r}"
+    if kind == "greater_than_equal" and ctx["ge"] > 1:
+        return f"{key} must be at least {ctx['ge']}, not {found!r}"
+    if kind in ("greater_than", "greater_than_equal", "int_type"):
         return f"{key} must be a positive integer, not {found!r}"
     wanted = error["msg"].replace("Input should be ", "").replace("Input should ", "")
     return f"{key} must be {wanted}, not {found!r}"
@@ -270,14 +281,16 @@ def load(path: str | Path) -> Config:
     """Read a configuration file. Raises :class:`InputError` with one line a user can act on."""
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise InputError(f"{path}: no such configuration file; the shipped ones are in configs/") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as a configuration: {error}") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read as a configuration: {error.strerror}; {_WHAT}") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: cannot be read as a configuration: it is not text; {_WHAT}") from None
     try:
         values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # beside TOMLDecodeError: endless numbers and nesting
         raise InputError(f"{path}: not valid TOML: {error}") from None
     return parse(values, str(path))
 

@@ -61,6 +61,8 @@ MESSAGES = [
     ("clock_mhz", float("inf"), "clock_mhz must be a positive number, not inf"),
     ("clock_mhz", "500", "clock_mhz must be a positive number, not '500'"),
     ("clock_mhz", True, "clock_mhz must be a positive number, not True"),
+    ("memory.acc_bytes", 1 << 40, "memory.acc_bytes must be at most 67108864, not 1099511627776"),
+    ("bus.reads_in_flight", 0, "bus.reads_in_flight must be a positive integer, not 0"),
     ("name", "16ws",
      "name must be a Verilog identifier (letters, digits and _, not beginning with a digit), not '16ws'"),
     ("name", "w-s",
@@ -72,8 +74,8 @@ MESSAGES = [
     ("name", None, "name is missing"),
     ("bus.data_bits", 96, "bus.data_bits must be 64, 128, 256 or 512, not 96"),
     ("numbers.act_bits", 4, "numbers.act_bits must be 8, not 4"),
-    ("bus.max_read_burst", 257, "bus.max_read_burst must be less than or equal to 256, not 257"),
-    ("control.semaphores", 4, "control.semaphores must be greater than or equal to 12, not 4"),
+    ("bus.max_read_burst", 257, "bus.max_read_burst must be at most 256, not 257"),
+    ("control.semaphores", 4, "control.semaphores must be at least 12, not 4"),
 ]
 
 
@@ -111,18 +113,34 @@ def test_missing_file():
     assert str(error.value) == "configs/none.toml: no such configuration file; the shipped ones are in configs/"
 
 
-@pytest.mark.parametrize("content", [b"array = [", b"rows = 1\nrows = 2", b"\xff\xfe\x00"])
+@pytest.mark.parametrize(
+    "content", [b"array = [", b"rows = 1\nrows = 2", b"\xff\xfe\x00", b"a = " + b"[" * 5000, b"a = " + b"9" * 5000]
+)
 def test_unreadable_file(tmp_path, content):
     path = tmp_path / "x.toml"
     path.write_bytes(content)
     with pytest.raises(InputError) as error:
         load(path)
-    assert str(error.value).startswith(f"{path}: ")
+    assert str(error.value).startswith(f"{path}: ") and "\n" not in str(error.value)
+
+
+def test_byte_order_mark_is_no_content(tmp_path):
+    (tmp_path / "x.toml").write_bytes(b"\xef\xbb\xbf" + WS16.read_bytes())
+    assert load(tmp_path / "x.toml") == load(WS16)
 
 
 def test_directory_is_no_configuration(tmp_path):
     with pytest.raises(InputError, match="cannot be read as a configuration"):
         load(tmp_path)
+
+
+def test_nothing_derived_survives_a_copy_with_other_fields():
+    cfg = load(WS16)
+    before = cfg.hash, cfg.dataflow.name
+    other = cfg.model_copy(update={"array": cfg.array.model_copy(update={"rows": 8, "dataflow": "output_stationary"})})
+    again = parse(other.model_dump(), "x")
+    assert (other.hash, other.dataflow) == (again.hash, again.dataflow)
+    assert (other.hash, other.dataflow.name) != before and (cfg.hash, cfg.dataflow.name) == before
 
 
 @pytest.mark.parametrize(("key", "value"), [("name", "_a1"), ("clock_mhz", 200), ("clock_mhz", 0.001)])
