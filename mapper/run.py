@@ -22,7 +22,9 @@ from sim.runner import Dram, Result, SimulationError, Simulator
 
 Tensors = dict[str, NDArray[np.int8]]
 GUARD = 64
-"""Bytes between regions, which must be unchanged after a run."""
+"""Bytes at least between regions, which must be unchanged after a run."""
+PAGE = 4096
+"""Regions begin at multiples of this, so that bursts are cut at the same places wherever a program is loaded."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ class Image:
         bases, position = {}, 0
         for region in isa.Region:
             bases[region] = position
-            position += -(-program.region_bytes.get(region, 0) // ALIGNMENT) * ALIGNMENT + GUARD
+            position += -(-(program.region_bytes.get(region, 0) + GUARD) // PAGE) * PAGE
         return Image(program, bases, position, position + isa.MARK_BYTES * (len(program.schedule) + 1) + ALIGNMENT)
 
     def memory(self, seed: int) -> NDArray[np.uint8]:
