@@ -1,6 +1,7 @@
 """The configuration: what is refused, in which words, and what the hash depends on."""
 
 import copy
+import json
 import tomllib
 from pathlib import Path
 
@@ -211,6 +212,16 @@ def test_odd_sizes_are_legal(dataflow, rows, cols):
 
 def test_ceil_pow2():
     assert [ceil_pow2(n) for n in (1, 2, 3, 4, 5, 255, 256, 257)] == [1, 2, 4, 4, 8, 256, 256, 512]
+
+
+def test_published_schema_is_current():
+    published = json.loads((WS16.parent / "schema.json").read_text())
+    assert published == json_schema(), "run: python -m rtl --schema > configs/schema.json"
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
+def test_shipped_configurations_name_their_schema(path):
+    assert path.read_text().startswith("#:schema ./schema.json\n")
 
 
 def test_json_schema_names_every_section():
