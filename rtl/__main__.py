@@ -13,6 +13,9 @@ from dataflows.config import Config, json_schema, load
 from dataflows.errors import InputError
 from rtl.emit import emit, is_current
 
+LOG_WIDTH = 160
+"""Columns of a table that is not printed to a terminal."""
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status (2: unusable input)."""
@@ -28,6 +31,10 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error("name at least one configuration file, for example configs/ws16.toml")
     try:
         configs = [load(path) for path in options.config]
+        names = [cfg.name for cfg in configs]
+        if len(set(names)) < len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise InputError(f"two configurations are called {twice!r}, the folder of their files; rename one")
         table = _table()
         for cfg in configs:
             folder = options.out / cfg.name
@@ -36,9 +43,9 @@ def main(arguments: list[str] | None = None) -> int:
             emit(cfg, folder)
             table.add_row(*_row(cfg, folder, "up to date" if cached else f"{time.perf_counter() - begun:.1f}"))
     except InputError as error:
-        print(error, file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)
         return 2
-    Console().print(table)
+    Console(width=None if sys.stdout.isatty() else LOG_WIDTH).print(table)
     return 0
 
 
@@ -46,7 +53,7 @@ def _table() -> Table:
     table = Table()
     for heading in ("design", "multipliers", "on-chip KiB", "modules", "lines", "seconds"):
         table.add_column(heading, justify="left" if heading == "design" else "right")
-    table.add_column("Verilog")
+    table.add_column("Verilog", overflow="fold")
     return table
 
 

@@ -14,6 +14,7 @@ from amaranth._toolchain.yosys import find_yosys
 
 import dataflows
 from dataflows.config import Config
+from dataflows.errors import InputError
 from rtl import documents
 from rtl.merge import merge
 from rtl.shared import Library
@@ -66,12 +67,20 @@ def emit(cfg: Config, out_dir: str | Path) -> Path:
     -------
     Path
         The folder.
+
+    Raises
+    ------
+    InputError
+        When the folder cannot be written.
     """
     out_dir = Path(out_dir)
     if is_current(cfg, out_dir):
         return out_dir
-    out_dir.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=".emit-", dir=out_dir))
+    try:
+        out_dir.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=".emit-", dir=out_dir))
+    except OSError as error:
+        raise InputError(f"{out_dir} cannot be written: {error.strerror}; choose another place") from error
     try:
         contents = {
             f"{cfg.name}.v": verilog(cfg),
@@ -84,6 +93,8 @@ def emit(cfg: Config, out_dir: str | Path) -> Path:
             (temporary / name).write_text(text, encoding="utf-8")
         for name in contents:  # config.json last: with it the folder is current
             os.replace(temporary / name, out_dir / name)
+    except OSError as error:
+        raise InputError(f"{out_dir} cannot be written: {error.strerror}; choose another place") from error
     finally:
         shutil.rmtree(temporary)
     return out_dir
@@ -103,11 +114,13 @@ def _no_collection():
 
 def is_current(cfg: Config, folder: Path) -> bool:
     """Whether ``folder`` holds the files of this configuration from this generator."""
+    if not all((folder / name).is_file() for name in (f"{cfg.name}.vlt", f"{cfg.name}.h", "registers.md")):
+        return False
     try:
         with open(folder / f"{cfg.name}.v", encoding="utf-8") as file:
             heading = file.read(len(_heading(cfg)))
         return heading == _heading(cfg) and (folder / "config.json").read_text(encoding="utf-8") == _config_text(cfg)
-    except FileNotFoundError:
+    except (OSError, UnicodeDecodeError):
         return False
 
 

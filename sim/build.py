@@ -11,6 +11,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -138,7 +139,9 @@ def build(
         for leftover in folder.glob("*.o"):
             leftover.unlink()
 
-    parts = [text, top.encode(), repr((kind, _VERILATE, _OPTIMIZE, what, tuple(flags))).encode()]
+    # Comments at the top name the generator, whose sources change more often than what it makes.
+    significant = re.sub(rb"\A(?://[^\n]*\n)*", b"", text)
+    parts = [significant, top.encode(), repr((kind, _VERILATE, _OPTIMIZE, what, tuple(flags))).encode()]
     parts += [path.read_bytes() for path in sorted(_NATIVE.rglob("*.h*")) + list(what.sources)]
     return _cached(cache, "", parts, make) / what.output
 

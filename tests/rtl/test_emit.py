@@ -294,6 +294,16 @@ def test_nothing_is_done_twice(tiny, monkeypatch):
     assert not is_current(cfg, folder)
 
 
+@pytest.mark.parametrize("name", ["tiny.v", "tiny.vlt", "tiny.h", "config.json", "registers.md"])
+def test_a_file_that_is_gone_is_made_again(tiny, tmp_path, name):
+    cfg, folder = tiny
+    for path in folder.iterdir():
+        shutil.copy(path, tmp_path)
+    assert is_current(cfg, tmp_path)
+    (tmp_path / name).unlink()
+    assert not is_current(cfg, tmp_path)
+
+
 def test_a_failed_run_overwrites_nothing(tiny, monkeypatch, tmp_path):
     cfg, folder = tiny
     for path in folder.iterdir():
@@ -324,8 +334,17 @@ def test_command_line_writes_a_folder_per_design(tiny, monkeypatch, tmp_path, ca
 
 
 def test_command_line_refuses_in_one_line(capsys, tmp_path):
-    assert main(["configs/absent.toml", "--out", str(tmp_path)]) == 2
-    assert capsys.readouterr().err.count("\n") == 1
+    blocked = tmp_path / "file"
+    blocked.write_text("mine")
+    for arguments, words in (
+        (["configs/absent.toml"], "no such configuration file"),
+        (["configs/tiny.toml", "configs/tiny.toml"], "two configurations are called 'tiny'"),
+        (["configs/tiny.toml", "--out", str(blocked)], "cannot be written: Not a directory"),
+    ):
+        assert main(["--out", str(tmp_path), *arguments]) == 2
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1 and error.startswith("error: ") and words in error
+        assert [path.name for path in tmp_path.iterdir()] == ["file"] and blocked.read_text() == "mine"
     with pytest.raises(SystemExit) as stop:
         main([])
     assert stop.value.code == 2

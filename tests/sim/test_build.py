@@ -104,6 +104,16 @@ def test_lint(tmp_path):
     assert "WIDTH" in verilator.lint(dirty, "dirty")
 
 
+def test_comments_at_the_top_do_not_count(monkeypatch, tmp_path):
+    keys = []
+    monkeypatch.setattr("sim.build._cached", lambda cache, prefix, parts, make: keys.append(parts) or cache)
+    text = GOOD.format("good", "")
+    for comment in ("", "// made by generator 1\n", "// made by generator 2\n// or so\n", "wire x; // 1\n"):
+        (tmp_path / "good.v").write_text(comment + text)
+        build(tmp_path / "good.v", "good", cache=tmp_path)
+    assert keys[0] == keys[1] == keys[2] != keys[3]
+
+
 def test_compiler_that_does_not_work(monkeypatch, tmp_path):
     verilog = tmp_path / "good.v"
     verilog.write_text(GOOD.format("good", ""))
