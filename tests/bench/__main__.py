@@ -1,0 +1,58 @@
+"""``python -m tests.bench [topic ...]``: run benchmarks, write ``build/bench/<topic>.json``, print a table."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from tests.bench import conv56, demo, generation, resnet18, simulation
+from tests.bench.figures import Figure, write
+
+TOPICS: dict[str, Callable[[], list[Figure]]] = {
+    "resnet18": resnet18.run,
+    "conv56": conv56.run,
+    "generation": generation.run,
+    "simulation": simulation.run,
+    "demo": demo.run,
+}
+
+
+def number(value: float) -> str:
+    """Counts in full, everything else with four digits."""
+    return f"{value:,.0f}" if value == int(value) or abs(value) >= 10_000 else f"{value:.4g}"
+
+
+def table(topic: str, figures: Sequence[Figure]) -> Table:
+    """Figures of one topic with their ratios."""
+    result = Table(title=topic, title_justify="left")
+    for heading in ("figure", "value", "unit", "baseline", "its value", "ratio"):
+        result.add_column(heading, justify="right" if heading in ("value", "its value", "ratio") else "left")
+    for f in figures:
+        compared = "" if f.baseline_value is None else number(f.baseline_value)
+        ratio = "" if f.ratio is None else f"{f.ratio:.3g}"
+        result.add_row(f.name, number(f.value), f.unit, f.baseline, compared, ratio)
+    return result
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the topics named, or all."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("topics", nargs="*", metavar="topic", help=", ".join(TOPICS))
+    topics = parser.parse_args(argv).topics or list(TOPICS)
+    for unknown in (t for t in topics if t not in TOPICS):
+        parser.error(f"there is no topic {unknown!r}; the topics are {', '.join(TOPICS)}")
+    console = Console(width=None if sys.stdout.isatty() else 140)
+    for topic in topics:
+        figures = TOPICS[topic]()
+        path = write(topic, figures)
+        console.print(table(topic, figures))
+        console.print(f"{path}\n", markup=False)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
