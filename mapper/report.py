@@ -101,6 +101,6 @@ def report(outcome: Outcome) -> str:
     return environment.get_template("report.html.j2").render(
         outcome=outcome, cfg=outcome.cfg, network=outcome.program.network, rows=outcome.rows, totals=outcome.totals,
         run=outcome.run, summary=summary(outcome), tracks=tracks, stretches=stretches(outcome), bins=BINS,
-        longest=max((row.cycles for row in outcome.rows), default=0), resolved=outcome.cfg.resolved(),
+        all_cycles=sum(row.cycles for row in outcome.rows), resolved=outcome.cfg.resolved(),
         dram_rate=outcome.arguments.bytes_per_cycle or outcome.cfg.bus_bytes,
     )  # fmt: skip

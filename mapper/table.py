@@ -127,12 +127,13 @@ def ratio(macs: int, cycles: int, cfg: Config) -> float:
 
 
 def totals(program: Program, table: list[Row], samples: int, run: Run | None) -> dict[str, Any]:
-    """Sums over all rows; DRAM bytes include the program itself."""
+    """Sums over all rows; DRAM bytes include the program that is read and the time stamps that are written."""
     network = program.network
     batches = samples // network.tensors[network.inputs[0]].shape[0]
     macs, predicted = sum(r.macs for r in table), sum(r.cycles_predicted for r in table)
+    mark_bytes = isa.MARK_BYTES * len(program.schedule)
     reads = sum(r.dram_read_bytes for r in table) + program.words.nbytes * batches
-    writes = sum(r.dram_write_bytes for r in table)
+    writes = sum(r.dram_write_bytes for r in table) + mark_bytes * batches
     cycles = run.cycles if run else predicted
     return {
         "macs": macs,
@@ -146,6 +147,7 @@ def totals(program: Program, table: list[Row], samples: int, run: Run | None) ->
         "cycles_per_sample": cycles / samples,
         "seconds_per_sample": cycles / samples / (program.cfg.clock_mhz * 1e6),
         "program_bytes": program.words.nbytes,
+        "mark_bytes": mark_bytes,
         "constant_bytes": int(program.constants.size),
         "stalls": stalls(run) if run else {},
     }

@@ -78,6 +78,9 @@ def test_mapping_alone(resnet, tmp_path, capsys):
     macs = 64 * 8 * 27 + 2 * 64 * 8 * 72 + 16 * 12 * (72 + 108 + 8) + 60
     assert sum(layer["macs"] for layer in found["layers"]) == total["macs"] == macs
     assert total["utilization"] == pytest.approx(macs / total["cycles_predicted"] / 16)
+    for direction, more in (("read", "program_bytes"), ("write", "mark_bytes")):
+        layers = sum(layer[f"dram_{direction}_bytes"] for layer in found["layers"])
+        assert total[f"dram_{direction}_bytes"] == layers + total[more]
     pool = next(layer for layer in found["layers"] if layer["op"] == "avg_pool")
     assert (pool["engine"], pool["utilization"], pool["weight_bits"], pool["macs"]) == ("vector", None, None, 0)
 
@@ -293,3 +296,6 @@ def test_on_real_rtl(resnet, tmp_path, capsys):
     assert found["bit_exact"] is True and found["samples"] == 2
     assert sum(layer["cycles_measured"] for layer in found["layers"]) == found["totals"]["cycles_measured"]
     assert 0 < found["totals"]["utilization"] <= 1
+    for direction, more in (("read", "program_bytes"), ("write", "mark_bytes")):  # predicted rows, counted total
+        layers = sum(layer[f"dram_{direction}_bytes"] for layer in found["layers"])
+        assert found["totals"][f"dram_{direction}_bytes"] == layers + 2 * found["totals"][more]
