@@ -14,7 +14,8 @@ from mapper.builder import Builder
 from mapper.context import Constants, Context, Place
 from mapper.conv_plan import ConvPlan, Options
 from mapper.lower_conv import ConvLowering
-from mapper.lower_vector import ElementwiseLowering, PoolLowering
+from mapper.lower_elementwise import ElementwiseLowering
+from mapper.lower_pool import PoolLowering
 from mapper.pipeline import Ring, run
 from mapper.program import Job, encode
 

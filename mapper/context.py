@@ -68,8 +68,10 @@ class Context:
         return Access(f"dram {place.region.name}", place.offset + start, place.offset + end, write)
 
 
-def parameters(cfg: Config, bias: NDArray[np.int64], multiplier: NDArray[np.int64], shift: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """One parameter entry: per lane bias (32 bit), multiplier (24 bit), shift (8 bit), little-endian."""
+def parameters(
+    cfg: Config, bias: NDArray[np.int64], multiplier: NDArray[np.int64], shift: NDArray[np.int64]
+) -> NDArray[np.uint8]:
+    """One parameter entry, ``param_entry_bytes`` long: per lane bias (32 bit), multiplier (24 bit), shift (8 bit)."""
     lanes = np.zeros(cfg.param_entry_bytes // 8, np.uint64)
     packed = (
         (bias.astype(np.int64) & 0xFFFFFFFF).astype(np.uint64)

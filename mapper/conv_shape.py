@@ -1,4 +1,4 @@
-"""A convolution as the array sees it: blocks of output channels, reduction order, on-chip layout.
+"""A convolution as the array sees it: blocks of output channels, reduction words, and what a tile takes on chip.
 
 Three layouts of an input tile in the input buffer (``docs/architecture.md``, section 4):
 
@@ -11,13 +11,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-
-import numpy as np
-from numpy.typing import NDArray
+from math import ceil
 
 from dataflows.config import Config
 from dataflows.network import Conv, Tensor
 from dataflows.vocabulary import Dim
+from mapper.tiles import Grid, window_extent
 
 
 @dataclass(frozen=True)
@@ -53,6 +52,23 @@ class ConvShape:
             n, h, w, oh, ow = 1, 1, n * h * w, 1, n * oh * ow
         return ConvShape(cfg, layer, n, h, w, c, oh, ow, oc)
 
+    @property
+    def source_view(self) -> tuple[int, int, int, int]:
+        """(images, rows, columns, channels) of the input."""
+        return self.images, self.height, self.width, self.channels
+
+    @property
+    def target_view(self) -> tuple[int, int, int, int]:
+        """(images, rows, columns, channels) of the output."""
+        return self.images, self.out_height, self.out_width, self.out_channels
+
+    # -- output channels --------------------------------------------------------------------------
+
+    @property
+    def channels_in_time(self) -> bool:
+        """Whether output channels run in time, so that one job computes all blocks of a group."""
+        return self.cfg.dataflow.temporal is Dim.CHANNEL
+
     @cached_property
     def merged(self) -> int:
         """Channel groups computed together as one block-diagonal product."""
@@ -80,16 +96,14 @@ class ConvShape:
 
     @property
     def uniform(self) -> bool:
-        """Whether neighbouring blocks can share jobs: all but the last full and, where channels run in time, of one source."""
-        full = all(b.count == self.cfg.lanes for b in self.blocks[:-1])
-        return full and (self.layer.groups == 1 or self.cfg.dataflow.temporal is not Dim.CHANNEL)
+        """Whether neighbouring blocks can share jobs.
 
-    def nest(self, layout: str, channels: int) -> tuple[int, int, int]:
-        """Reduction words as (word, kernel_x, kernel_y) counts for ``channels`` input channels."""
-        kh, kw = self.layer.window.kernel
-        run = {"rows": kw * channels, "taps": channels, "stacked": kh * kw * channels}[layout]
-        words = -(-run // self.cfg.array.rows)
-        return {"rows": (words, 1, kh), "taps": (words, kw, kh), "stacked": (words, 1, 1)}[layout]
+        All but the last must be full and, where channels run in time, depend on the same input channels.
+        """
+        full = all(b.count == self.cfg.lanes for b in self.blocks[:-1])
+        return full and (self.layer.groups == 1 or not self.channels_in_time)
+
+    # -- reduction --------------------------------------------------------------------------------
 
     def layouts(self) -> tuple[str, ...]:
         """Layouts this layer can use."""
@@ -98,28 +112,35 @@ class ConvShape:
             return ("taps",)
         return ("rows", "stacked") if self.layer.window.kernel[0] > 1 else ("rows",)
 
-    def order(self, layout: str, channels: int) -> NDArray[np.int64]:
-        """For every row of every reduction word: index into (kernel row, kernel column, channel), or -1."""
+    def nest(self, layout: str, channels: int) -> tuple[int, int, int]:
+        """Reduction words as (word, kernel_x, kernel_y) counts for ``channels`` input channels."""
         kh, kw = self.layer.window.kernel
-        index = np.arange(kh * kw * channels).reshape(kh, kw, channels)
-        runs = {
-            "rows": index.reshape(kh, kw * channels),
-            "taps": index.reshape(kh * kw, channels),
-            "stacked": index.transpose(1, 0, 2).reshape(1, -1),
-        }[layout]
-        rows = self.cfg.array.rows
-        words = -(-runs.shape[1] // rows)
-        padded = np.full((runs.shape[0], words * rows), -1, np.int64)
-        padded[:, : runs.shape[1]] = runs
-        return padded.reshape(-1, rows)
+        run = {"rows": kw * channels, "taps": channels, "stacked": kh * kw * channels}[layout]
+        words = ceil(run / self.cfg.array.rows)
+        return {"rows": (words, 1, kh), "taps": (words, kw, kh), "stacked": (words, 1, 1)}[layout]
 
-    def matrix(self, block: Block) -> NDArray[np.int8]:
-        """Weights of one block as (kernel row, kernel column, depth, lanes), zero where there is none."""
-        layer, groups = self.layer, self.layer.groups
-        per_in, per_out = self.channels // groups, self.out_channels // groups
-        kh, kw = layer.window.kernel
-        dense = np.zeros((kh, kw, self.depth, self.cfg.lanes), np.int8)
-        for channel in range(block.count):
-            first = (block.first + channel) // per_out * per_in - block.source
-            dense[:, :, first : first + per_in, channel] = layer.weight[block.first + channel].transpose(1, 2, 0)
-        return dense
+    def word_bytes(self, blocks: int) -> int:
+        """Weight bytes of one reduction word of one job, of ``blocks`` blocks where channels run in time."""
+        return self.cfg.array.rows * self.cfg.lanes * (blocks if self.channels_in_time else 1)
+
+    # -- tiles: sizes are (images, rows, columns) of output pixels ---------------------------------
+
+    def grid(self, size: tuple[int, int, int]) -> Grid:
+        """Places of a tile's pixels in the accumulator."""
+        images, rows, cols = size
+        flow, array = self.cfg.dataflow, self.cfg.array
+        group = array.rows if flow.rows is Dim.PIXEL else array.cols if flow.cols is Dim.PIXEL else 1
+        across = next(d for d in range(min(cols, group), group + 1) if group % d == 0)
+        down = group // across
+        return Grid(group, across, down, ceil(cols / across) * across, ceil(rows / down) * down, images)
+
+    def extent(self, rows: int, cols: int) -> tuple[int, int]:
+        """Input rows and columns under ``rows`` x ``cols`` output pixels, padding included."""
+        return window_extent(self.layer.window, rows, cols)
+
+    def input_bytes(self, layout: str, size: tuple[int, int, int], channels: int) -> int:
+        """Bytes of one tile, ``channels`` deep, in the input buffer."""
+        images, rows, cols = size
+        height, width = self.extent(rows, cols)
+        stacked = rows * self.layer.window.kernel[0]
+        return images * (stacked if layout == "stacked" else height) * width * channels

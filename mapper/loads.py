@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 from dataflows import isa
 from mapper.context import Context
 from mapper.nests import levels
+from mapper.pipeline import Load
+from mapper.program import Registers
 from mapper.scoreboard import Access
 
 ROWS = ("row_a", "row_b", "row_c")
 SEGMENTS = ("segment_a", "segment_b", "segment_c")
-Loops = list[tuple[int, int]]
 
 
 @dataclass(frozen=True)
 class Area:
-    """Input rows and columns of a tile, possibly reaching beyond the image (padding); channels [first, first+count)."""
+    """Input rows and columns of a tile, possibly reaching beyond the image (padding); all ranges are half-open."""
 
     images: tuple[int, int]
     rows: tuple[int, int]
@@ -26,7 +28,7 @@ class Area:
 
 @dataclass(frozen=True)
 class View:
-    """A tensor in DRAM under a shape of the same bytes (1x1 layers see one long row)."""
+    """A tensor in DRAM under a shape (NHWC) of the same bytes: 1x1 layers see one long row."""
 
     tensor: str
     shape: tuple[int, int, int, int]
@@ -42,17 +44,55 @@ class Layout:
     size: int
 
 
-def _job(
-    context: Context, memory: str, address: int, size: int, registers: dict[str, dict[str, int]],
-    accesses: list[Access], layer: int, note: str,
-) -> None:  # fmt: skip
-    accesses = [Access(memory, address, address + size, write=True), *accesses]
-    context.builder.add(isa.Unit.LOAD, registers, accesses, layer=layer, note=note)
+@dataclass(frozen=True)
+class Destination:
+    """A tile on chip: memory, byte address, layout; what is loaded lies ``shift`` bytes further inside of it."""
+
+    target: isa.Target
+    address: int
+    layout: Layout
+    shift: int = 0
+
+    def at(self, row: int, col: int) -> int:
+        """Address of a pixel of the first image."""
+        return self.address + self.shift + row * self.layout.row + col * self.layout.col
+
+    @property
+    def access(self) -> Access:
+        """The whole tile, written."""
+        return written(self.target, self.address, self.layout.size)
 
 
-def constant(context: Context, memory: str, target: isa.Target, address: int, offset: int, size: int, layer: int, note: str) -> None:
+@dataclass(frozen=True)
+class _Inside:
+    """Part of an area that lies inside the image, in rows and columns of the area."""
+
+    top: int
+    rows: int
+    left: int
+    cols: int
+
+    @staticmethod
+    def of(view: View, area: Area, row_stride: int) -> _Inside:
+        _, height, width, _ = view.shape
+        first, rows = area.rows[0], area.rows[1] - area.rows[0]
+        top = min(rows, -(first // row_stride)) if first < 0 else 0
+        below = min(rows, (height - 1 - first) // row_stride + 1)
+        left = min(area.cols[1] - area.cols[0], max(0, -area.cols[0]))
+        across = min(area.cols[1], width) - max(area.cols[0], 0)
+        return _Inside(top, max(0, below - top), left, max(0, across))
+
+
+def written(target: isa.Target, address: int, size: int) -> Access:
+    """Write access to bytes of an on-chip memory, which is called as its target in small letters."""
+    return Access(target.name.lower(), address, address + size, write=True)
+
+
+def constant(
+    context: Context, target: isa.Target, address: int, offset: int, size: int, layer: int, note: str
+) -> None:
     """Load ``size`` contiguous bytes of the constant region."""
-    registers = {
+    registers: Registers = {
         "source": {"address": offset, "region": isa.Region.CONSTANT},
         "row": {"bytes": size},
         **levels(ROWS, []),
@@ -60,92 +100,103 @@ def constant(context: Context, memory: str, target: isa.Target, address: int, of
         "segment": {"bytes": size},
         **levels(SEGMENTS, []),
     }
-    _job(context, memory, address, size, registers, [], layer, note)
+    context.builder.add(isa.Unit.LOAD, registers, [written(target, address, size)], layer=layer, note=note)
 
 
-def fill(
-    context: Context, memory: str, target: isa.Target, address: int, segment: int, loops: Loops, value: int,
-    span: tuple[int, int], layer: int,
-) -> None:  # fmt: skip
-    """Write ``value`` to segments of ``segment`` bytes at a nest; ``span`` is the memory interval they lie in."""
-    if segment <= 0 or any(count <= 0 for count, _ in loops):
-        return
-    registers = {
-        **levels(ROWS, []),
-        "destination": {"address": address, "target": target, "fill": 1, "fill_value": value & 0xFF},
-        "segment": {"bytes": segment},
-        **levels(SEGMENTS, loops),
-    }
-    _job(context, memory, span[0], span[1] - span[0], registers, [], layer, "padding")
+def parameter_load(context: Context, key: Hashable, offset: int, count: int, layer: int) -> Load:
+    """Load of ``count`` parameter entries at ``offset`` of the constant region."""
+    size = count * context.cfg.param_entry_bytes
+
+    def emit(address: int) -> None:
+        constant(context, isa.Target.PARAM, address, offset, size, layer, "parameters")
+
+    return Load(key, "param", size, emit)
 
 
 def rectangle(
-    context: Context, memory: str, target: isa.Target, address: int, view: View, area: Area, layout: Layout,
-    padding: int, layer: int, row_stride: int = 1, shift: int = 0,
-) -> None:  # fmt: skip
+    context: Context, to: Destination, view: View, area: Area, padding: int, layer: int, *, row_stride: int = 1
+) -> None:
     """Load an area of a tensor; what lies outside the image is filled with ``padding``.
 
-    ``row_stride`` takes every n-th image row (rows of the area count in taken rows); ``shift`` moves
-    everything by that many bytes inside the tile at ``address``.
+    ``row_stride`` takes every n-th image row; rows of the area count in taken rows, from image row ``area.rows[0]``.
     """
-    tensor, (_, height, width, channels) = view.tensor, view.shape
-    (i0, i1), (c0, c1) = area.images, area.channels
-    depth, images = c1 - c0, i1 - i0
+    inside = _Inside.of(view, area, row_stride)
+    _pad(context, to, area, inside, padding, layer)
+    if inside.rows and inside.cols:
+        _copy(context, to, view, area, inside, row_stride, layer)
+
+
+def _pad(context: Context, to: Destination, area: Area, inside: _Inside, padding: int, layer: int) -> None:
+    """Fill jobs for what lies above, below, left and right of the image."""
     rows, cols = area.rows[1] - area.rows[0], area.cols[1] - area.cols[0]
-    first, step = area.rows[0], row_stride
-    top = min(rows, -(first // step)) if first < 0 else 0  # rows above the image
-    inside = max(0, min(rows, (height - 1 - first) // step + 1) - top)
-    left = min(cols, max(0, -area.cols[0]))
-    across = max(0, min(area.cols[1], width) - max(area.cols[0], 0))
-    span = (address, address + layout.size)
+    images, depth = area.images[1] - area.images[0], area.channels[1] - area.channels[0]
+    layout = to.layout
     dense = layout.col == depth
 
-    def pad(row: int, count: int, col: int, number: int) -> None:
-        """Fill ``count`` rows from ``row`` and ``number`` columns from ``col``, in all images."""
-        start = address + shift + row * layout.row + col * layout.col
-        if dense and number == cols and layout.row == cols * depth:
-            fill(context, memory, target, start, count * layout.row, [(images, layout.image)], padding, span, layer)
-        elif dense:
-            loops = [(count, layout.row), (images, layout.image)]
-            fill(context, memory, target, start, number * depth, loops, padding, span, layer)
-        else:
-            loops = [(number, layout.col), (count, layout.row), (images, layout.image)]
-            fill(context, memory, target, start, depth, loops, padding, span, layer)
+    def fill(row: int, count: int, col: int, number: int) -> None:
+        """``count`` rows from ``row`` and ``number`` columns from ``col``, in all images."""
+        if count <= 0 or number <= 0:
+            return
+        segment, loops = depth, [(number, layout.col), (count, layout.row), (images, layout.image)]
+        if dense:
+            segment, loops = number * depth, loops[1:]
+            if number == cols and layout.row == segment:
+                segment, loops = count * segment, loops[1:]
+        registers: Registers = {
+            **levels(ROWS, []),
+            "destination": {
+                "address": to.at(row, col), "target": to.target, "fill": 1, "fill_value": padding & 0xFF
+            },
+            "segment": {"bytes": segment},
+            **levels(SEGMENTS, loops),
+        }  # fmt: skip
+        context.builder.add(isa.Unit.LOAD, registers, [to.access], layer=layer, note="padding")
 
-    pad(0, top, 0, cols)
-    pad(top + inside, rows - top - inside, 0, cols)
-    if inside:
-        pad(top, inside, 0, left)
-        pad(top, inside, left + across, cols - left - across)
-    if not (inside and across):
-        return
-    y0, x0 = first + top * step, area.cols[0] + left
+    fill(0, inside.top, 0, cols)
+    fill(inside.top + inside.rows, rows - inside.top - inside.rows, 0, cols)
+    fill(inside.top, inside.rows, 0, inside.left)
+    fill(inside.top, inside.rows, inside.left + inside.cols, cols - inside.left - inside.cols)
+
+
+def _copy(
+    context: Context, to: Destination, view: View, area: Area, inside: _Inside, row_stride: int, layer: int
+) -> None:
+    """The job for what lies inside the image, in the longest possible DRAM rows and segments."""
+    _, height, width, channels = view.shape
+    (i0, i1), (c0, c1) = area.images, area.channels
+    images, depth, rows, cols = i1 - i0, c1 - c0, inside.rows, inside.cols
+    y0, x0 = area.rows[0] + inside.top * row_stride, area.cols[0] + inside.left
     line, image = width * channels, height * width * channels
-    offset = i0 * image + y0 * line + x0 * channels + c0
-    whole = depth == channels  # a run of pixels is contiguous in DRAM
-    source: Loops = [(inside, step * line), (images, image)]
-    run = across * channels
-    if not whole:
-        source, run = [(across, channels), *source], depth
-    elif across == width and step == 1:  # rows follow each other, perhaps images too
-        source, run = [(images, image)], inside * line
-        if inside == height:
-            source, run = [], images * image
-    segment, loops = depth, [(across, layout.col), (inside, layout.row), (images, layout.image)]
-    if dense:
-        segment, loops = across * depth, loops[1:]
-        if across == cols and layout.row == segment:
-            segment, loops = inside * segment, loops[1:]
+
+    run, source = depth, [(cols, channels), (rows, row_stride * line), (images, image)]
+    if depth == channels:  # neighbouring pixels follow each other, perhaps rows and images too
+        run, source = cols * channels, source[1:]
+        if cols == width and row_stride == 1:
+            run, source = rows * line, source[1:]
+            if rows == height:
+                run, source = images * image, []
+
+    layout = to.layout
+    segment, loops = depth, [(cols, layout.col), (rows, layout.row), (images, layout.image)]
+    if layout.col == depth:
+        segment, loops = cols * depth, loops[1:]
+        if cols == area.cols[1] - area.cols[0] and layout.row == segment:
+            segment, loops = rows * segment, loops[1:]
             if images > 1 and layout.image == segment:
                 segment, loops = images * segment, []
-    registers = {
-        "source": context.source(tensor, offset),
+
+    offset = i0 * image + y0 * line + x0 * channels + c0
+    end = offset + (images - 1) * image + (rows - 1) * row_stride * line + (cols - 1) * channels + depth
+    registers: Registers = {
+        "source": context.source(view.tensor, offset),
         "row": {"bytes": run},
         **levels(ROWS, source),
-        "destination": {"address": address + shift + top * layout.row + left * layout.col, "target": target},
+        "destination": {"address": to.at(inside.top, inside.left), "target": to.target},
         "segment": {"bytes": segment},
         **levels(SEGMENTS, loops),
     }
-    end = offset + (images - 1) * image + (inside - 1) * step * line + (across - 1) * channels + depth
-    note = f"{tensor} rows {y0}..{y0 + (inside - 1) * step} columns {x0}..{x0 + across - 1} channels {c0}..{c1 - 1}"
-    _job(context, memory, address, layout.size, registers, [context.dram(tensor, offset, end)], layer, note)
+    note = (
+        f"{view.tensor} rows {y0}..{y0 + (rows - 1) * row_stride} columns {x0}..{x0 + cols - 1} channels {c0}..{c1 - 1}"
+    )
+    accesses = [to.access, context.dram(view.tensor, offset, end)]
+    context.builder.add(isa.Unit.LOAD, registers, accesses, layer=layer, note=note)

@@ -3,6 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from math import ceil
+
+Loops = list[tuple[int, int]]
+"""(count, stride) of loop levels, innermost first."""
+
+Range = tuple[int, int]
+"""(first, count)."""
+
+Box = tuple[Range, Range, Range]
+"""Part of a (word, kernel_x, kernel_y) nest."""
 
 
 def levels(names: Sequence[str], loops: Sequence[tuple[int, int]], prefix: str = "") -> dict[str, dict[str, int]]:
@@ -21,30 +31,31 @@ def levels(names: Sequence[str], loops: Sequence[tuple[int, int]], prefix: str =
     return registers
 
 
-def split(counts: tuple[int, int, int], limit: int) -> Iterator[tuple[tuple[int, int], ...]]:
-    """Boxes of a (word, kernel_x, kernel_y) nest of at most ``limit`` iterations, in iteration order.
+def split(counts: tuple[int, int, int], limit: int) -> Iterator[Box]:
+    """Boxes of a (word, kernel_x, kernel_y) nest of at most ``limit`` iterations each, in iteration order.
 
-    Each box is ((first, count), (first, count), (first, count)); boxes are as equal as they can be.
+    The outermost level that must be cut is cut into pieces as equal as they can be; levels around it run one by one.
     """
-    word, kx, ky = counts
-
-    def ranges(extent: int, most: int) -> Iterator[tuple[int, int]]:
-        pieces = -(-extent // most)
-        for i in range(pieces):
-            first = extent * i // pieces
-            yield first, extent * (i + 1) // pieces - first
-
-    if word * kx * ky <= limit:
-        yield (0, word), (0, kx), (0, ky)
-    elif word * kx <= limit:
-        for y in ranges(ky, limit // (word * kx)):
-            yield (0, word), (0, kx), y
+    words, width, height = counts
+    if words * width * height <= limit:
+        yield (0, words), (0, width), (0, height)
+    elif words * width <= limit:
+        for ky in _ranges(height, limit // (words * width)):
+            yield (0, words), (0, width), ky
     else:
-        for y in range(ky):
-            if word <= limit:
-                for x in ranges(kx, limit // word):
-                    yield (0, word), x, (y, 1)
+        for y in range(height):
+            if words <= limit:
+                for kx in _ranges(width, limit // words):
+                    yield (0, words), kx, (y, 1)
             else:
-                for x in range(kx):
-                    for w in ranges(word, limit):
-                        yield w, (x, 1), (y, 1)
+                for x in range(width):
+                    for word in _ranges(words, limit):
+                        yield word, (x, 1), (y, 1)
+
+
+def _ranges(extent: int, most: int) -> Iterator[Range]:
+    """Pieces of at most ``most`` of a loop of ``extent``."""
+    pieces = ceil(extent / most)
+    for i in range(pieces):
+        first = extent * i // pieces
+        yield first, extent * (i + 1) // pieces - first

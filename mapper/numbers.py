@@ -10,6 +10,8 @@ from dataflows.errors import InputError
 
 MULTIPLIER_BITS = 24
 MAX_SHIFT = 63
+IDENTITY = (1 << 23, 23)
+"""Multiplier and shift that change nothing."""
 
 
 def significand(scale: np.float32 | float, layer: str) -> tuple[int, int]:
@@ -26,7 +28,9 @@ def significand(scale: np.float32 | float, layer: str) -> tuple[int, int]:
         shift += 1
     multiplier = round(exact * 2**shift)
     if multiplier >= 1 << MULTIPLIER_BITS:
-        raise InputError(f"layer {layer}: effective scale must be below 2**24, not {float(scale)}; is an output range degenerate?")
+        raise InputError(
+            f"layer {layer}: effective scale must be below 2**24, not {float(scale)}; is an output range degenerate?"
+        )
     return multiplier, shift
 
 

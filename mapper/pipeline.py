@@ -87,5 +87,6 @@ def run(steps: list[Step], rings: dict[str, Ring]) -> None:
                 load.emit(start)
         missing = [load for load in step.loads if load.key not in address]
         if missing:
-            raise AssertionError(f"plan of layer {step.layer} does not fit the {missing[0].memory} memory: {missing[0].key}")
+            load = missing[0]
+            raise AssertionError(f"plan of layer {step.layer} does not fit the {load.memory} memory: {load.key}")
         step.emit([address[load.key] for load in step.loads])

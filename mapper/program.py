@@ -87,6 +87,7 @@ def encode(cfg: Config, jobs: list[Job]) -> NDArray[np.uint64]:
 
 
 def _mask(bits: int) -> str:
+    """Semaphores of a mask, for people."""
     return ",".join(str(i) for i in range(16) if bits >> i & 1) or "-"
 
 
@@ -109,5 +110,6 @@ def disassemble(cfg: Config, words: NDArray[np.uint64]) -> Iterator[str]:
             text = f"WAIT   {unit.name} semaphore={selector} count={word & 0xFFFF}"
         elif unit is not None and op == isa.Op.START:
             mark = " mark" if word >> 48 & 1 else ""
-            text = f"START  {unit.name} take={_mask(word & 0xFFFF)} give={_mask(word >> 16 & 0xFFFF)} layer={word >> 32 & 0xFFFF}{mark}"
+            take, give, layer = _mask(word & 0xFFFF), _mask(word >> 16 & 0xFFFF), word >> 32 & 0xFFFF
+            text = f"START  {unit.name} take={take} give={give} layer={layer}{mark}"
         yield f"{address:6d}  {word:016x}  {text}"

@@ -9,11 +9,11 @@ import numpy as np
 from dataflows import isa
 from dataflows.network import Add
 from mapper.context import Context
-from mapper.conv_plan import Grid, Tile
-from mapper.loads import ROWS, Loops
-from mapper.nests import levels
+from mapper.loads import ROWS
+from mapper.nests import Loops, levels
 from mapper.numbers import common
 from mapper.scoreboard import Access
+from mapper.tiles import Grid, Tile
 
 ACC_LEVELS = ("block", "x", "y", "image")
 OPERAND_LEVELS = ("tap_a", "tap_b", "block", "x", "y", "image")
@@ -30,26 +30,31 @@ class Drain:
     first: int
     count: int
     blocks: int
-    entry: int
-    entries: int
+    entry: int  # first parameter entry used
+    entries: int  # loaded together, at byte address ``param_at``
     param_at: int
-    output: str
+    output: str  # tensor, of shape ``view``
     view: tuple[int, int, int, int]
-    residual: int | None
+    residual: int | None  # byte address of an addition's other operand
     index: int
     name: str
-    last: bool
+    last: bool  # of its layer
     zero: int
     low: int
     high: int
     addition: Registers | None
 
 
+def other_operand(add: Add, first: str) -> str:
+    """The operand of an addition that is not ``first``; ``first`` again if it is added to itself."""
+    return add.inputs[1] if add.inputs[0] == first else add.inputs[0]
+
+
 def addend_registers(context: Context, add: Add, first: str) -> Registers:
     """Registers of an addition whose requantized operand is tensor ``first``."""
     tensors = context.network.tensors
     a = tensors[first]
-    b = tensors[add.inputs[1] if add.inputs[0] == first else add.inputs[0]]
+    b = tensors[other_operand(add, first)]
     out = tensors[add.output]
     scales = [np.float32(t.scale) / np.float32(out.scale) for t in (a, b)]
     (multiplier_a, multiplier_b), shift = common(scales, add.name)
@@ -119,9 +124,10 @@ def drain(context: Context, d: Drain) -> None:
 
 @dataclass(frozen=True)
 class Pass:
-    """One vector job over operand words: ``count`` channels from ``first`` of a tile, read at ``loops`` from ``address``.
+    """One vector job over operand words: ``count`` channels from ``first`` of a tile.
 
-    ``loops`` are (count, stride) of tap_a, tap_b, block, x, y, image; ``param_at`` is the byte address of one entry.
+    ``loops`` are (count, stride) in bytes of tap_a, tap_b, block, x, y, image, from byte ``address``, where ``size``
+    bytes of operands lie; ``param_at`` is the byte address of one parameter entry.
     """
 
     address: int

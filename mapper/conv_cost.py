@@ -1,0 +1,83 @@
+"""What a plan costs, in closed form: cycles and DRAM traffic, as good as needed to choose between plans."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import ceil
+
+from dataflows.vocabulary import Dim
+from mapper.conv_plan import ConvPlan, Options
+
+JOB_CYCLES = 4
+"""What one more set of array jobs costs."""
+
+
+def costed(p: ConvPlan, options: Options) -> ConvPlan:
+    """The plan with its estimated cycles and DRAM bytes."""
+    shape, cfg = p.shape, p.shape.cfg
+    bus = min(cfg.bus_bytes, options.bytes_per_cycle)
+    tiles, slices = p.tile_count, ceil(shape.channels / p.slice_channels)
+    compute = tiles * len(shape.blocks) * _block_cycles(p)
+
+    load_cycles, load_bytes = _load(p, options)
+    reloaded = (p.channels_outer and not p.input_resident) or p.sliced
+    loads = tiles * (len(p.groups) if reloaded else 1) * slices
+    weights = p.group_bytes * len(p.groups) * (1 if p.weights_resident or tiles == 1 else tiles)
+    traffic = loads * load_bytes + weights + _output_bytes(p)
+
+    alone = 2 * p.tile_bytes > cfg.memory.input_bytes and tiles > 1  # no room to load ahead
+    loading = loads * load_cycles + weights / bus
+    middle = compute + loading if alone else max(compute, traffic / bus, loading)
+    first = options.latency + load_cycles + min(p.words, p.chunk_words) * cfg.array.rows * cfg.lanes / bus
+    last = shape.grid(p.tile).words * p.blocks + 2 * options.latency
+    jobs = tiles * len(shape.blocks) * ceil(p.words / p.chunk_words) * slices
+    return replace(p, cycles=first + middle + last + JOB_CYCLES * jobs, dram_bytes=traffic)
+
+
+def _block_cycles(p: ConvPlan) -> int:
+    """Cycles of the array for one block of one tile: the dataflow's cycle law."""
+    cfg, places = p.shape.cfg, p.shape.grid(p.tile)
+    match cfg.dataflow.temporal:
+        case Dim.PIXEL:
+            return p.words * max(places.words, cfg.array.rows)
+        case Dim.REDUCTION:
+            return places.groups * p.words * cfg.array.rows
+        case Dim.CHANNEL:
+            return places.groups * p.words * cfg.lanes
+
+
+def _load(p: ConvPlan, options: Options) -> tuple[float, int]:
+    """Cycles and DRAM bytes of loading one tile, or one slice of it."""
+    shape, cfg = p.shape, p.shape.cfg
+    images, rows, cols = p.tile
+    height, width = shape.extent(rows, cols)
+    inside = min(width, shape.width)
+    cycles: float
+    if p.layout == "stacked":  # every pixel of every kernel row is a segment
+        load_rows = images * rows * shape.layer.window.kernel[0]
+        row_bytes = inside * shape.channels
+        segments = load_rows * width
+        cycles = segments * ceil(shape.channels / cfg.bus_bytes) + load_rows * ceil(row_bytes / cfg.bus_bytes)
+    else:  # a slice is contiguous for one pixel only
+        load_rows = images * height * (width if p.sliced else 1)
+        row_bytes = (1 if p.sliced else inside) * p.slice_channels
+        cycles = p.tile_bytes / cfg.bus_bytes
+    beats = _beats(row_bytes, cfg.bus_bytes)
+    bus = min(cfg.bus_bytes, options.bytes_per_cycle)
+    flight = options.latency / cfg.bus.reads_in_flight  # short rows are bound by latency
+    cycles = max(cycles, load_rows * max(beats * cfg.bus_bytes / bus, flight))
+    return cycles, load_rows * beats * cfg.bus_bytes
+
+
+def _output_bytes(p: ConvPlan) -> int:
+    """DRAM bytes of all results: one run of channels per pixel and group, or whole rows."""
+    shape, bus = p.shape, p.shape.cfg.bus_bytes
+    pixels, together = shape.images * shape.out_height * shape.out_width, p.blocks * shape.cfg.lanes
+    if together >= shape.out_channels:
+        return pixels * shape.out_channels
+    return pixels * ceil(shape.out_channels / together) * _beats(together, bus) * bus
+
+
+def _beats(size: int, bus: int) -> int:
+    """Beats of a run of ``size`` bytes that begins anywhere."""
+    return ceil(size / bus) + (size % bus > 0)

@@ -1,0 +1,140 @@
+"""Tiling of one convolution: every candidate that fits the buffers, costed, the cheapest kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import ceil
+
+from dataflows.errors import InputError
+from mapper.conv_cost import costed
+from mapper.conv_plan import ConvPlan, Options
+from mapper.conv_shape import ConvShape
+
+WEIGHT_SLOTS = 4
+"""A streamed weight chunk is at most this fraction of the buffer, so that loading runs ahead of computing."""
+
+NEAR = 0.002
+"""Plans this close in estimated cycles count as equal; then the one with less DRAM traffic is taken."""
+
+BLOCKS = (1, 2, 4, 8, 16, 32, 64)
+"""Blocks of output channels per accumulator bank that are tried."""
+
+SLICES = (2, 4, 8, 16, 32, 64)
+"""Parts that the input channels are cut into where all of them do not fit."""
+
+Size = tuple[int, int, int]
+
+
+def plan(shape: ConvShape, options: Options, *, residual: bool = False) -> ConvPlan:
+    """The cheapest plan.
+
+    Parameters
+    ----------
+    shape : ConvShape
+    options : Options
+    residual : bool
+        The other operand of an addition passes through the operand buffer, a tile of a group at a time.
+
+    Raises
+    ------
+    InputError
+        When no plan fits; it names the buffer.
+    """
+    fitting = [c for c in candidates(shape) if not residual or _residual_bytes(c) <= shape.cfg.memory.operand_bytes]
+    if not fitting:
+        raise InputError(_no_fit(shape))
+    plans = [costed(c, options) for c in fitting]
+    fastest = min(p.cycles for p in plans)
+    near = (p for p in plans if p.cycles <= fastest * (1 + NEAR))
+    return min(near, key=lambda p: (p.dram_bytes, p.cycles))
+
+
+def candidates(shape: ConvShape) -> Iterator[ConvPlan]:
+    """All plans that fit the buffers, not costed yet."""
+    bank, entries = shape.cfg.acc_bank_words, shape.cfg.param_entries
+    for layout in shape.layouts():
+        for blocks in sorted({min(b, len(shape.blocks)) for b in BLOCKS}):
+            if blocks > 1 and (not shape.uniform or blocks > entries):
+                continue
+            for size in _tile_sizes(shape, bank // blocks):
+                if shape.grid(size).words * blocks <= bank:
+                    yield from _residencies(shape, layout, size, blocks, shape.channels)
+    # slices of the channels read the input more often: only where not even one pixel's window fits
+    if shape.layer.groups == 1 and _window_bytes(shape) > shape.cfg.memory.input_bytes:
+        for channels in _slice_channels(shape):
+            for size in _tile_sizes(shape, bank):
+                if shape.grid(size).words <= bank:
+                    yield from _residencies(shape, "taps", size, 1, channels)
+
+
+def _window_bytes(shape: ConvShape) -> int:
+    """Input buffer bytes of one output pixel."""
+    return min(shape.input_bytes(layout, (1, 1, 1), shape.channels) for layout in shape.layouts())
+
+
+def _slice_channels(shape: ConvShape) -> list[int]:
+    """Sizes of channel slices, largest first."""
+    return [shape.channels // parts for parts in SLICES if shape.channels >= parts]
+
+
+def _residual_bytes(p: ConvPlan) -> int:
+    """Operand buffer bytes of a full tile of the largest group."""
+    images, rows, cols = p.tile
+    return images * rows * cols * max(g[-1].first + g[-1].count - g[0].first for g in p.groups)
+
+
+def _sizes(extent: int, most: int) -> list[int]:
+    """Candidate tile extents: equal divisions, largest first, at most ``most``."""
+    return sorted({ceil(extent / k) for k in range(1, extent + 1) if ceil(extent / k) <= most}, reverse=True)
+
+
+def _tile_sizes(shape: ConvShape, words: int) -> Iterator[Size]:
+    """Tiles of about ``words`` pixels at most: parts of a row, whole rows, whole images; one pixel is among them."""
+    group = shape.grid((1, 1, 1)).group
+    for cols in _sizes(shape.out_width, max(words, group)):
+        if cols == shape.out_width:
+            for rows in _sizes(shape.out_height, max(words // cols, 1)):
+                yield 1, rows, cols
+                if rows == shape.out_height and shape.images > 1:
+                    for images in _sizes(shape.images, max(words // (cols * rows), 1)):
+                        yield images, rows, cols
+        elif cols * 4 >= min(shape.out_width, words) or cols <= 2 * group:
+            yield 1, 1, cols
+
+
+def _residencies(shape: ConvShape, layout: str, size: Size, blocks: int, channels: int) -> Iterator[ConvPlan]:
+    """Loop orders of one tiling, and what can stay on chip in each."""
+    memory = shape.cfg.memory
+    p = ConvPlan(shape, layout, size, blocks, channels, False, False, False, 1)
+    per_word, several = shape.word_bytes(blocks), p.tile_count > 1
+    chunk = max(1, min(p.words, memory.weight_bytes // WEIGHT_SLOTS // per_word))
+    # slices are loaded ahead of each other, a whole tile need not be
+    if chunk * per_word > memory.weight_bytes or p.tile_bytes * (2 if p.sliced else 1) > memory.input_bytes:
+        return
+    input_fits = p.tile_count * p.tile_bytes <= memory.input_bytes and not p.sliced
+    for outer in (False, True):
+        if outer and several and p.sliced:
+            continue
+        # two groups, so that the next one's weights are loaded while one computes
+        stay = 2 * p.group_bytes if outer else p.group_bytes * len(p.groups)
+        for input_stays in {input_fits and not several, input_fits}:
+            for weights_stay in {False, stay <= memory.weight_bytes and several and not p.sliced}:
+                yield ConvPlan(shape, layout, size, blocks, channels, outer, input_stays, weights_stay, chunk)
+
+
+def _no_fit(shape: ConvShape) -> str:
+    """Which buffer is too small for one output pixel and one block of channels, and what would do."""
+    cfg, memory = shape.cfg, shape.cfg.memory
+    input_needs = [_window_bytes(shape)]
+    if shape.layer.groups == 1:
+        input_needs += [2 * shape.input_bytes("taps", (1, 1, 1), channels) for channels in _slice_channels(shape)]
+    needs = {
+        "acc_bytes": 2 * shape.grid((1, 1, 1)).words * cfg.acc_word_bytes,
+        "weight_bytes": shape.word_bytes(1),
+        "input_bytes": min(input_needs),
+    }
+    key, need = next((key, need) for key, need in needs.items() if need > getattr(memory, key))
+    return (
+        f"layer {shape.layer.name}: its smallest tile needs {need} bytes of the {key.removesuffix('_bytes')} buffer, "
+        f"which has {getattr(memory, key)}; raise memory.{key} in configuration {cfg.name!r} to at least {need}"
+    )

@@ -1,0 +1,67 @@
+"""Output pixels of a layer without weights, cut into pieces whose operands fit the operand buffer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import ceil
+
+from dataflows.config import Config
+from dataflows.errors import InputError
+from dataflows.network import Window
+from mapper.tiles import Tile, window_extent
+
+PARTS = (2, 4, 8, 16, 32, 64, 128)
+"""Parts that the channels are cut into where a whole row of pixels does not fit."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Part of a layer's output computed in one job: pixels of one image, and a half-open range of channels."""
+
+    tile: Tile
+    channels: tuple[int, int]
+
+
+def cut(cfg: Config, name: str, rectangle: Tile, channels: int, window: Window, copies: int = 1) -> Iterator[Piece]:
+    """Pieces of a rectangle of output pixels, image by image.
+
+    The operands of a piece (``copies`` tensors under ``window``) take half of the operand buffer at most, so that the
+    next piece is loaded meanwhile; all of it where half is too little. Raises :class:`InputError` naming layer ``name``
+    where not even one pixel fits.
+    """
+    memory, lanes = cfg.memory.operand_bytes, cfg.lanes
+    _, rows, cols = rectangle.size
+
+    def need(ny: int, nx: int, nc: int) -> int:
+        height, width = window_extent(window, ny, nx)
+        return height * width * nc * copies + lanes  # a word may reach beyond the last channel
+
+    shapes = list(_shapes(rows, cols, channels, lanes))
+    fitting = [s for s in shapes if 2 * need(*s) <= memory] or [s for s in shapes if need(*s) <= memory]
+    if not fitting:
+        least = need(1, 1, min(lanes, channels))
+        raise InputError(
+            f"layer {name}: its smallest tile needs {least} bytes of the operand buffer, which has {memory}; "
+            f"raise memory.operand_bytes in configuration {cfg.name!r} to at least {least}"
+        )
+    ny, nx, nc = fitting[0]
+    (y0, y1), (x0, x1) = rectangle.rows, rectangle.cols
+    for image in range(*rectangle.images):
+        for y in range(y0, y1, ny):
+            for x in range(x0, x1, nx):
+                for c in range(0, channels, nc):
+                    tile = Tile((image, image + 1), (y, min(y + ny, y1)), (x, min(x + nx, x1)))
+                    yield Piece(tile, (c, min(c + nc, channels)))
+
+
+def _shapes(rows: int, cols: int, channels: int, lanes: int) -> Iterator[tuple[int, int, int]]:
+    """Rows, columns and channels per piece, the best first: whole rows, parts of a row, blocks of channels."""
+    for ny in sorted({ceil(rows / k) for k in range(1, rows + 1)}, reverse=True):
+        yield ny, cols, channels
+    for parts in (2, 4, 8):
+        yield 1, ceil(cols / parts), channels
+    blocks = [ceil(channels // k / lanes) * lanes for k in PARTS if channels > lanes]
+    for nc in [channels, *(b for b in blocks if b > 0), lanes]:
+        for ny, nx in ((rows, cols), (1, cols), (1, ceil(cols / 4)), (1, 1)):
+            yield ny, nx, min(nc, channels)
