@@ -14,18 +14,20 @@ from mapper.timing_machine import Machine
 
 LANES = 15  # address of a vector word, to that word at STORE
 PACK = 4  # vector word at STORE, to the address of the burst it completes
+AHEAD = 17  # vector words between address and STORE
 RECORD = 12  # last completion, to "done", beside the beats and the latency of its record
 
 
 class Words:
-    """Vector words of a job: ``cycles`` each; a pixel is ``blocks`` of them, all but the last of ``lanes`` bytes."""
+    """Vector words of a job; a pixel is ``blocks`` of them, all but the last of ``lanes`` bytes."""
 
     def __init__(self, job: Job, lanes: int, bus: int):
         r = job.registers
         taps = iterations(job, ("operand_tap_a", "operand_tap_b")) if r["mode"].get("from_operand") else 1
         self.lanes, self.blocks = lanes, r["param"]["blocks"]
         self.pixel_bytes = (self.blocks - 1) * lanes + r["param"]["tail"]
-        self.cycles = max(taps, -(-lanes // bus))  # STORE takes a beat per cycle
+        self.made_in = taps  # cycles per word in the lanes
+        self.left_in = -(-lanes // bus)  # and at STORE, which takes a beat per cycle
 
     def holding(self, size: int) -> int:
         """Words that hold the job's first ``size`` bytes."""
@@ -38,16 +40,20 @@ class Writer:
 
     Attributes
     ----------
-    word, address, write : float
-        Cycles of the last vector word, write address and last beat of write data.
-    waiting : deque of (last beat, beats)
-        Bursts in the data queue, which holds two of the longest and two beats.
+    made, word, address, write : float
+        Cycles of the last vector word out of the lanes and at STORE, write address and last beat of write data.
+    left : deque of cycles
+        When the latest words were at STORE.
+    beats, leaving : int, deque of cycles
+        Beats so far, and when they leave the data queue, which holds two of the longest bursts and two beats.
     """
 
     def __init__(self, machine: Machine):
         self.machine, self.most = machine, machine.cfg.bus.max_write_burst
-        self.word = self.address = self.write = 0.0
-        self.waiting: deque[tuple[float, int]] = deque()
+        self.made = self.word = self.address = self.write = 0.0
+        self.left: deque[float] = deque(maxlen=AHEAD)
+        self.beats = 0
+        self.leaving: deque[float] = deque()
 
     def run(self) -> Process:
         """One pair of jobs after the other, as the front ends hand them over."""
@@ -58,7 +64,7 @@ class Writer:
             job, taken = opened[isa.Unit.STORE].popleft()
             vector, since = opened[isa.Unit.VECTOR].popleft()
             machine.progress.fire()
-            self.word = max(self.word, since + LANES)
+            self.made = max(self.made, since + LANES)
             yield from self._rows(job, vector, since)
             done = self.write + machine.dram.latency + 1
             machine.give(job, taken, done)
@@ -74,11 +80,8 @@ class Writer:
         total, position = row * iterations(job, ROWS), 0
         for start in row_starts(job, job.registers["target"]["address"]):
             for _, beats, size in bursts(start, row, machine.bus, self.most):
-                self.word += (words.holding(position + size) - words.holding(position)) * words.cycles
+                self._make(words.holding(position + size) - words.holding(position), beats, words)
                 position += size
-                while sum(b for _, b in self.waiting) + beats > 2 * self.most + 2:
-                    leaves, _ = self.waiting.popleft()
-                    self.word = max(self.word, leaves)
                 if position == total:
                     if self.word + 1 > kernel.now:
                         yield self.word + 1
@@ -91,11 +94,26 @@ class Writer:
         written = machine.result.dram_write_bytes
         written[job.layer] = written.get(job.layer, 0) + total
 
+    def _make(self, number: int, beats: int, words: Words) -> None:
+        """The lanes make ``number`` words, which fill ``beats``; each waits for room in the queues before and behind it."""
+        held = 2 * self.most + 2  # beats in the data queue
+        pushed = 0
+        for i in range(number):
+            room = self.left[0] + 1 + LANES if len(self.left) == AHEAD else 0.0
+            self.made = max(self.made + words.made_in, room)
+            self.word = max(self.made, self.word + words.left_in)
+            for _ in range((i + 1) * beats // number - pushed):
+                pushed += 1
+                if self.beats >= held:
+                    self.word = max(self.word, self.leaving.popleft())
+                self.beats += 1
+            self.left.append(self.word)
+
     def _burst(self, beats: int) -> None:
         """Data of a burst whose address is out."""
-        kernel, dram = self.machine.kernel, self.machine.dram
-        while self.waiting and self.waiting[0][0] <= kernel.now:
-            self.waiting.popleft()
-        first, _ = dram.serve(beats, max(self.address + 1, self.write + 1))
-        self.write = max(first, floor(dram.free - dram.cost)) if dram.cost > 1 else first + beats - 1
-        self.waiting.append((self.write, beats))
+        dram = self.machine.dram
+        start = max(self.address + 1, self.write + 1)
+        first, _ = dram.serve(beats, start)
+        times = [floor(first + i * max(dram.cost, 1)) for i in range(beats)]
+        self.write = times[-1]
+        self.leaving.extend(times)
