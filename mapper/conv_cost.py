@@ -12,8 +12,8 @@ JOB_CYCLES = 4
 """What one more set of array jobs costs."""
 
 
-def costed(p: ConvPlan, options: Options) -> ConvPlan:
-    """The plan with its estimated cycles and DRAM bytes."""
+def costed(p: ConvPlan, options: Options, *, residual: bool = False) -> ConvPlan:
+    """The plan with its estimated cycles and DRAM bytes; ``residual``: with the other operand of an addition."""
     shape, cfg = p.shape, p.shape.cfg
     bus = min(cfg.bus_bytes, options.bytes_per_cycle)
     tiles, slices = p.tile_count, ceil(shape.channels / p.slice_channels)
@@ -23,10 +23,11 @@ def costed(p: ConvPlan, options: Options) -> ConvPlan:
     reloaded = (p.channels_outer and not p.input_resident) or p.sliced
     loads = tiles * (len(p.groups) if reloaded else 1) * slices
     weights = p.group_bytes * len(p.groups) * (1 if p.weights_resident or tiles == 1 else tiles)
-    traffic = loads * load_bytes + weights + _output_bytes(p)
+    beside, beside_bytes = _residual(p, options) if residual else (0.0, 0)
+    traffic = loads * load_bytes + weights + _output_bytes(p) + beside_bytes
 
     alone = 2 * p.tile_bytes > cfg.memory.input_bytes and tiles > 1  # no room to load ahead
-    loading = loads * load_cycles + weights / bus
+    loading = loads * load_cycles + weights / bus + beside
     middle = compute + loading if alone else max(compute, traffic / bus, loading)
     first = options.latency + load_cycles + min(p.words, p.chunk_words) * cfg.array.rows * cfg.lanes / bus
     last = shape.grid(p.tile).words * p.blocks + 2 * options.latency
@@ -67,6 +68,20 @@ def _load(p: ConvPlan, options: Options) -> tuple[float, int]:
     flight = options.latency / cfg.bus.reads_in_flight  # short rows are bound by latency
     cycles = max(cycles, load_rows * max(beats * cfg.bus_bytes / bus, flight))
     return cycles, load_rows * beats * cfg.bus_bytes
+
+
+def _residual(p: ConvPlan, options: Options) -> tuple[float, int]:
+    """Cycles and DRAM bytes of the other operand of an addition: a run of channels per pixel and group, or whole rows."""
+    shape, cfg = p.shape, p.shape.cfg
+    together = min(p.blocks * cfg.lanes, shape.out_channels)
+    pixels = shape.images * shape.out_height * shape.out_width
+    rows, size = pixels * len(p.groups), together
+    if len(p.groups) == 1:
+        rows, size = ceil(pixels / p.tile[2]), p.tile[2] * together
+    beats = _beats(size, cfg.bus_bytes)
+    bus = min(cfg.bus_bytes, options.bytes_per_cycle)
+    flight = options.latency / cfg.bus.reads_in_flight
+    return rows * max(beats * cfg.bus_bytes / bus, flight), rows * beats * cfg.bus_bytes
 
 
 def _output_bytes(p: ConvPlan) -> int:

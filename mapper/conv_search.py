@@ -43,7 +43,7 @@ def plan(shape: ConvShape, options: Options, *, residual: bool = False) -> ConvP
     fitting = [c for c in candidates(shape) if not residual or _residual_bytes(c) <= shape.cfg.memory.operand_bytes]
     if not fitting:
         raise InputError(_no_fit(shape))
-    plans = [costed(c, options) for c in fitting]
+    plans = [costed(c, options, residual=residual) for c in fitting]
     fastest = min(p.cycles for p in plans)
     near = (p for p in plans if p.cycles <= fastest * (1 + NEAR))
     return min(near, key=lambda p: (p.dram_bytes, p.cycles))

@@ -110,7 +110,8 @@ class ConvShape:
         dense = self.layer.groups == 1 and self.layer.window.dilation[1] == 1
         if not dense:
             return ("taps",)
-        return ("rows", "stacked") if self.layer.window.kernel[0] > 1 else ("rows",)
+        window = self.layer.window  # with one kernel row, stacking leaves out the rows between strides
+        return ("rows", "stacked") if window.kernel[0] > 1 or window.stride[0] > 1 else ("rows",)
 
     def nest(self, layout: str, channels: int) -> tuple[int, int, int]:
         """Reduction words as (word, kernel_x, kernel_y) counts for ``channels`` input channels."""

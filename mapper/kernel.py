@@ -44,6 +44,10 @@ class Kernel:
         while self._heap:
             self.now, _, process = heapq.heappop(self._heap)
             wanted = next(process, None)
+            # Nobody else is due before: the process goes on without a detour through the heap.
+            while isinstance(wanted, float | int) and not (self._heap and self._heap[0][0] <= wanted):
+                self.now = max(wanted, self.now)
+                wanted = next(process, None)
             if isinstance(wanted, Signal):
                 wanted.add(process)
             elif wanted is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from math import frexp, ldexp
 
 import numpy as np
 
@@ -22,11 +23,10 @@ def significand(scale: np.float32 | float, layer: str) -> tuple[int, int]:
     """
     if not 0 <= float(scale) < float("inf"):
         raise InputError(f"layer {layer}: effective scale must be finite and not negative, not {float(scale)}")
-    exact = Fraction(float(np.float32(scale)))
-    shift = 0
-    while exact * 2**shift < 1 << (MULTIPLIER_BITS - 1) and shift < MAX_SHIFT:
-        shift += 1
-    multiplier = round(exact * 2**shift)
+    exact = float(np.float32(scale))
+    _, exponent = frexp(exact)
+    shift = max(0, min(MULTIPLIER_BITS - exponent, MAX_SHIFT)) if exact else MAX_SHIFT
+    multiplier = round(ldexp(exact, shift))  # exact but for the last step: scaling by a power of two
     if multiplier >= 1 << MULTIPLIER_BITS:
         raise InputError(
             f"layer {layer}: effective scale must be below 2**24, not {float(scale)}; is an output range degenerate?"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
 
 
@@ -51,27 +52,37 @@ class Scoreboard:
 
     def _replace(self, access: Access, job: int) -> None:
         """One span, written by ``job``, instead of all inside the access."""
-        outside = [s for s in self.spans[access.memory] if s.end <= access.start or access.end <= s.start]
-        outside.append(_Span(access.start, access.end, job))
-        self.spans[access.memory] = sorted(outside, key=lambda s: s.start)
+        spans = self.spans[access.memory]
+        first = bisect_left(spans, access.start, key=_start)
+        last = bisect_left(spans, access.end, key=_start)
+        spans[first:last] = [_Span(access.start, access.end, job)]
 
     def _cut(self, memory: str, start: int, end: int) -> list[_Span]:
         """Spans that tile exactly [start, end), in order; those across its borders are cut, gaps become spans."""
-        outside, inside = [], []
-        for span in self.spans.get(memory, []):
-            if span.end <= start or end <= span.start:
-                outside.append(span)
-                continue
+        spans = self.spans.setdefault(memory, [])
+        first = bisect_right(spans, start, key=_end)
+        last = bisect_left(spans, end, key=_start)
+        pieces, inside, position = [], [], start
+        for span in spans[first:last]:
             if span.start < start:
-                outside.append(_Span(span.start, start, span.writer, span.readers))
-            if end < span.end:
-                outside.append(_Span(end, span.end, span.writer, span.readers))
+                pieces.append(_Span(span.start, start, span.writer, span.readers))
+            if position < span.start:
+                inside.append(_Span(position, span.start))
             inside.append(_Span(max(span.start, start), min(span.end, end), span.writer, span.readers))
-        position, gaps = start, []
-        for border in [*inside, _Span(end, end)]:
-            if position < border.start:
-                gaps.append(_Span(position, border.start))
-            position = border.end
-        inside = sorted(inside + gaps, key=lambda s: s.start)
-        self.spans[memory] = sorted(outside + inside, key=lambda s: s.start)
+            position = inside[-1].end
+        if position < end:
+            inside.append(_Span(position, end))
+        pieces += inside
+        if first < last and end < spans[last - 1].end:
+            behind = spans[last - 1]
+            pieces.append(_Span(end, behind.end, behind.writer, behind.readers))
+        spans[first:last] = pieces
         return inside
+
+
+def _start(span: _Span) -> int:
+    return span.start
+
+
+def _end(span: _Span) -> int:
+    return span.end

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 from dataflows import isa
 from mapper.kernel import Process
 from mapper.loads import ROWS, SEGMENTS
@@ -22,7 +24,7 @@ class Loader:
     def __init__(self, machine: Machine):
         self.machine, self.cfg = machine, machine.cfg
         self.write_end = 0.0  # last write to an on-chip memory
-        self.in_flight = 0  # read bursts
+        self.in_flight: deque[float] = deque()  # last beats of the latest bursts
 
     def run(self) -> Process:
         """One job after the other, as the front end hands them over."""
@@ -62,8 +64,10 @@ class Loader:
             if row == rows - 1 - ROWS_AHEAD and not early:
                 self._issued()
             for address, beats, part in bursts(start, size, machine.bus, self.cfg.bus.max_read_burst):
-                while self.in_flight >= self.cfg.bus.reads_in_flight:
-                    yield machine.progress
+                if len(self.in_flight) == self.cfg.bus.reads_in_flight:
+                    landed = self.in_flight.popleft()
+                    if landed > kernel.now:
+                        yield landed
                 self._request(beats, pieces(position, part, segment, address % machine.bus, machine.bus))
                 position += part
                 beats_read += beats
@@ -77,17 +81,10 @@ class Loader:
     def _request(self, beats: int, writes: int) -> None:
         """Issue a burst; its beats become ``writes`` writes, one per cycle."""
         kernel, dram = self.machine.kernel, self.machine.dram
-        self.in_flight += 1
         _, last = dram.serve(beats, kernel.now)
         self.write_end = max(max(self.write_end, dram.read_end) + writes, last + dram.latency)
         dram.read_end = self.write_end
-        kernel.schedule(kernel.now, self._landed(self.write_end))
-
-    def _landed(self, time: float) -> Process:
-        """A burst's last beat, at ``time``, makes room for another burst in flight."""
-        yield time
-        self.in_flight -= 1
-        self.machine.progress.fire()
+        self.in_flight.append(self.write_end)
 
     def _issued(self) -> None:
         """The address side can take another job."""
