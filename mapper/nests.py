@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from math import ceil
 
+from mapper.program import Registers
+
 Loops = list[tuple[int, int]]
 """(count, stride) of loop levels, innermost first."""
 
@@ -29,6 +31,26 @@ def levels(names: Sequence[str], loops: Sequence[tuple[int, int]], prefix: str =
         registers[prefix + name] = {"count": count, "step": step}
         gone += (count - 1) * stride
     return registers
+
+
+def addresses(registers: Registers, names: Sequence[str], base: int) -> Iterator[int]:
+    """Addresses that a nest visits, in order, as the hardware finds them: a level that advances adds its step."""
+    counts = [registers[name]["count"] for name in names]
+    steps = [registers[name]["step"] for name in names]
+    index = [0] * len(names)
+    address, level = base, 0
+    while level < len(names):
+        for _ in range(counts[0] - 1):
+            yield address
+            address += steps[0]
+        yield address
+        level = 1
+        while level < len(names) and index[level] == counts[level] - 1:
+            index[level] = 0
+            level += 1
+        if level < len(names):
+            index[level] += 1
+            address += steps[level]
 
 
 def split(counts: tuple[int, int, int], limit: int) -> Iterator[Box]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from math import floor, prod
 
 from mapper.loads import ROWS
+from mapper.nests import addresses
 from mapper.program import Job
 
 PAGE = 4096
@@ -19,15 +20,7 @@ def iterations(job: Job, levels: tuple[str, ...]) -> int:
 
 def row_starts(job: Job, base: int) -> Iterator[int]:
     """Byte addresses of a LOAD or STORE job's rows in order, ``base`` the first."""
-    a, b, c = (job.registers[name] for name in ROWS)
-    address = base
-    for _ in range(c["count"]):
-        for _ in range(b["count"]):
-            for _ in range(a["count"]):
-                yield address
-                address += a["step"]
-            address += b["step"] - a["step"]
-        address += c["step"] - b["step"]
+    return addresses(job.registers, ROWS, base)
 
 
 def bursts(start: int, size: int, bus: int, most: int) -> Iterator[tuple[int, int, int]]:

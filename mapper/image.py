@@ -1,0 +1,57 @@
+"""DRAM contents of a program: where its regions lie, and the tensors in them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dataflows import isa
+from mapper.compile import ALIGNMENT, Program
+
+GUARD = 64
+"""Bytes at least between regions, which must be unchanged after a run."""
+
+PAGE = 4096
+"""Regions begin at multiples of this, so that bursts are cut at the same places wherever a program is loaded."""
+
+
+@dataclass(frozen=True)
+class Image:
+    """Where each region and the mark table begin, and the memory's size, in bytes."""
+
+    program: Program
+    bases: dict[isa.Region, int]
+    marks: int
+    size: int
+
+    @staticmethod
+    def of(program: Program) -> Image:
+        """Regions one after the other with guards between them, then the mark table."""
+        bases, position = {}, 0
+        for region in isa.Region:
+            bases[region] = position
+            position += -(-(program.region_bytes.get(region, 0) + GUARD) // PAGE) * PAGE
+        return Image(program, bases, position, position + isa.MARK_BYTES * (len(program.schedule) + 1) + ALIGNMENT)
+
+    def memory(self, seed: int) -> NDArray[np.uint8]:
+        """Memory with program and constants in place and random bytes everywhere else."""
+        memory = np.random.default_rng(seed).integers(0, 256, self.size, np.uint8)
+        for region, data in (
+            (isa.Region.PROGRAM, self.program.words.astype("<u8").view(np.uint8)),
+            (isa.Region.CONSTANT, self.program.constants),
+        ):
+            memory[self.bases[region] :][: data.size] = data
+        return memory
+
+    def view(self, memory: NDArray[np.uint8], tensor: str) -> NDArray[np.int8]:
+        """A tensor's bytes in ``memory``, as an array of its shape (N, H, W, C) that shares them."""
+        place, t = self.program.places[tensor], self.program.network.tensors[tensor]
+        start = self.bases[place.region] + place.offset
+        return memory[start : start + t.size].view(np.int8).reshape(t.shape)
+
+    def guards(self, memory: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Bytes between the regions."""
+        ends = [*list(self.bases.values())[1:], self.marks]
+        return np.concatenate([memory[end - GUARD : end] for end in ends])

@@ -1,0 +1,58 @@
+"""Differences between what a run left in DRAM and what the golden model says, and the jobs that made them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dataflows import isa
+from mapper.compile import Program, Scheduled
+from mapper.image import Image
+from mapper.loads import ROWS
+from mapper.nests import addresses
+from mapper.program import Job
+
+
+@dataclass(frozen=True)
+class Mismatch:
+    """First difference of a tensor: coordinate is (image, row, column, channel); ``job`` is the store that wrote it."""
+
+    layer: str
+    sample: int
+    coordinate: tuple[int, ...]
+    expected: int
+    found: int
+    count: int
+    job: str
+
+
+def mismatches(
+    image: Image, memory: NDArray[np.uint8], expected: Mapping[str, NDArray[np.int8]], first: int
+) -> Iterator[Mismatch]:
+    """One per tensor that leaves the chip and differs; ``first`` is the number of the batch's first sample."""
+    for entry in image.program.schedule:
+        found, wanted = image.view(memory, entry.output), expected[entry.output]
+        wrong = np.argwhere(found != wanted)
+        if len(wrong):
+            at = tuple(int(v) for v in wrong[0])
+            job = _writer(image.program, entry, int(np.ravel_multi_index(at, found.shape)))
+            name = entry.fused.name if entry.fused else entry.layer.name
+            yield Mismatch(name, first + at[0], at, int(wanted[at]), int(found[at]), len(wrong), job)
+
+
+def _writer(program: Program, entry: Scheduled, offset: int) -> str:
+    """The store job that wrote a byte of a layer's result."""
+    place = program.places[entry.output]
+    for job in program.jobs:
+        if job.unit is isa.Unit.STORE and job.layer == entry.index and _covers(job, place.offset + offset):
+            return f"job {job.index}: STORE {job.note}"
+    return "no job writes this byte"
+
+
+def _covers(job: Job, address: int) -> bool:
+    """Whether a STORE job writes the byte at an offset of its region."""
+    starts = addresses(job.registers, ROWS, job.registers["target"]["address"])
+    return any(start <= address < start + job.registers["row"]["bytes"] for start in starts)
