@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dataflows.network import Add, AvgPool, Concat, Conv, Layer, MaxPool, Network, Tensor, Window
+from dataflows.network import Add, AvgPool, Concat, Conv, MaxPool, Network, Tensor, Window
 
 
 def activation(rng: np.random.Generator, name: str, shape: tuple[int, int, int, int]) -> Tensor:
@@ -65,40 +65,43 @@ def random_network(seed: int, most_channels: int = 40, most_size: int = 14) -> N
     source = activation(rng, "x", (images, height, width, channels))
     w = Window() if kind == "linear" else window(rng, height, width)
     conv, mid = convolution(rng, "conv", source, out_channels, groups, w)
-    tensors, layers = {source.name: source, mid.name: mid}, [conv]
-    tail = rng.choice(["none", "add", "max_pool", "avg_pool", "concat", "conv"])
-    layer: Layer
-    if tail == "add":
-        side, other = convolution(rng, "side", source, out_channels, groups, w)
+    layers: list[Layer] = [conv]
+    tensors = [source, mid]
+    for layer, tensor in tail(rng, source, mid, groups, w, most_channels):
+        layers.append(layer)
+        tensors.append(tensor)
+    named = {tensor.name: tensor for tensor in tensors}
+    return Network(f"random{seed}", named, tuple(layers), ("x",), (layers[-1].output,))
+
+
+def tail(
+    rng: np.random.Generator, source: Tensor, mid: Tensor, groups: int, w: Window, most_channels: int
+) -> list[tuple[Layer, Tensor]]:
+    """What follows a convolution of ``source`` to ``mid``: layers and their results."""
+    kind = rng.choice(["none", "add", "max_pool", "avg_pool", "concat", "conv"])
+    if kind == "add":
+        side, other = convolution(rng, "side", source, mid.shape[3], groups, w)
         out = activation(rng, "out", mid.shape)
-        tensors |= {other.name: other, out.name: out}
         pair = (mid.name, other.name) if rng.random() < 0.5 else (other.name, mid.name)
-        layers += [side, Add("add", pair, out.name, out.zero, 127)]
-    elif tail == "concat":
-        out = activation(rng, "out", (*mid.shape[:3], mid.shape[3] + channels)) if mid.shape[:3] == source.shape[:3] else None
-        if out is not None:
-            tensors[out.name] = out
-            layers.append(Concat("concat", (source.name, mid.name), out.name))
-    elif tail == "max_pool":
-        w2 = window(rng, *mid.shape[1:3])
-        out = Tensor("out", (images, *w2.output_size(*mid.shape[1:3]), out_channels), mid.scale, mid.zero)
-        tensors[out.name] = out
-        layers.append(MaxPool("pool", (mid.name,), out.name, window=w2))
-    elif tail == "avg_pool":
-        w2 = window(rng, *mid.shape[1:3])
-        w2 = Window(w2.kernel, w2.stride, w2.padding)
-        if min(w2.output_size(*mid.shape[1:3])) >= 1:
-            size = w2.output_size(*mid.shape[1:3])
-            out = activation(rng, "out", (images, *size, out_channels))
-            divisors = rng.choice([1, w2.kernel[0] * w2.kernel[1], 3], size).astype(np.int32)
-            tensors[out.name] = out
-            layers.append(AvgPool("pool", (mid.name,), out.name, window=w2, divisors=divisors))
-    elif tail == "conv":
-        nxt, out = convolution(rng, "next", mid, int(rng.integers(1, most_channels)), 1, window(rng, *mid.shape[1:3]))
-        tensors[out.name] = out
-        layers.append(nxt)
-    outputs = (layers[-1].output,)
-    return Network(f"random{seed}", tensors, tuple(layers), ("x",), outputs)
+        return [(side, other), (Add("add", pair, out.name, out.zero, 127), out)]
+    if kind == "concat" and mid.shape[:3] == source.shape[:3]:
+        out = activation(rng, "out", (*mid.shape[:3], mid.shape[3] + source.shape[3]))
+        return [(Concat("concat", (source.name, mid.name), out.name), out)]
+    if kind == "max_pool":
+        w = window(rng, *mid.shape[1:3])
+        out = Tensor("out", (mid.shape[0], *w.output_size(*mid.shape[1:3]), mid.shape[3]), mid.scale, mid.zero)
+        return [(MaxPool("pool", (mid.name,), out.name, window=w), out)]
+    if kind == "avg_pool":
+        w = window(rng, *mid.shape[1:3])
+        w = Window(w.kernel, w.stride, w.padding)
+        size = w.output_size(*mid.shape[1:3])
+        if min(size) >= 1:
+            out = activation(rng, "out", (mid.shape[0], *size, mid.shape[3]))
+            divisors = rng.choice([1, w.kernel[0] * w.kernel[1], 3], size).astype(np.int32)
+            return [(AvgPool("pool", (mid.name,), out.name, window=w, divisors=divisors), out)]
+    if kind == "conv":
+        return [convolution(rng, "next", mid, int(rng.integers(1, most_channels)), 1, window(rng, *mid.shape[1:3]))]
+    return []
 
 
 def random_input(network: Network, seed: int) -> np.ndarray:

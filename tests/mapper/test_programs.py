@@ -20,7 +20,8 @@ def small(dataflow: str, rows: int, cols: int, *, lean: bool = False) -> config.
     sizes = (2 * kib, kib, 4 * cols * 32, kib, kib) if lean else (16 * kib, 8 * kib, 4 * cols * 256, 4 * kib, 4 * kib)
     granule = 2 * config.ceil_pow2(max(8, rows, cols))
     names = ("input_bytes", "weight_bytes", "acc_bytes", "operand_bytes", "param_bytes")
-    base["memory"] = {n: -(-s // granule) * granule if n != "acc_bytes" else s for n, s in zip(names, sizes, strict=True)}
+    pairs = zip(names, sizes, strict=True)
+    base["memory"] = {n: s if n == "acc_bytes" else -(-s // granule) * granule for n, s in pairs}
     return config.parse(base, "test")
 
 
@@ -58,7 +59,8 @@ def check(network: Network, cfg: config.Config, seed: int, *, fuse: bool = True)
     found, wanted = execute(program, x), golden.run(network, {"x": x})
     for entry in program.schedule:
         if not isinstance(entry.layer, Reshape):
-            np.testing.assert_array_equal(found[entry.output], wanted[entry.output], err_msg=f"{network.name} {entry.layer}")
+            name = entry.output
+            np.testing.assert_array_equal(found[name], wanted[name], err_msg=f"{network.name} {entry.layer}")
 
 
 FLOWS = ("weight_stationary", "output_stationary", "input_stationary")
@@ -79,7 +81,9 @@ def test_random_networks_in_little_memory(flow: str, seed: int) -> None:
     check(random_network(seed, most_channels=12, most_size=8), small(flow, 4, 4, lean=True), seed)
 
 
-@pytest.mark.parametrize(("seed", "flow", "rows", "cols"), [(185, "input_stationary", 10, 8), (21, "weight_stationary", 4, 4)])
+@pytest.mark.parametrize(
+    ("seed", "flow", "rows", "cols"), [(185, "input_stationary", 10, 8), (21, "weight_stationary", 4, 4)]
+)
 def test_tiles_inside_padding_and_weights_that_stay(seed: int, flow: str, rows: int, cols: int) -> None:
     """A tile of padding rows only; resident weights that would wrap around the end of the buffer."""
     check(random_network(seed), small(flow, rows, cols, lean=seed == 185), seed)
