@@ -6,7 +6,7 @@ from collections import deque
 from math import floor
 
 from dataflows import isa
-from mapper.kernel import Process
+from mapper.kernel import Process, Signal
 from mapper.timing_machine import Machine, Word
 
 FETCH_BEGIN = 3  # start to the first command request on the bus
@@ -16,41 +16,66 @@ QUEUE = 2  # through a queue
 REQUESTS = 4  # parts of the fetch queue, each filled by one request
 
 
+class Fetch:
+    """Program words on their way: requests of a quarter of the fetch queue, each made when its quarter is empty."""
+
+    def __init__(self, machine: Machine):
+        self.machine = machine
+        self.per_beat = machine.bus // 8
+        self.most = max(16, 1024 // machine.bus) // REQUESTS  # beats per request
+        self.chunk = self.most * self.per_beat
+        self.unread = -(-len(machine.order) // self.per_beat)  # beats not requested
+        self.ready: deque[float] = deque()  # when the first beat of each request is there
+        self.answered = Signal(machine.kernel)
+        for i in range(REQUESTS):
+            self.request(FETCH_BEGIN + i)
+
+    def request(self, time: float) -> None:
+        """Ask for the next beats at ``time``."""
+
+        def ask() -> Process:
+            yield time
+            beats = min(self.most, self.unread)
+            if beats:
+                self.unread -= beats
+                dram = self.machine.dram
+                first, last = dram.serve(beats, self.machine.kernel.now)
+                self.ready.append(max(dram.read_end + 1, first + dram.latency))
+                dram.read_end = max(dram.read_end + beats, last + dram.latency)
+                self.answered.fire()
+
+        self.machine.kernel.schedule(self.machine.kernel.now, ask())
+
+    def empties(self, index: int) -> bool:
+        """Whether a quarter of the queue is empty once word ``index`` is decoded; a beat of several words leaves it early."""
+        held = self.per_beat if self.per_beat > 1 else 0
+        return (index + 1 + held) % self.chunk == 0
+
+
 def decode(machine: Machine) -> Process:
-    """Fetch the program, some requests ahead, and forward one word a cycle to the queue of its unit."""
-    kernel, dram, words = machine.kernel, machine.dram, machine.order
-    per_beat = machine.bus // 8
-    most = max(16, 1024 // machine.bus) // REQUESTS  # beats per request
-    chunk = most * per_beat
-    requests: deque[float] = deque()  # when the first beat of each open request is there
-    left, unread = -(-len(words) // chunk), -(-len(words) // per_beat)  # requests and beats to come
+    """Forward one word a cycle to the queue of its unit."""
+    kernel, fetch = machine.kernel, Fetch(machine)
     forwarded = dict.fromkeys(isa.Unit, 0)
     time = ready = 0.0
-    for index, entry in enumerate(words):
-        if index % chunk == 0:
-            wanted = REQUESTS if index == 0 else 1
-            for i in range(min(wanted, left)):
-                yield FETCH_BEGIN + i if index == 0 else time + FETCH_AGAIN
-                beats = min(most, unread)
-                first, last = dram.serve(beats, kernel.now)
-                requests.append(max(dram.read_end + 1, first + dram.latency))
-                dram.read_end = max(dram.read_end + beats, last + dram.latency)
-                unread -= beats
-            left -= wanted
-            ready = requests.popleft()
-        beat = floor(index % chunk // per_beat * max(dram.cost, 1))
+    for index, entry in enumerate(machine.order):
+        if index % fetch.chunk == 0:
+            while not fetch.ready:
+                yield fetch.answered
+            ready = fetch.ready.popleft()
+        beat = floor(index % fetch.chunk // fetch.per_beat * max(machine.dram.cost, 1))
         time = max(time + 1, ready + beat + DECODE)
-        if entry is None:
-            continue
-        unit, word = entry
-        while forwarded[unit] - machine.popped[unit] >= machine.cfg.control.queue_words:
-            yield machine.room
-            time = max(time, kernel.now + 1)
-        if kernel.now < time:
-            yield time
-        word.time = time + QUEUE
-        forwarded[unit] += 1
-        machine.arrived.fire()
+        if entry is not None:
+            unit, word = entry
+            while forwarded[unit] - machine.popped[unit] >= machine.cfg.control.queue_words:
+                yield machine.room
+                time = max(time, kernel.now + 1)
+            if kernel.now < time:
+                yield time
+            word.time = time + QUEUE
+            forwarded[unit] += 1
+            machine.arrived.fire()
+        if fetch.empties(index):
+            fetch.request(max(time, kernel.now) + FETCH_AGAIN)
 
 
 def front(machine: Machine, unit: isa.Unit) -> Process:
