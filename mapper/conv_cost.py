@@ -71,7 +71,7 @@ def _load(p: ConvPlan, options: Options) -> tuple[float, int]:
 
 
 def _residual(p: ConvPlan, options: Options) -> tuple[float, int]:
-    """Cycles and DRAM bytes of the other operand of an addition: a run of channels per pixel and group, or whole rows."""
+    """Cycles and DRAM bytes of an addition's other operand: a run of channels per pixel and group, or whole rows."""
     shape, cfg = p.shape, p.shape.cfg
     together = min(p.blocks * cfg.lanes, shape.out_channels)
     pixels = shape.images * shape.out_height * shape.out_width

@@ -47,7 +47,7 @@ class Fetch:
         self.machine.kernel.schedule(self.machine.kernel.now, ask())
 
     def empties(self, index: int) -> bool:
-        """Whether a quarter of the queue is empty once word ``index`` is decoded; a beat of several words leaves it early."""
+        """Whether a quarter of the queue is empty after word ``index``; a beat of several words leaves it early."""
         held = self.per_beat if self.per_beat > 1 else 0
         return (index + 1 + held) % self.chunk == 0
 

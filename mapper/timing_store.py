@@ -95,7 +95,7 @@ class Writer:
         written[job.layer] = written.get(job.layer, 0) + total
 
     def _make(self, number: int, beats: int, words: Words) -> None:
-        """The lanes make ``number`` words, which fill ``beats``; each waits for room in the queues before and behind it."""
+        """The lanes make ``number`` words, which fill ``beats``; each waits for room in the queues around it."""
         held = 2 * self.most + 2  # beats in the data queue
         pushed = 0
         for i in range(number):

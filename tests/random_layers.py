@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dataflows.network import Add, AvgPool, Concat, Conv, MaxPool, Network, Tensor, Window
+from dataflows.network import Add, AvgPool, Concat, Conv, Layer, MaxPool, Network, Tensor, Window
 
 
 def activation(rng: np.random.Generator, name: str, shape: tuple[int, int, int, int]) -> Tensor:
