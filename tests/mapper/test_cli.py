@@ -1,6 +1,7 @@
 """The command line on small models: what it prints, writes and returns."""
 
 import json
+import re
 import shlex
 import sys
 
@@ -299,3 +300,31 @@ def test_on_real_rtl(resnet, tmp_path, capsys):
     for direction, more in (("read", "program_bytes"), ("write", "mark_bytes")):  # predicted rows, counted total
         layers = sum(layer[f"dram_{direction}_bytes"] for layer in found["layers"])
         assert found["totals"][f"dram_{direction}_bytes"] == layers + 2 * found["totals"][more]
+
+
+def test_a_real_difference_is_found_and_placed(resnet, tmp_path, capsys, monkeypatch):
+    correct = golden.run
+
+    def wrong(network, inputs):
+        tensors = correct(network, inputs)
+        layer = next(layer for layer in network.layers if layer.name == "conv1")
+        tensors[layer.output] = tensors[layer.output].copy()
+        tensors[layer.output][0, 2, 7, 3] ^= 4
+        tensors[layer.output][0, 5, 1, 7] ^= 1
+        return tensors
+
+    data = samples(tmp_path / "data.npz", 2, (3, 8, 8))
+    monkeypatch.setattr(golden, "run", wrong)
+    assert main(command(resnet, tmp_path, "--run", "--calibration", data, "--inputs", data)) == 1
+    shown = capsys.readouterr().err
+    found = result(tmp_path)
+    assert (found["bit_exact"], found["mismatches"]) == (False, 4)
+    for sample, first in enumerate(found["first_mismatches"]):
+        assert (first["layer"], first["sample"]) == ("conv1", sample)
+        assert (first["coordinate"], first["count"]) == ([0, 2, 7, 3], 2)
+        assert first["expected"] ^ first["found"] in (4, -4)
+        rows, channels = re.search(r"STORE conv1: rows (\d+\.\.\d+), channels (\d+\.\.\d+)", first["job"]).groups()
+        for span, place in ((rows, 2), (channels, 3)):
+            low, high = map(int, span.split(".."))
+            assert low <= place <= high
+        assert "--layers conv1..conv1" in first["reproduce"] and first["reproduce"] in shown
