@@ -12,6 +12,7 @@ from cocotb.utils import get_sim_time
 from cocotbext.axi import AxiLiteMaster, AxiRam
 
 from sim.cocotb_axi import host_bus, memory_bus
+from tests.system.cocotb_bench import Watch
 
 PERIOD_NS = 2
 
@@ -28,6 +29,8 @@ async def one_run(dut):
     for interface in (host.write_if, host.read_if, ram.write_if, ram.read_if):
         interface.log.setLevel("WARNING")
     ram.write(0, memory)
+    if plan["watch"]:
+        cocotb.start_soon(Watch(dut).run())
     await ClockCycles(dut.clk, 4)
     dut.rst.value = 0
     for address, value in plan["writes"]:

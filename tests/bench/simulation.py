@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -24,44 +25,59 @@ from tests.bench.figures import FOLDER, Figure, shown
 from tests.random_layers import activation, convolution, random_input
 
 CONFIGS = ("tiny", "ws8", "ws16", "ws32")
-CYCLES = 500_000
+CYCLES = 200_000
 """A speed is measured over at least this many cycles."""
 
 GOAL = 30
+REPEATS = 3
 COMMAND = shown("-m", "tests.bench", "simulation")
 
 
-def network(size: int) -> Network:
-    """A 3x3 convolution of 48 channels on ``size`` x ``size`` pixels."""
+def convolutional(size: int, channels: tuple[int, int], kernel: int) -> Network:
+    """One convolution on ``size`` x ``size`` pixels, padded to keep the size."""
     rng = np.random.default_rng(0)
-    x = activation(rng, "x", (1, size, size, 48))
-    conv, y = convolution(rng, "conv", x, 48, 1, Window((3, 3), padding=(1, 1, 1, 1)))
+    x = activation(rng, "x", (1, size, size, channels[0]))
+    border = kernel // 2
+    conv, y = convolution(rng, "conv", x, channels[1], 1, Window((kernel, kernel), padding=(border,) * 4))
     return Network("speed", {t.name: t for t in (x, y)}, (conv,), (x.name,), (y.name,))
 
 
-def compiled(cfg: Config, size: int) -> Program:
+BUSY = convolutional(28, (48, 48), 3)
+"""Keeps every array busy."""
+
+PROGRAMS = {"convolution": convolutional(16, (48, 48), 3), "linear layer": convolutional(1, (1024, 512), 1)}
+"""One with little traffic on the buses, and one that reads a beat in almost every cycle."""
+
+RIVALS = {True: "cocotb with cocotbext-axi, bus rules checked", False: "cocotb with cocotbext-axi"}
+"""By whether the rules of the bus are checked in every cycle, as they are in the fast runner."""
+
+
+def compiled(cfg: Config, network: Network) -> Program:
     """The network's program."""
-    return compile_network(cfg, network(size), Options(bytes_per_cycle=cfg.bus_bytes))
+    return compile_network(cfg, network, Options(bytes_per_cycle=cfg.bus_bytes))
 
 
-def speed(cfg: Config, size: int) -> float:
+def speed(cfg: Config, network: Network) -> float:
     """Cycles per second of the fast runner."""
-    program = compiled(cfg, size)
-    macs = sum(program.network.macs(layer) for layer in program.network.layers)
-    samples = -(-CYCLES * cfg.multipliers // macs)
-    inputs = np.concatenate([random_input(program.network, 0)] * samples)
+    program = compiled(cfg, network)
+    work = sum(network.macs(layer) for layer in network.layers) // cfg.multipliers
+    samples = -(-CYCLES // max(work, program.constants.size // cfg.bus_bytes))
+    inputs = np.concatenate([random_input(network, 0)] * samples)
     run = execute(program, {"x": inputs}, dram=Dram(), build_root=FOLDER / "rtl")
     if run.mismatches:
         raise AssertionError(f"{cfg.name} disagrees with the golden model: {run.mismatches[0]}")
     return run.cycles_per_second
 
 
-def cocotb_speed(cfg: Config, size: int) -> float:
-    """Cycles per second of the same program under cocotb, host and memory by cocotbext-axi, nothing else watched."""
-    program = compiled(cfg, size)
+def cocotb_speed(cfg: Config, network: Network, watch: bool) -> float:
+    """Cycles per second of the same program under cocotb, host and memory by cocotbext-axi.
+
+    ``watch`` adds what the fast runner does too: the rules of the bus are checked in every cycle.
+    """
+    program = compiled(cfg, network)
     image = Image.of(program)
     memory = image.memory(0)
-    inputs = {"x": random_input(program.network, 0)}
+    inputs = {"x": random_input(network, 0)}
     image.view(memory, "x")[...] = inputs["x"]
     wide = {f"BASE_{region.name}": base for region, base in image.bases.items()} | {"MARK": image.marks}
     address = {register.name: register.address for register in isa.HOST_REGISTERS}
@@ -70,14 +86,19 @@ def cocotb_speed(cfg: Config, size: int) -> float:
     with tempfile.TemporaryDirectory(prefix="cocotb-speed-") as name:
         folder = Path(name)
         memory.tofile(folder / "memory.bin")
-        (folder / "run.json").write_text(json.dumps({"writes": writes, "start": address["CONTROL"]}))
+        (folder / "run.json").write_text(json.dumps({"writes": writes, "start": address["CONTROL"], "watch": watch}))
         verilog = emit(cfg, FOLDER / "rtl" / cfg.name) / f"{cfg.name}.v"
         run_cocotb(cfg, verilog, "tests.bench.cocotb_speed", {"SPEED_FOLDER": name}, timeout=1200)
         result = json.loads((folder / "result.json").read_text())
         found = image.view(np.fromfile(folder / "memory.bin", np.uint8), "conv_out")
-        if not np.array_equal(found, golden.run(program.network, inputs)["conv_out"]):
+        if not np.array_equal(found, golden.run(network, inputs)["conv_out"]):
             raise AssertionError(f"{cfg.name} under cocotb disagrees with the golden model")
     return result["cycles"] / result["seconds"]
+
+
+def best(measure: Callable[..., float], *arguments: object) -> float:
+    """The best of some measurements: what else the machine does only ever slows one down."""
+    return max(measure(*arguments) for _ in range(REPEATS))
 
 
 def build_seconds(cfg: Config, cache: Path) -> float:
@@ -98,12 +119,13 @@ def run() -> list[Figure]:
             note = " (and Verilator's runtime, once)" if name == CONFIGS[0] else ""
             figures += [
                 Figure(f"{array}: C++ build{note}", build_seconds(cfg, Path(cache)), "s", "none", None, COMMAND),
-                Figure(f"{array}: fast runner", speed(cfg, 28), "cycles/s", "none", None, COMMAND),
+                Figure(f"{array}: fast runner", best(speed, cfg, BUSY), "cycles/s", "none", None, COMMAND),
             ]
     cfg = config.load("configs/ws16.toml")
-    fast, slow = speed(cfg, 16), cocotb_speed(cfg, 16)
-    figures += [
-        Figure("16x16, same program: fast runner", fast, "cycles/s", "cocotb with cocotbext-axi", slow, COMMAND),
-        Figure("16x16, same program: fast runner over cocotb", fast / slow, "1", "goal", GOAL, COMMAND),
-    ]
+    for program, network in PROGRAMS.items():
+        fast = best(speed, cfg, network)
+        for watch, other in RIVALS.items():
+            slow = best(cocotb_speed, cfg, network, watch)
+            name = f"16x16, {program}: fast runner (goal: {GOAL} x)"
+            figures.append(Figure(name, fast, "cycles/s", other, slow, COMMAND))
     return figures
