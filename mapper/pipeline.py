@@ -45,7 +45,11 @@ class _Live:
 
 @dataclass
 class Ring:
-    """A memory handed out front to back, again and again. Sizes in the memory's own unit."""
+    """A memory handed out front to back, again and again. Sizes in the memory's own unit.
+
+    What is used for long lies in the way when the front comes round to it; so loads that stay must be all that
+    their layer has in a memory.
+    """
 
     size: int
     granule: int = 1
