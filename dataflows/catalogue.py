@@ -1,11 +1,20 @@
-"""Every dataflow this project can build: add the module of a new one to this list."""
+"""Every dataflow this project can build: each file of this folder that defines ``DATAFLOW``."""
 
-from dataflows import input_stationary, output_stationary, weight_stationary
+from importlib import import_module
+from pathlib import Path
+
 from dataflows.vocabulary import Dataflow
 
-_ALL: dict[str, Dataflow] = {
-    module.DATAFLOW.name: module.DATAFLOW for module in (weight_stationary, output_stationary, input_stationary)
-}
+
+def _find() -> dict[str, Dataflow]:
+    """Descriptions by name. Only files that define one are imported, for others may import this module."""
+    files = Path(__file__).parent.glob("*.py")
+    names = sorted(file.stem for file in files if "\nDATAFLOW = " in file.read_text("utf-8"))
+    flows: list[Dataflow] = [import_module(f"dataflows.{name}").DATAFLOW for name in names]
+    return {flow.name: flow for flow in flows}
+
+
+_ALL = _find()
 
 NAMES = tuple(_ALL)
 """Names as written in configuration files."""

@@ -42,7 +42,7 @@ MESSAGES = [
     ("array.height", 3, "array.height is not a known key"),
     ("colour", "red", "colour is not a known key"),
     ("array.dataflow", "ws",
-     "array.dataflow must be one of weight_stationary, output_stationary, input_stationary, not 'ws'"),
+     "array.dataflow must be one of input_stationary, output_stationary, weight_stationary, not 'ws'"),
     ("memory.input_bytes", -5, "memory.input_bytes must be a positive integer, not -5"),
     ("memory.input_bytes", 1000, "memory.input_bytes must be a multiple of 32 (two banks of input words), not 1000"),
     ("memory.weight_bytes", 33, "memory.weight_bytes must be a multiple of 32 (two banks of weight words), not 33"),
@@ -52,9 +52,9 @@ MESSAGES = [
     ("memory.param_bytes", 100,
      "memory.param_bytes must be a multiple of 128 (one entry of 8 bytes per lane), not 100"),
     ("array.dataflow", 3,
-     "array.dataflow must be one of weight_stationary, output_stationary, input_stationary, not 3"),
-    ("array.dataflow", ["weight_stationary"], "array.dataflow must be one of weight_stationary, output_stationary, "
-     "input_stationary, not ['weight_stationary']"),
+     "array.dataflow must be one of input_stationary, output_stationary, weight_stationary, not 3"),
+    ("array.dataflow", ["weight_stationary"], "array.dataflow must be one of input_stationary, output_stationary, "
+     "weight_stationary, not ['weight_stationary']"),
     ("array", 3, "array must be a table, not 3"),
     ("clock_mhz", 0, "clock_mhz must be a positive number, not 0"),
     ("clock_mhz", -0.5, "clock_mhz must be a positive number, not -0.5"),
@@ -282,3 +282,9 @@ def test_cycle_law_by_hand():
     assert catalogue.get("input_stationary").cycles(16, 16, extent) == 2 * 7 * 33
     short = {Dim.PIXEL: 1, Dim.CHANNEL: 1, Dim.REDUCTION: 1}
     assert catalogue.get("weight_stationary").cycles(5, 3, short) == 5  # loading the weights takes longer
+
+
+def test_a_dataflow_is_found_by_its_file(root: Path) -> None:
+    """Adding a dataflow means adding one file that defines DATAFLOW."""
+    files = {f.stem for f in (root / "dataflows").glob("*.py") if "\nDATAFLOW = " in f.read_text()}
+    assert files == set(catalogue.NAMES)
