@@ -1,0 +1,214 @@
+"""The timing model: its kernel, the cutting of bursts, the array's pace, and what any prediction must satisfy."""
+
+import itertools
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dataflows.isa import Unit
+from dataflows.network import Conv
+from mapper.compile import Program, compile_network
+from mapper.conv_plan import Options
+from mapper.image import PAGE
+from mapper.kernel import Kernel, Signal
+from mapper.loads import ROWS
+from mapper.nests import levels
+from mapper.program import Job, encode
+from mapper.timing import predict
+from mapper.timing_array import STREAM, Pace, Stream, depth
+from mapper.timing_bus import Dram, bursts, pieces, row_starts
+from tests.mapper.test_programs import FLOWS, small
+from tests.random_layers import random_network
+
+# -- kernel ----------------------------------------------------------------------------------------------
+
+
+def test_processes_run_in_the_order_of_their_times():
+    kernel, seen = Kernel(), []
+
+    def process(name, *times):
+        for time in times:
+            yield time
+            seen.append((name, kernel.now))
+
+    kernel.schedule(0, process("a", 3, 5, 9))
+    kernel.schedule(0, process("b", 4, 5, 2))
+    kernel.schedule(6, process("c", 1))
+    kernel.run()
+    assert seen == [("a", 3), ("b", 4), ("a", 5), ("b", 5), ("b", 5), ("c", 6), ("a", 9)]  # never back in time
+
+
+def test_a_signal_resumes_all_who_wait_and_only_them():
+    kernel, seen = Kernel(), []
+    signal = Signal(kernel)
+
+    def waits(name, times):
+        for _ in range(times):
+            yield signal
+            seen.append((name, kernel.now))
+
+    def fires():
+        for time in (2, 7):
+            yield time
+            signal.fire()
+
+    kernel.schedule(0, waits("a", 2))
+    kernel.schedule(0, waits("b", 1))
+    kernel.schedule(0, fires())
+    kernel.schedule(3, waits("late", 3))
+    kernel.run()
+    assert seen == [("a", 2), ("b", 2), ("a", 7), ("late", 7)]
+
+
+# -- bus -------------------------------------------------------------------------------------------------
+
+BUS = st.sampled_from([8, 16, 32, 64])
+
+
+@given(st.integers(0, 3 * PAGE), st.integers(1, 3 * PAGE), BUS, st.integers(1, 256))
+def test_bursts_cover_a_row_within_pages(start, size, bus, most):
+    found = list(bursts(start, size, bus, most))
+    position = start
+    for address, beats, part in found:
+        assert address == position and part > 0
+        assert beats == len({byte // bus for byte in range(address, address + part)})
+        assert beats <= most
+        assert address // PAGE == (address + part - 1) // PAGE
+        position += part
+    assert position == start + size
+    for (a, _, part), (b, _, _) in itertools.pairwise(found):  # no shorter than they must be
+        assert b % PAGE == 0 or ((a + part) % bus == 0 and part + a % bus == most * bus)
+
+
+@given(st.integers(0, 200), st.integers(1, 300), st.integers(1, 70), st.integers(0, 63), BUS)
+def test_pieces_are_cut_at_beats_and_segments(position, size, segment, offset, bus):
+    offset %= bus
+    cuts = {((offset + i) // bus, (position + i) // segment) for i in range(size)}
+    assert pieces(position, size, segment, offset, bus) == len(cuts)
+
+
+@given(st.lists(st.tuples(st.integers(1, 4), st.integers(-500, 500)), min_size=3, max_size=3), st.integers(0, 9999))
+def test_row_starts_are_the_nest(loops, base):
+    job = Job(Unit.LOAD, levels(ROWS, loops), 0, "")
+    (a, sa), (b, sb), (c, sc) = loops
+    assert list(row_starts(job, base)) == [
+        base + i * sa + j * sb + k * sc for k in range(c) for j in range(b) for i in range(a)
+    ]
+
+
+@pytest.mark.parametrize("bytes_per_cycle", [16, 8, 5])
+def test_dram_serves_bursts_in_order_at_its_bandwidth(bytes_per_cycle):
+    dram = Dram(16, 100, bytes_per_cycle)
+    assert dram.serve(4, 10) == (10, 10 + int(3 * 16 / bytes_per_cycle))
+    first, _ = dram.serve(1, 0)
+    assert first == int(10 + 4 * 16 / bytes_per_cycle)
+    for _ in range(100):
+        _, last = dram.serve(8, 0)
+    assert last == pytest.approx(10 + (4 + 1 + 800) * 16 / bytes_per_cycle, abs=16)
+
+
+# -- array -----------------------------------------------------------------------------------------------
+
+
+@given(st.integers(1, 20), st.integers(1, 16), st.integers(1, 40))
+def test_tiles_take_the_cycle_law(tiles, still, moving):
+    """Fill beside: loading the first tile, and the way to the array. A tile takes what is longer of its two streams."""
+    pace = Pace()
+    still_done, moving_done = pace.tiles(tiles, Stream(tiles * still, 0), Stream(tiles * moving, 0), 0)
+    first = 1 + STREAM + still
+    assert pace.entered == first + tiles * moving - 1 + (tiles - 1) * max(0, still - moving)
+    assert moving_done >= tiles * moving and still_done >= tiles * still
+    assert still_done <= moving_done + still + STREAM
+
+
+@given(st.lists(st.tuples(st.integers(1, 5), st.integers(1, 9)), min_size=2, max_size=6))
+def test_jobs_follow_each_other_without_a_gap(jobs):
+    """Jobs that are there in time are one long job, if their stationary words are hidden."""
+    pace, words = Pace(), 0
+    for tiles, moving in jobs:
+        pace.tiles(tiles, Stream(tiles * 1, 0), Stream(tiles * moving, 0), 0)
+        words += tiles * moving
+    assert pace.entered == 1 + STREAM + 1 + words - 1
+    together = Pace()
+    for tiles, moving in jobs:
+        together.together(Stream(tiles * moving, 0), Stream(tiles * moving, 0), 0)
+    assert together.entered == 1 + STREAM + words - 1
+
+
+@pytest.mark.parametrize("flow", FLOWS)
+def test_depth_grows_with_the_array(flow):
+    assert depth(small(flow, 5, 3)) < depth(small(flow, 6, 3)) < depth(small(flow, 6, 4))
+
+
+# -- predictions -----------------------------------------------------------------------------------------
+
+
+def program(seed: int, flow: str, *, lean: bool = False) -> Program:
+    network = random_network(seed, most_channels=16, most_size=9)
+    return compile_network(small(flow, 4, 4, lean=lean), network, Options(bytes_per_cycle=8), fuse=seed % 3 > 0)
+
+
+CASES = [(flow, seed) for flow in FLOWS for seed in range(7)]
+
+
+def row_bytes(job: Job) -> int:
+    return job.registers["row"]["bytes"] * int(np.prod([job.registers[name]["count"] for name in ROWS]))
+
+
+@pytest.mark.parametrize(("flow", "seed"), CASES)
+def test_every_job_is_on_the_timeline_after_what_it_waits_for(flow, seed):
+    p = program(seed, flow, lean=seed % 2 == 1)
+    found = predict(p, 80, 8)
+    spans = {span.job: span for span in found.spans}
+    assert sorted(spans) == [job.index for job in p.jobs] and len(found.spans) == len(p.jobs)
+    given: dict[int, list[int]] = {}
+    for job in p.jobs:
+        for semaphore in job.gives:
+            given.setdefault(semaphore, []).append(job.index)
+    taken = dict.fromkeys(given, 0)
+    for job in p.jobs:
+        span = spans[job.index]
+        assert 0 < span.start <= span.end <= found.cycles
+        assert (span.unit, span.layer, span.note) == (job.unit, job.layer, job.note)
+        for semaphore, count in job.waits:
+            taken[semaphore] += count
+            assert spans[given[semaphore][taken[semaphore] - 1]].end < span.start
+    for unit in Unit:
+        own = [spans[job.index] for job in p.jobs if job.unit is unit]
+        assert all(a.start < b.start and a.end <= b.end for a, b in itertools.pairwise(own))
+
+
+@pytest.mark.parametrize(("flow", "seed"), CASES)
+def test_no_prediction_beats_the_array_or_the_bus(flow, seed):
+    p = program(seed, flow, lean=seed % 2 == 1)
+    found = predict(p, 80, 8)
+    reads = sum(row_bytes(j) for j in p.jobs if j.unit is Unit.LOAD and not j.registers["destination"].get("fill"))
+    writes = sum(row_bytes(j) for j in p.jobs if j.unit is Unit.STORE)
+    assert sum(found.dram_read_bytes.values()) >= reads  # whole beats
+    assert sum(found.dram_write_bytes.values()) == writes
+    assert found.cycles >= (p.words.nbytes + reads + writes) / 8
+    convs = [layer for layer in p.network.layers if isinstance(layer, Conv)]
+    assert found.cycles >= sum(p.network.macs(layer) for layer in convs) / p.cfg.multipliers
+    ends = [found.layer_end[entry.index] for entry in p.schedule]
+    assert ends == sorted(ends) and ends[-1] < found.cycles
+
+
+@pytest.mark.parametrize(("flow", "seed"), CASES)
+def test_a_slower_memory_is_never_faster(flow, seed):
+    p = program(seed, flow, lean=seed % 2 == 1)
+    for bytes_per_cycle in (8, 3):
+        cycles = [predict(p, latency, bytes_per_cycle).cycles for latency in (0, 20, 100, 500)]
+        assert cycles == sorted(cycles)
+    cycles = [predict(p, 50, bytes_per_cycle).cycles for bytes_per_cycle in (8, 5, 1)]
+    assert cycles == sorted(cycles)
+
+
+def test_a_program_that_would_wait_for_ever_is_named():
+    p = program(1, "weight_stationary")
+    jobs = [replace(job, gives=set()) if job.unit is Unit.ACC else job for job in p.jobs]
+    stuck = replace(p, jobs=jobs, words=encode(p.cfg, jobs))
+    with pytest.raises(AssertionError, match=r"the program would never end: .*VECTOR.* wait for ever"):
+        predict(stuck, 80, 8)
