@@ -200,12 +200,12 @@ def failures(outcomes: Sequence[Outcome]) -> str:
     return "".join(f"\n{o.failure}\n  reproduce: {o.command}" for o in outcomes if o.failure)
 
 
-def surprises(outcomes: Sequence[Outcome]) -> list[Outcome]:
-    """Cases whose cycles are not those predicted, within 2 % and 50 cycles.
+def surprises(outcomes: Sequence[Outcome], within: float = 0.02) -> list[Outcome]:
+    """Cases whose cycles are not those predicted, within that share of them and 50 cycles.
 
     Random stalls are not predicted, nor is waiting for a burst because too few may be in flight.
     """
-    return [o for o in outcomes if o.fixed and not o.limited and abs(o.difference) > 0.02 * o.measured + 50]
+    return [o for o in outcomes if o.fixed and not o.limited and abs(o.difference) > within * o.measured + 50]
 
 
 def write(outcomes: Sequence[Outcome], path: Path, **more: object) -> None:
