@@ -28,6 +28,9 @@ _WANTED = {
 }
 """What a key must be, where pydantic's own words would not help."""
 
+WINDOW_TAPS = 9
+"""Bytes of a window per lane: three rows of three columns."""
+
 Size = Annotated[int, Field(strict=True, ge=1, le=256)]
 Bytes = Annotated[int, Field(strict=True, ge=1, le=1 << 26)]
 """Size of one on-chip memory; the limit keeps sizes that are slips of the pen out of the generator."""
@@ -78,6 +81,14 @@ class Memory(Section):
     param_bytes: Bytes = Field(description="per-channel bias and requantization parameters")
 
 
+class Vector(Section):
+    """What the lanes of the vector unit can do beyond requantization."""
+
+    window_words: Annotated[int, Field(strict=True, ge=WINDOW_TAPS // 3, le=1 << 16)] = Field(
+        description="longest padded row that depthwise windows take, in words of one byte per lane: two rows are kept"
+    )
+
+
 class Bus(Section):
     """The AXI4 master."""
 
@@ -114,6 +125,7 @@ class Config(Section):
     array: Array
     numbers: Numbers = Numbers()  # pyright: ignore[reportCallIssue]
     memory: Memory
+    vector: Vector | None = None
     bus: Bus = Bus()  # pyright: ignore[reportCallIssue]
     control: Control = Control()  # pyright: ignore[reportCallIssue]
 
@@ -142,6 +154,11 @@ class Config(Section):
     def multipliers(self) -> int:
         """MAC multipliers of the array."""
         return self.array.rows * self.array.cols
+
+    @property
+    def window_multipliers(self) -> int:
+        """MAC multipliers of the vector unit: one per lane and tap, none without windows."""
+        return WINDOW_TAPS * self.lanes if self.vector else 0
 
     @property
     def lanes(self) -> int:
@@ -201,10 +218,25 @@ class Config(Section):
         return self.memory.param_bytes // self.param_entry_bytes
 
     @property
+    def window_weights_address(self) -> int:
+        """Address of the window weights behind the parameters.
+
+        Taps 0 to 7 (row by row) of a lane lie this far behind the parameters of the same entry and lane; tap 8 lies
+        twice as far.
+        """
+        return ceil_pow2(self.memory.param_bytes)
+
+    @property
+    def window_weight_bytes(self) -> int:
+        """Weights of the windows: one byte per entry, lane and tap."""
+        return self.param_entries * self.window_multipliers
+
+    @property
     def on_chip_bytes(self) -> int:
         """All addressable on-chip memory."""
         m = self.memory
-        return m.input_bytes + m.weight_bytes + m.acc_bytes + m.operand_bytes + m.param_bytes
+        buffers = m.input_bytes + m.weight_bytes + m.acc_bytes + m.operand_bytes
+        return buffers + m.param_bytes + self.window_weight_bytes
 
     # -- identity ------------------------------------------------------------------------------
 
@@ -230,7 +262,7 @@ class Config(Section):
         derived = (
             "multipliers", "lanes", "input_elements", "weight_elements", "bus_bytes", "input_word_bytes",
             "weight_word_bytes", "operand_word_bytes", "acc_word_bytes", "acc_bank_words", "param_entry_bytes",
-            "param_entries", "on_chip_bytes",
+            "param_entries", "window_multipliers", "window_weights_address", "window_weight_bytes", "on_chip_bytes",
         )  # fmt: skip
         return {
             **self.model_dump(mode="json"),

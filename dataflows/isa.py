@@ -78,6 +78,7 @@ class Reduce(IntEnum):
     NONE = 0
     SUM = 1
     MAX = 2
+    WINDOW = 3  # weighted 3x3 windows; only where the configuration has them
 
 
 class Activity(IntEnum):
@@ -150,6 +151,17 @@ def _levels(names: tuple[str, ...], unit: str, prefix: str = "") -> tuple[Regist
         )
         for name in names
     )
+
+
+_WINDOW = Register(
+    "window",
+    (
+        Field("stride_x", 2, "columns from one output word to the next, at least 1"),
+        Field("stride_y", 2, "rows likewise"),
+        Field("skip", 2, "rows before the first row with outputs: 2 where an image begins"),
+        Field("max", 1, "the maximum of the products instead of their sum"),
+    ),
+)
 
 
 def units(cfg: Config) -> dict[Unit, tuple[Register, ...]]:
@@ -228,6 +240,7 @@ def units(cfg: Config) -> dict[Unit, tuple[Register, ...]]:
             *_levels(("block", "x", "y", "image"), "accumulator words", prefix="acc_"),
             Register("operand_base", (Field("address", STEP_BITS, "byte address in the operand buffer"),)),
             *_levels(("tap_a", "tap_b", "block", "x", "y", "image"), "operand bytes", prefix="operand_"),
+            *((_WINDOW,) if cfg.vector else ()),
         ),
         Unit.STORE: (
             Register("target", source.fields),

@@ -3,16 +3,17 @@
 from amaranth import Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
-from amaranth.utils import exact_log2
 
 from dataflows import isa
 from dataflows.config import Config, ceil_pow2
 from rtl.job import engine_ports
 from rtl.memory import write_layout
+from rtl.param_write import lane_writes
 from rtl.queue import Queue
 from rtl.vector_constants import JobConstants
-from rtl.vector_issue import TAP, VectorIssue
+from rtl.vector_issue import VectorIssue, tap_layout
 from rtl.vector_lane import VectorLane
+from rtl.window import Window
 
 
 def output_layout(cfg: Config) -> data.StructLayout:
@@ -38,14 +39,16 @@ class VectorEngine(wiring.Component):
     operand_address : Out(stream of 32-bit byte address, always ready), operand_data : In(lanes x 8)
     param_write : In(stream of rtl.memory.write_layout, always ready)
         Whole beats at addresses that are multiples of the beat; ``first`` and ``count`` are not looked at.
-        Byte ``b`` of lane ``l`` of entry ``e`` is at ``e * param_entry_bytes + 8 * l + b``.
+        Byte ``b`` of lane ``l`` of entry ``e`` is at ``e * param_entry_bytes + 8 * l + b``; with windows, taps 0 to 7
+        and tap 8 follow likewise, ``window_weights_address`` and twice that further on.
     o : Out(stream of output_layout)
 
     Timing
     ------
     One read per cycle; with accumulators as source one output word per cycle, without a gap between jobs of at
     least :attr:`latency` words (at most two jobs are open). A word's output is valid :attr:`latency` cycles after
-    its last address. Words in flight never stall: an address is sent only when the output queue has room for it.
+    its last address, that of a window ``Window.latency`` later. Words in flight never stall: an address is sent only
+    when the output queue has room for it.
 
     Raises
     ------
@@ -114,40 +117,50 @@ class VectorEngine(wiring.Component):
                 port.payload.eq(_delay(m, source.payload, cycles, "address", reset_less=True)),
             ]
         take = _delay(m, issue.o.valid, self.read_latency, "take")
-        tap = data.View(TAP, _delay(m, issue.o.payload.as_value(), self.read_latency, "tap", reset_less=True))
+        tap = _delay(m, issue.o.payload.as_value(), self.read_latency, "tap", reset_less=True)
+        tap = data.View(tap_layout(cfg), tap)
+        word, end, dropped, window = take & tap.last, tap.end, 0, None
+        if cfg.vector:
+            window, take, word, end, dropped = self._elaborate_window(m, take, tap)
 
         # Words: what travels beside the lanes. stage[i]: a word is at the input of lane stage i.
         stage = Signal(VectorLane.latency + 1)
         tail = Signal(VectorLane.latency, reset_less=True)
-        end = Signal(VectorLane.latency, reset_less=True)
+        ends = Signal(VectorLane.latency, reset_less=True)
+        drops = Signal(VectorLane.latency, reset_less=True)  # words that only carry the end of their job
         valid = Signal(VectorLane.latency)
-        m.d.comb += [stage.eq((valid << 1) | (take & tap.last)), constants.word.eq(stage[0]), constants.end.eq(tap.end)]
+        m.d.comb += [stage.eq((valid << 1) | word), constants.word.eq(stage[0]), constants.end.eq(end)]
         m.d.sync += [
             valid.eq(stage),
             tail.eq((tail << 1) | constants.tail_block),
-            end.eq((end << 1) | tap.end),
+            ends.eq((ends << 1) | end),
+            drops.eq((drops << 1) | dropped),
         ]
 
         # The output queue has room for every word that was let in, so its ready need not be looked at.
-        word = data.StructLayout({"word": output_layout(cfg), "end": 1})
-        m.submodules.queue = queue = Queue(word, ceil_pow2(self.latency + 1) + 1)
+        entry = data.StructLayout({"word": output_layout(cfg), "end": 1, **({"drop": 1} if cfg.vector else {})})
+        longest = self.latency + (Window.latency if cfg.vector else 0)
+        m.submodules.queue = queue = Queue(entry, ceil_pow2(longest + 1) + 1)
         leave = Signal()
         queued = Signal()
+        moving = Signal()
+        drop = Signal()  # the word that leaves the queue is none
+        if window is not None:
+            m.d.comb += [queue.i.payload.drop.eq(drops[-1]), drop.eq(queue.o.payload.drop)]
         room = Signal(range(queue.depth + 1), init=queue.depth)
         m.d.comb += [
             queue.i.valid.eq(stage[-1]),
-            queue.i.payload.end.eq(end[-1]),
+            queue.i.payload.end.eq(ends[-1]),
             queue.i.payload.word.count.eq(Mux(tail[-1], constants.tail, cfg.lanes)),
             *(queue.i.payload.word.data[i].eq(lane.o) for i, lane in enumerate(lanes)),
-            self.o.valid.eq(queue.o.valid),
+            self.o.valid.eq(queue.o.valid & ~drop),
             self.o.payload.eq(queue.o.payload.word),
-            queue.o.ready.eq(self.o.ready),
-            leave.eq(self.o.valid & self.o.ready),
+            queue.o.ready.eq(self.o.ready | drop),
+            leave.eq(queue.o.valid & queue.o.ready),
             issue.go.eq(room != 0),
-            queued.eq(queue.level.any() & ~self.o.valid),  # a word is on its way through the queue
-            self.stalled.eq(
-                self.busy & ~(issue.o.valid | take | stage.any() | queued | leave | self.done.valid)
-            ),
+            queued.eq(queue.level.any() & ~queue.o.valid),  # a word is on its way through the queue
+            moving.eq(issue.o.valid | take | stage.any() | queued | leave | self.done.valid),
+            self.stalled.eq(self.busy & ~(moving | window.moving if window is not None else moving)),
             self.done.payload.eq(constants.give),
             constants.done.eq(self.done.valid),
         ]
@@ -156,24 +169,39 @@ class VectorEngine(wiring.Component):
             self.done.valid.eq(leave & queue.o.payload.end),
         ]
 
-        self._connect_lanes(m, lanes, constants, stage, take, tap)
+        self._connect_lanes(m, lanes, constants, stage, take, tap, window)
         return m
 
-    def _connect_lanes(self, m, lanes, constants, stage, take, tap):
-        cfg = self.cfg
-        write = self.param_write
-        per_beat = cfg.bus_bytes // 8
-        beat_bits = exact_log2(cfg.bus_bytes)
-        entry_bits = exact_log2(cfg.param_entry_bytes)
-        write_entry = Signal(range(cfg.param_entries))
-        m.d.comb += write_entry.eq(write.payload.address[entry_bits:])
-        write_beat = []  # one signal per beat of an entry that has lanes
-        for beat in range(-(-cfg.lanes // per_beat)):
-            write_beat.append(Signal(name=f"write_beat_{beat}"))
-            m.d.comb += write_beat[beat].eq(write.valid & (write.payload.address[beat_bits:entry_bits] == beat))
+    def _elaborate_window(self, m, take, tap):
+        """Words that go through the window first, and those that do not.
 
+        Returns the window; takes from the sources that go to the lanes; and of the word that begins its way through
+        the lanes: whether there is one, whether it is the last of its job, whether it is dropped behind the lanes.
+        """
+        m.submodules.window = window = Window(self.cfg)
+        slides = Signal()
+        past = Signal()
+        finish = Signal()  # a word completes, wanted or not
+        m.d.comb += [
+            slides.eq(take & tap.window),
+            past.eq(take & ~tap.window),
+            finish.eq(slides & tap.last),
+            window.take.eq(slides),
+            window.word.eq(self.operand_data),
+            window.step.eq(tap.step),
+            window.write.payload.eq(self.param_write.payload),
+            window.write.valid.eq(self.param_write.valid),
+        ]
+        finished = _delay(m, finish, Window.latency, "finished")
+        ended = _delay(m, tap.end, Window.latency, "ended", reset_less=True)
+        return window, past, (past & tap.last) | finished, Mux(finished, ended, tap.end), finished & ~window.valid
+
+    def _connect_lanes(self, m, lanes, constants, stage, take, tap, window):
+        write = self.param_write
+        writes, write_entry, write_data = lane_writes(m, self.cfg, write.payload, write.valid, part=0)
         for i, lane in enumerate(lanes):
-            first_bit = 64 * (i % per_beat)
+            if window is not None:
+                m.d.comb += [lane.from_window.eq(window.valid), lane.window.eq(window.o[i])]
             m.d.comb += [
                 lane.acc.eq(self.acc_data[i]),
                 lane.operand.eq(self.operand_data[i]),
@@ -185,9 +213,9 @@ class VectorEngine(wiring.Component):
                 lane.entry.eq(constants.entry),
                 lane.stage.eq(stage),
                 *(getattr(lane, name).eq(getattr(constants, name)) for name in constants.per_lane),
-                lane.write.eq(write_beat[i // per_beat]),
+                lane.write.eq(writes[i]),
                 lane.write_entry.eq(write_entry),
-                lane.write_data.eq(write.payload.data.as_value()[first_bit:first_bit + 64]),
+                lane.write_data.eq(write_data[i]),
             ]
 
 

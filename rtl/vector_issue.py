@@ -8,9 +8,18 @@ from dataflows import isa
 from dataflows.config import Config
 from rtl.agu import AddressGenerator, connect_nest
 from rtl.job import job_layout
+from rtl.window import Window
+from rtl.window_walk import WindowWalk, step_layout
 
-TAP = data.StructLayout({"first": 1, "last": 1, "end": 1})
-"""One read: first and last of its output word, and end of the job."""
+
+def tap_layout(cfg: Config) -> data.StructLayout:
+    """One read: first and last of its output word, and end of the job.
+
+    With windows: whether it goes to the window, and where it stands there. The last read of a job completes a word
+    even if its window is no ``output``; that word is dropped.
+    """
+    layout = {"first": 1, "last": 1, "end": 1}
+    return data.StructLayout({**layout, "window": 1, "step": step_layout(cfg)} if cfg.vector else layout)
 
 
 class VectorIssue(wiring.Component):
@@ -30,7 +39,7 @@ class VectorIssue(wiring.Component):
         Taken together with the last read of the job before.
     go : In(1)
         A read may be made in this cycle.
-    o : Out(stream of TAP, always ready)
+    o : Out(stream of tap_layout, always ready)
         Valid in the cycle of a read, together with one or both of:
     acc_address : Out(stream of 32-bit word address, always ready)
     operand_address : Out(stream of 32-bit byte address, always ready)
@@ -38,7 +47,7 @@ class VectorIssue(wiring.Component):
     Timing
     ------
     The first read is made one cycle after the job was taken; then one per cycle while ``go``, without a gap
-    between jobs.
+    between jobs; after a job with windows any other job waits until the last window is complete.
     """
 
     def __init__(self, cfg: Config):
@@ -47,7 +56,7 @@ class VectorIssue(wiring.Component):
         super().__init__({
             "job": In(stream.Signature(job_layout(cfg, isa.Unit.VECTOR))),
             "go": In(1),
-            "o": Out(stream.Signature(TAP, always_ready=True)),
+            "o": Out(stream.Signature(tap_layout(self.cfg), always_ready=True)),
             "acc_address": Out(address),
             "operand_address": Out(address),
         })
@@ -76,10 +85,15 @@ class VectorIssue(wiring.Component):
             m.d.sync += [uses_acc.eq(~job.mode.from_operand), uses_operand.eq(job_operand)]
 
         fire = Signal()
+        go = self.go
+        last = operand.o.payload.last[:2].all()
+        end = Mux(uses_acc, acc.o.payload.last.all(), operand.o.payload.last.all())
+        if self.cfg.vector:
+            go, last = self._elaborate_window(m, fire, operand.o.payload, last, end)
         m.d.comb += [
             # An unused generator never has an address, so one of the two is enough only where one is used.
             fire.eq(
-                self.go
+                go
                 & (acc.o.valid | operand.o.valid)
                 & (acc.o.valid | ~uses_acc)
                 & (operand.o.valid | ~uses_operand)
@@ -92,7 +106,28 @@ class VectorIssue(wiring.Component):
             self.operand_address.payload.eq(operand.o.payload.address),
             self.o.valid.eq(fire),
             self.o.payload.first.eq(operand.o.payload.first[:2].all()),
-            self.o.payload.last.eq(uses_acc | operand.o.payload.last[:2].all()),
-            self.o.payload.end.eq(Mux(uses_acc, acc.o.payload.last.all(), operand.o.payload.last.all())),
+            self.o.payload.last.eq(uses_acc | last),
+            self.o.payload.end.eq(end),
         ]
         return m
+
+    def _elaborate_window(self, m, fire, read, last, end):
+        """Returns whether a read may be made, and whether an operand read is its word's last."""
+        m.submodules.walk = walk = WindowWalk(self.cfg)
+        begin = Signal()
+        windows = Signal(reset_less=True)  # the job slides windows
+        recent = Signal(Window.latency)  # reads of windows that others would overtake
+        m.d.comb += [
+            begin.eq(self.job.valid & self.job.ready),
+            walk.job.eq(self.job.payload),
+            walk.begin.eq(begin),
+            walk.step.eq(fire),
+            walk.first.eq(read.first),
+            walk.last.eq(read.last),
+            self.o.payload.window.eq(windows),
+            self.o.payload.step.eq(walk.o),
+        ]
+        m.d.sync += recent.eq((recent << 1) | (fire & windows))
+        with m.If(begin):
+            m.d.sync += windows.eq(self.job.payload.mode.reduce == isa.Reduce.WINDOW)
+        return self.go & (windows | ~recent.any()), Mux(windows, walk.o.output | end, last)

@@ -8,6 +8,7 @@ from amaranth.lib.wiring import In, Out
 from dataflows.config import Config
 from rtl.requantize import SHIFT_BITS, Requantize
 from rtl.shared import shared
+from rtl.window_lane import SUM_BITS
 
 PARAMETER = data.StructLayout({"bias": signed(32), "multiplier": 24, "shift": SHIFT_BITS, "unused": 8 - SHIFT_BITS})
 """Eight bytes of a parameter entry, from the lowest address upwards."""
@@ -74,6 +75,8 @@ class VectorLane(wiring.Component):
         x is ``acc``; or with ``from_operand`` the ``first`` operand, or its sum or maximum with the operands after it.
     word : In(1)
         This take completes x (and b).
+    from_window : In(1), window : In(signed(19))
+        x is ``window``; only where the configuration has windows.
     entry : In(range(param_entries))
         Parameter entry of the word, with ``word``.
     stage : In(latency)
@@ -124,6 +127,7 @@ class VectorLane(wiring.Component):
             "write_entry": In(range(cfg.param_entries)),
             "write_data": In(64),
             "o": Out(signed(8)),
+            **({"from_window": In(1), "window": In(signed(SUM_BITS))} if cfg.vector else {}),
         })
 
     def elaborate(self, platform):
@@ -143,6 +147,9 @@ class VectorLane(wiring.Component):
                 m.d.sync += x.eq(self.operand)
             with m.Elif(self.add_taps):
                 m.d.sync += x.eq(x + self.operand)
+        if self.cfg.vector:
+            with m.If(self.from_window):
+                m.d.sync += x.eq(self.window)
         m.d.comb += [
             parameters.write.eq(self.write),
             parameters.write_entry.eq(self.write_entry),

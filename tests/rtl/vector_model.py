@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import product
 from typing import Any
@@ -18,8 +18,8 @@ ACC_WORDS = 64
 OPERAND_BYTES = 512
 
 
-def make_config(lanes: int, data_bits: int = 64, entries: int = 6) -> Config:
-    """A configuration with the given lanes, bus and number of parameter entries."""
+def make_config(lanes: int, data_bits: int = 64, entries: int = 6, window_words: int = 0) -> Config:
+    """A configuration with the given lanes, bus, number of parameter entries and (if not 0) words of a window row."""
     values: dict[str, Any] = {
         "name": "vector",
         "array": {"rows": 2, "cols": lanes, "dataflow": "weight_stationary"},
@@ -28,16 +28,23 @@ def make_config(lanes: int, data_bits: int = 64, entries: int = 6) -> Config:
     }
     entry_bytes = 8 * config.ceil_pow2(max(lanes, data_bits // 64))
     values["memory"]["param_bytes"] = entries * entry_bytes
+    if window_words:
+        values["vector"] = {"window_words": window_words}
     return config.parse(values, "test")
 
 
 @dataclass
 class Memories:
-    """Contents that jobs read: accumulators [word][lane], operand bytes, parameters [entry][lane] (bias, M, S)."""
+    """Contents that jobs read: accumulators [word][lane], operand bytes, parameters [entry][lane] (bias, M, S).
+
+    Window weights are [entry][lane][tap]; ``rows`` holds the last words at each place of a row, newest first.
+    """
 
     acc: list[list[int]]
     operand: list[int]
     params: list[list[tuple[int, int, int]]]
+    weights: list[list[list[int]]]
+    rows: dict[int, list[list[int]]] = field(default_factory=dict)
 
     @classmethod
     def random(cls, rng: random.Random, cfg: Config) -> Memories:
@@ -57,19 +64,30 @@ class Memories:
             [[int32() for _ in range(cfg.lanes)] for _ in range(ACC_WORDS)],
             [rng.choice([-128, 127, rng.randrange(-128, 128)]) for _ in range(OPERAND_BYTES)],
             [[param() for _ in range(cfg.lanes)] for _ in range(cfg.param_entries)],
+            [
+                [[rng.choice([-128, 127, 1, rng.randrange(-128, 128)]) for _ in range(9)] for _ in range(cfg.lanes)]
+                for _ in range(cfg.param_entries)
+            ],
         )
 
     def param_beats(self, cfg: Config) -> list[tuple[int, bytes]]:
         """(address, data) of the beats that write all parameters; lanes that do not exist get rubbish."""
         beats = []
-        for entry, lanes in enumerate(self.params):
-            image = bytearray(b"\xa5" * cfg.param_entry_bytes)
-            for lane, (bias, multiplier, shift) in enumerate(lanes):
-                value = (bias & 0xFFFFFFFF) | multiplier << 32 | shift << 56
-                image[8 * lane : 8 * lane + 8] = value.to_bytes(8, "little")
-            for start in range(0, len(image), cfg.bus_bytes):
-                beats.append((entry * cfg.param_entry_bytes + start, bytes(image[start : start + cfg.bus_bytes])))
+        for part, entries in enumerate(self._parts() if cfg.vector else self._parts()[:1]):
+            for entry, lanes in enumerate(entries):
+                address = part * cfg.window_weights_address + entry * cfg.param_entry_bytes
+                image = b"".join(lanes).ljust(cfg.param_entry_bytes, b"\xa5")
+                for start in range(0, len(image), cfg.bus_bytes):
+                    beats.append((address + start, image[start : start + cfg.bus_bytes]))
         return beats
+
+    def _parts(self) -> list[list[list[bytes]]]:
+        """Eight bytes per entry and lane: parameters, taps 0 to 7, tap 8."""
+        return [
+            [[((b & 0xFFFFFFFF) | m << 32 | s << 56).to_bytes(8, "little") for b, m, s in row] for row in self.params],
+            [[bytes(w & 255 for w in taps[:8]) for taps in row] for row in self.weights],
+            [[bytes([taps[8] & 255]) + b"\xa5" * 7 for taps in row] for row in self.weights],
+        ]
 
 
 def clamp_rounded(value: Fraction, zero: int, low: int, high: int) -> int:
@@ -150,6 +168,49 @@ def reads(job: dict[str, Any]) -> int:
     return len(addresses(job, "operand_base", source))
 
 
+def slide(cfg: Config, memories: Memories, job: dict[str, Any], operand: list[int]) -> list[list[int]]:
+    """Sums (or maxima) of the windows of a job, per output word and lane; keeps its last two rows."""
+    blocks, columns, rows = (job[f"operand_{name}"]["count"] for name in ("block", "x", "y"))
+    window, mode = job["window"], job["mode"]
+    words, results = iter(operand), []
+    for y, x, block in product(range(rows), range(columns), range(blocks)):
+        address, place = next(words), x * blocks + block
+        word = [memories.operand[(address + lane) % OPERAND_BYTES] for lane in range(cfg.lanes)]
+        memories.rows[place] = [word, *memories.rows.get(place, [])[:2]]
+        if x < 2 or y < window["skip"] or (x - 2) % window["stride_x"] or (y - window["skip"]) % window["stride_y"]:
+            continue
+        entry = job["param"]["entry"] + (0 if mode["broadcast"] else block)
+        result = []
+        for lane in range(cfg.lanes):
+            taps = [memories.rows[place - (2 - c) * blocks][2 - r][lane] for r in range(3) for c in range(3)]
+            products = [tap * weight for tap, weight in zip(taps, memories.weights[entry][lane], strict=True)]
+            result.append(max(products) if window["max"] else sum(products))
+        results.append(result)
+    return results
+
+
+def window_jobs(
+    rng: random.Random, cfg: Config, count: int, sizes: tuple[int, ...] = (1, 2, 3, 4)
+) -> list[dict[str, Any]]:
+    """Jobs of one layer that continue each other: the first has at least two rows to fill the window with."""
+    assert cfg.vector
+    blocks = rng.randrange(1, min(cfg.param_entries, cfg.vector.window_words // 3) + 1)
+    columns = min(rng.randrange(3, 7), cfg.vector.window_words // blocks)
+    jobs, before = [], 0
+    for _ in range(count):
+        job = random_job(rng, cfg, "sum")
+        rows = rng.choice(sizes)
+        job["mode"] |= {"reduce": int(isa.Reduce.WINDOW), "broadcast": rng.randrange(2)}
+        job["param"] |= {"entry": rng.randrange(cfg.param_entries - blocks + 1), "blocks": blocks}
+        for name, number in {"tap_a": 1, "tap_b": 1, "block": blocks, "x": columns, "y": rows, "image": 1}.items():
+            job[f"operand_{name}"]["count"] = number
+        skip = max(0, 2 - before) if before < 2 else rng.randrange(2)
+        strides = {"stride_x": rng.randrange(1, 4), "stride_y": rng.randrange(1, 4)}
+        jobs.append(job | {"window": {**strides, "skip": skip, "max": rng.randrange(2)}})
+        before += rows
+    return jobs
+
+
 def run(cfg: Config, memories: Memories, job: dict[str, Any]) -> list[list[int]]:
     """Valid bytes of every output word, signed."""
     acc = addresses(job, "acc_base", [f"acc_{n}" for n in LEVELS])
@@ -157,6 +218,9 @@ def run(cfg: Config, memories: Memories, job: dict[str, Any]) -> list[list[int]]
     mode, param = job["mode"], job["param"]
     taps = job["operand_tap_a"]["count"] * job["operand_tap_b"]["count"]
     count = len(operand) // taps if mode["from_operand"] else len(acc)
+    windows = slide(cfg, memories, job, operand) if mode["reduce"] == isa.Reduce.WINDOW else []
+    if windows or mode["reduce"] == isa.Reduce.WINDOW:
+        count = len(windows)
     words = []
     for i in range(count):
         block = i % param["blocks"]
@@ -167,6 +231,8 @@ def run(cfg: Config, memories: Memories, job: dict[str, Any]) -> list[list[int]]
             window = [memories.operand[(a + lane) % OPERAND_BYTES] for a in operand[i * taps : (i + 1) * taps]]
             if not mode["from_operand"]:
                 x = memories.acc[acc[i] % ACC_WORDS][lane]
+            elif mode["reduce"] == isa.Reduce.WINDOW:
+                x = windows[i][lane]
             elif mode["reduce"] == isa.Reduce.SUM:
                 x = sum(window)
             else:
