@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,8 +17,10 @@ from mapper.conv_plan import ConvPlan, Options
 from mapper.lower_conv import ConvLowering
 from mapper.lower_elementwise import ElementwiseLowering
 from mapper.lower_pool import PoolLowering
+from mapper.lower_window import WindowLowering
 from mapper.pipeline import Ring, run
 from mapper.program import Job, encode
+from mapper.window_plan import WindowPlan, window_plan
 
 ALIGNMENT = 64
 """Every tensor begins at a multiple of this many bytes: a beat of the widest bus."""
@@ -25,12 +28,16 @@ ALIGNMENT = 64
 
 @dataclass(frozen=True)
 class Scheduled:
-    """One entry of the schedule: a layer, and the addition that runs in its epilogue, if any."""
+    """One entry of the schedule: a layer, the addition that runs in its epilogue, if any, and what computes it.
+
+    ``engine`` is "array", "vector" or "vector window"; ``plan`` is for the array.
+    """
 
     index: int
     layer: Layer
     fused: Add | None
     plan: ConvPlan | None
+    engine: str
 
     @property
     def output(self) -> str:
@@ -97,8 +104,11 @@ def place_tensors(network: Network) -> tuple[dict[str, Place], dict[isa.Region, 
     return places, sizes
 
 
-def fuse_additions(network: Network) -> dict[str, Add]:
-    """Convolutions whose result is only added to something known earlier: layer name to the addition."""
+def fuse_additions(network: Network, apart: Collection[str] = ()) -> dict[str, Add]:
+    """Convolutions whose result is only added to something known earlier: layer name to the addition.
+
+    Layers named in ``apart`` add nothing.
+    """
     position = {layer.output: i for i, layer in enumerate(network.layers)}
     position.update({name: -1 for name in network.inputs})
     users: dict[str, int] = {}
@@ -112,34 +122,51 @@ def fuse_additions(network: Network) -> dict[str, Add]:
             continue
         for name, other in (layer.inputs, layer.inputs[::-1]):
             conv = producers.get(name)
+            if not isinstance(conv, Conv) or conv.name in fused or conv.name in apart:
+                continue
             alone = users[name] == 1 and name not in network.outputs
-            if isinstance(conv, Conv) and conv.name not in fused and alone and position[other] < position[name]:
+            if alone and position[other] < position[name]:
                 fused[conv.name] = layer
                 break
     return fused
+
+
+def _windows(cfg: Config, network: Network, options: Options) -> dict[str, WindowPlan]:
+    """Layers that run as windows in the vector unit."""
+    tensors = network.tensors
+    plans = {
+        layer.name: window_plan(cfg, options, layer, tensors[layer.inputs[0]], tensors[layer.output])
+        for layer in network.layers
+    }
+    return {name: plan for name, plan in plans.items() if plan}
 
 
 def compile_network(cfg: Config, network: Network, options: Options, *, fuse: bool = True) -> Program:
     """Lower every layer and encode the program. Raises ``InputError`` naming a layer that does not fit."""
     places, sizes = place_tensors(network)
     context = Context(cfg, network, options, places, Builder(cfg), Constants(max(ALIGNMENT, cfg.bus_bytes)))
-    fused = fuse_additions(network) if fuse else {}
+    windows = _windows(cfg, network, options)
+    fused = fuse_additions(network, windows) if fuse else {}
     absorbed = {add.name for add in fused.values()}
     steps, schedule = [], []
     for index, layer in enumerate(network.layers):
         plan = None
         if layer.name in absorbed or isinstance(layer, Reshape):
             continue
-        if isinstance(layer, Conv):
+        engine = "vector"
+        if isinstance(layer, Conv | MaxPool) and layer.name in windows:
+            steps += list(WindowLowering(context, layer, index, windows[layer.name]).steps())
+            engine = "vector window"
+        elif isinstance(layer, Conv):
             conv = ConvLowering(context, layer, index, fused.get(layer.name))
             steps += list(conv.steps())
             context.bank += conv.drains
-            plan = conv.plan
+            plan, engine = conv.plan, "array"
         elif isinstance(layer, MaxPool | AvgPool):
             steps += list(PoolLowering(context, layer, index).steps())
         elif isinstance(layer, Add | Concat):
             steps += list(ElementwiseLowering(context, layer, index).steps())
-        schedule.append(Scheduled(index, layer, fused.get(layer.name), plan))
+        schedule.append(Scheduled(index, layer, fused.get(layer.name), plan, engine))
     memory = cfg.memory
     rings = {
         "input": Ring(memory.input_bytes),

@@ -8,10 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dataflows.network import Tensor
-from mapper.context import parameters
 from mapper.conv_plan import ConvPlan
 from mapper.conv_shape import Block, ConvShape
-from mapper.numbers import significand
+from mapper.requantization import Requantization
 
 
 def packed_weights(plan: ConvPlan) -> NDArray[np.int8]:
@@ -70,12 +69,5 @@ def matrix(shape: ConvShape, block: Block) -> NDArray[np.int8]:
 
 def packed_parameters(shape: ConvShape, source: Tensor, target: Tensor) -> NDArray[np.uint8]:
     """Parameter entries of all blocks: bias (with the input's zero point folded in), multiplier and shift per lane."""
-    layer = shape.layer
-    scales = (np.float32(source.scale) * layer.weight_scale.astype(np.float32)) / np.float32(target.scale)
-    pairs = np.array([significand(scale, layer.name) for scale in scales], np.int64)
-    bias = layer.bias.astype(np.int64) - source.zero * layer.weight.astype(np.int64).sum(axis=(1, 2, 3))
-    entries = []
-    for block in shape.blocks:
-        part = slice(block.first, block.first + block.count)
-        entries.append(parameters(shape.cfg, bias[part], pairs[part, 0], pairs[part, 1]))
-    return np.concatenate(entries)
+    requantization = Requantization.of(shape.layer, source, target)
+    return np.concatenate([requantization.entry(shape.cfg, block.first, block.count) for block in shape.blocks])

@@ -15,24 +15,46 @@ from mapper.timing_machine import Machine
 LANES = 15  # address of a vector word, to that word at STORE
 PACK = 4  # vector word at STORE, to the address of the burst it completes
 AHEAD = 17  # vector words between address and STORE
+WINDOW_AHEAD = 33  # the same where the vector unit has windows
+WINDOW_SIDE = 3  # rows and columns of a window
 RECORD = 12  # last completion, to "done", beside the beats and the latency of its record
 
 
 class Words:
-    """Vector words of a job; a pixel is ``blocks`` of them, all but the last of ``lanes`` bytes."""
+    """Vector words of a job; a pixel is ``blocks`` of them, all but the last of ``lanes`` bytes.
+
+    Where windows slide, not each of the ``read`` words completes one.
+    """
 
     def __init__(self, job: Job, lanes: int, bus: int):
         r = job.registers
         taps = iterations(job, ("operand_tap_a", "operand_tap_b")) if r["mode"].get("from_operand") else 1
         self.lanes, self.blocks = lanes, r["param"]["blocks"]
         self.pixel_bytes = (self.blocks - 1) * lanes + r["param"]["tail"]
-        self.made_in = taps  # cycles per word in the lanes
-        self.left_in = -(-lanes // bus)  # and at STORE, which takes a beat per cycle
+        self.taps = taps  # reads per word
+        self.left_in = -(-lanes // bus)  # cycles per word at STORE, which takes a beat per cycle
+        self.window = r["window"] if r["mode"].get("reduce") == isa.Reduce.WINDOW else {}
+        self.read = 0
+        if self.window:
+            self.columns = r["operand_x"]["count"]
+            self.across = (self.columns - WINDOW_SIDE) // self.window["stride_x"] + 1  # windows of a row
+            self.read = iterations(job, ("operand_block", "operand_x", "operand_y"))
+            self.silent = self.window["skip"] >= r["operand_y"]["count"]  # nothing to store
 
     def holding(self, size: int) -> int:
         """Words that hold the job's first ``size`` bytes."""
         pixels, rest = divmod(size, self.pixel_bytes)
         return pixels * self.blocks + -(-rest // self.lanes)
+
+    def until(self, count: int) -> int:
+        """Reads, one per cycle, up to that which completes word number ``count``, from 1 on."""
+        if not self.window or not count:
+            return count * self.taps
+        pixel, block = divmod(count - 1, self.blocks)
+        row, column = divmod(pixel, self.across)
+        y = self.window["skip"] + row * self.window["stride_y"]
+        x = WINDOW_SIDE - 1 + column * self.window["stride_x"]
+        return (y * self.columns + x) * self.blocks + block + 1
 
 
 class Writer:
@@ -51,7 +73,8 @@ class Writer:
     def __init__(self, machine: Machine):
         self.machine, self.most = machine, machine.cfg.bus.max_write_burst
         self.made = self.word = self.address = self.write = 0.0
-        self.left: deque[float] = deque(maxlen=AHEAD)
+        self.ahead = WINDOW_AHEAD if machine.cfg.vector else AHEAD
+        self.left: deque[float] = deque(maxlen=self.ahead)
         self.beats = 0
         self.leaving: deque[float] = deque()
 
@@ -59,48 +82,64 @@ class Writer:
         """One pair of jobs after the other, as the front ends hand them over."""
         machine, opened = self.machine, self.machine.opened
         while True:
-            while not (opened[isa.Unit.STORE] and opened[isa.Unit.VECTOR]):
+            while not opened[isa.Unit.VECTOR]:
+                yield machine.progress
+            vector, since = opened[isa.Unit.VECTOR].popleft()
+            words = Words(vector, machine.cfg.lanes, machine.bus)
+            machine.progress.fire()
+            if words.window and words.silent:
+                self.made = max(self.made, since + LANES) + words.read
+                yield from self._close(vector, since)
+                continue
+            while not opened[isa.Unit.STORE]:
                 yield machine.progress
             job, taken = opened[isa.Unit.STORE].popleft()
-            vector, since = opened[isa.Unit.VECTOR].popleft()
             machine.progress.fire()
             self.made = max(self.made, since + LANES)
-            yield from self._rows(job, vector, since)
+            yield from self._rows(job, vector, words, since)
             done = self.write + machine.dram.latency + 1
             machine.give(job, taken, done)
             if job.mark:
                 machine.result.layer_end[job.layer] = int(done) - 1
             machine.result.cycles = int(done) + machine.dram.latency + RECORD + isa.MARK_BYTES // machine.bus
 
-    def _rows(self, job: Job, vector: Job, since: float) -> Process:
+    def _rows(self, job: Job, vector: Job, words: Words, since: float) -> Process:
         """All bursts of a STORE job."""
         machine, kernel = self.machine, self.machine.kernel
-        words = Words(vector, machine.cfg.lanes, machine.bus)
         row = job.registers["row"]["bytes"]
         total, position = row * iterations(job, ROWS), 0
         for start in row_starts(job, job.registers["target"]["address"]):
             for _, beats, size in bursts(start, row, machine.bus, self.most):
-                self._make(words.holding(position + size) - words.holding(position), beats, words)
+                self._make(words.holding(position), words.holding(position + size), beats, words)
                 position += size
-                if position == total:
-                    if self.word + 1 > kernel.now:
-                        yield self.word + 1
-                    machine.give(vector, since, self.word + 1)
-                    machine.close(isa.Unit.VECTOR)
+                rest = words.read - words.until(words.holding(total)) if words.window else 0  # reads that complete none
+                if position == total and not rest:
+                    yield from self._close(vector, since)
                 self.address = max(self.word + PACK, self.address + 1)
                 if self.address > kernel.now:
                     yield self.address
                 self._burst(beats)
+        if rest:
+            self.made += rest
+            yield from self._close(vector, since)
         written = machine.result.dram_write_bytes
         written[job.layer] = written.get(job.layer, 0) + total
 
-    def _make(self, number: int, beats: int, words: Words) -> None:
-        """The lanes make ``number`` words, which fill ``beats``; each waits for room in the queues around it."""
+    def _close(self, vector: Job, since: float) -> Process:
+        """Tokens of a VECTOR job, at its last word."""
+        end = max(self.made, self.word) + 1
+        if end > self.machine.kernel.now:
+            yield end
+        self.machine.give(vector, since, end)
+        self.machine.close(isa.Unit.VECTOR)
+
+    def _make(self, first: int, last: int, beats: int, words: Words) -> None:
+        """The lanes make words [first, last), which fill ``beats``; each waits for room in the queues around it."""
         held = 2 * self.most + 2  # beats in the data queue
-        pushed = 0
+        number, pushed = last - first, 0
         for i in range(number):
-            room = self.left[0] + 1 + LANES if len(self.left) == AHEAD else 0.0
-            self.made = max(self.made + words.made_in, room)
+            room = self.left[0] + 1 + LANES if len(self.left) == self.ahead else 0.0
+            self.made = max(self.made + words.until(first + i + 1) - words.until(first + i), room)
             self.word = max(self.made, self.word + words.left_in)
             for _ in range((i + 1) * beats // number - pushed):
                 pushed += 1

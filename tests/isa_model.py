@@ -55,6 +55,9 @@ class Machine:
             isa.Target.OPERAND: rng.integers(0, 256, m.operand_bytes, np.uint8),
             isa.Target.PARAM: rng.integers(0, 256, m.param_bytes, np.uint8),
         }
+        if cfg.vector:
+            self.memory[isa.Target.PARAM] = rng.integers(0, 256, 3 * cfg.window_weights_address, np.uint8)
+        self.rows = rng.integers(-128, 128, (2, 1, 1, cfg.lanes))  # the window's last two rows
         self.acc = rng.integers(-(2**31), 2**31, (2 * cfg.acc_bank_words, cfg.lanes)).astype(np.int64)
         self.semaphores = [0] * cfg.control.semaphores
         self.out: deque[int] = deque()
@@ -178,7 +181,10 @@ class Machine:
             taps = job["operand_tap_a"]["count"] * job["operand_tap_b"]["count"]
             words = operand.reshape(-1, taps, lanes)
             second = words[:, 1] if mode["add"] else None
-            x = {0: words[:, 0], 1: words.sum(axis=1), 2: words.max(axis=1)}[mode["reduce"]]
+            if mode["reduce"] == isa.Reduce.WINDOW:
+                x = self.window(job, words[:, 0])
+            else:
+                x = {0: words[:, 0], 1: words.sum(axis=1), 2: words.max(axis=1)}[mode["reduce"]]
         else:
             addresses, _ = nest(job["acc_base"]["address"], [job["acc_" + n] for n in ("block", "x", "y", "image")])
             x, second = self.acc[addresses], operand
@@ -190,6 +196,8 @@ class Machine:
         multiplier = (raw >> np.uint64(32) & np.uint64(0xFFFFFF)).astype(np.int64)
         shift = (raw >> np.uint64(56) & np.uint64(63)).astype(np.int64)
         x = (x + bias + 2**31) % 2**32 - 2**31
+        if not len(x):
+            return
         r = job["requantize"]
         q = np.clip(rhe(x * multiplier, shift) + r["zero"], r["low"], r["high"])
         if mode["add"]:
@@ -198,6 +206,28 @@ class Machine:
             q = np.clip(rhe(total, a["shift"]) + s["zero"], s["low"], s["high"])
         for word, last in zip(q.astype(np.int8).view(np.uint8), block == param["blocks"] - 1, strict=True):
             self.out.extend(word[: param["tail"] if last else lanes])
+
+    def window(self, job: dict, words: np.ndarray) -> np.ndarray:
+        """Sums or maxima of 3x3 windows over the words of a job and the two rows before it."""
+        cfg, window, param = self.cfg, job["window"], job["param"]
+        rows, columns, blocks = (job["operand_" + n]["count"] for n in ("y", "x", "block"))
+        assert columns * blocks <= cfg.vector.window_words and blocks <= cfg.param_entries
+        if self.rows.shape[1:3] != (columns, blocks):
+            assert window["skip"] == 2, "a job continues rows of another shape"
+            self.rows = np.zeros((2, columns, blocks, cfg.lanes), np.int64)
+        if window["skip"] == 2:
+            self.rows = np.random.default_rng(3).integers(-128, 128, self.rows.shape)
+        image = np.concatenate([self.rows, words.reshape(rows, columns, blocks, cfg.lanes)])
+        self.rows = image[-2:]
+        entry = param["entry"] + (np.zeros(blocks, int) if job["mode"]["broadcast"] else np.arange(blocks))
+        address = cfg.window_weights_address + entry[:, None] * cfg.param_entry_bytes + 8 * np.arange(cfg.lanes)
+        places = [address + i for i in range(8)] + [address + cfg.window_weights_address]
+        weights = [self.memory[isa.Target.PARAM][place].view(np.int8).astype(np.int64) for place in places]
+        products = [
+            image[r : r + rows, c : c + columns - 2] * weights[3 * r + c] for r in range(3) for c in range(3)
+        ]
+        joined = np.max(products, axis=0) if window["max"] else np.sum(products, axis=0)
+        return joined[window["skip"] :: window["stride_y"], :: window["stride_x"]].reshape(-1, cfg.lanes)
 
     def store(self, job: dict) -> None:
         """STORE: rows to DRAM."""

@@ -1,0 +1,35 @@
+"""Per-channel parameters of a convolution: what the vector unit adds, multiplies and shifts by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dataflows.config import Config
+from dataflows.network import Conv, Tensor
+from mapper.context import parameters
+from mapper.numbers import significand
+
+
+@dataclass(frozen=True)
+class Requantization:
+    """Bias (with the input's zero point folded in), multiplier and shift of every output channel."""
+
+    bias: NDArray[np.int64]
+    multiplier: NDArray[np.int64]
+    shift: NDArray[np.int64]
+
+    @staticmethod
+    def of(layer: Conv, source: Tensor, target: Tensor) -> Requantization:
+        """Parameters of ``layer`` between two tensors."""
+        scales = (np.float32(source.scale) * layer.weight_scale.astype(np.float32)) / np.float32(target.scale)
+        pairs = np.array([significand(scale, layer.name) for scale in scales], np.int64)
+        bias = layer.bias.astype(np.int64) - source.zero * layer.weight.astype(np.int64).sum(axis=(1, 2, 3))
+        return Requantization(bias, pairs[:, 0], pairs[:, 1])
+
+    def entry(self, cfg: Config, first: int, count: int) -> NDArray[np.uint8]:
+        """Parameter entry of ``count`` channels from ``first``."""
+        part = slice(first, first + count)
+        return parameters(cfg, self.bias[part], self.multiplier[part], self.shift[part])

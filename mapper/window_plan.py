@@ -1,0 +1,106 @@
+"""Which layers run as windows in the vector unit, and how they are cut into jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import ceil
+
+from dataflows.config import Config
+from dataflows.network import Conv, Layer, MaxPool, Tensor
+from mapper.conv_plan import Options
+
+SIDE = 3
+"""Rows and columns of a window in hardware; smaller kernels have weights of zero."""
+MOST_STRIDE = 3
+CHUNK_BYTES = 2048
+"""Jobs of less than this are not worth their commands."""
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Padded rows [first, end) of an image in one job, and the output rows that they complete.
+
+    ``skip`` rows pass before the first that completes one.
+    """
+
+    first: int
+    end: int
+    skip: int
+    out_first: int
+    out_count: int
+
+
+@dataclass(frozen=True)
+class WindowPlan:
+    """A layer as jobs of whole padded rows, slice of channels after slice.
+
+    ``height`` and ``width`` are those of the padded image as far as windows reach; ``channels`` are those of all slices
+    but the last, ``rows`` those of all jobs but the last of an image.
+    """
+
+    height: int
+    width: int
+    channels: int
+    rows: int
+    stride: tuple[int, int]
+
+    def chunks(self) -> Iterator[Chunk]:
+        """Jobs of one image."""
+        stride = self.stride[0]
+        for first in range(0, self.height, self.rows):
+            end = min(first + self.rows, self.height)
+            skip = SIDE - 1 - first if first < SIDE else (SIDE - 1 - first) % stride
+            count = max(0, ceil((end - first - skip) / stride))
+            yield Chunk(first, end, skip, (first + skip - SIDE + 1) // stride, count)
+
+
+def suits(layer: Layer, source: Tensor, target: Tensor) -> bool:
+    """Whether windows compute a layer in no more words than the taps it has."""
+    if isinstance(layer, Conv):
+        depthwise = layer.groups == source.shape[3] == target.shape[3]
+    elif isinstance(layer, MaxPool):
+        depthwise = layer.window.kernel == (SIDE, SIDE)
+    else:
+        return False
+    window = layer.window
+    taps, words = window.kernel[0] * window.kernel[1], window.stride[0] * window.stride[1]
+    small = max(window.kernel) <= SIDE and max(window.stride) <= MOST_STRIDE and 1 < taps >= words
+    spread = any(k > 1 and d > 1 for k, d in zip(window.kernel, window.dilation, strict=True))
+    return depthwise and small and not spread
+
+
+def _loads(cfg: Config, options: Options, source: Tensor, depth: int) -> float:
+    """Cycles to read a tensor in slices of ``depth`` channels, a burst per pixel and slice."""
+    images, height, width, channels = source.shape
+    beats = depth / min(cfg.bus_bytes, options.bytes_per_cycle) + 1
+    return images * height * width * ceil(channels / depth) * max(beats, options.latency / cfg.bus.reads_in_flight)
+
+
+def _taps(cfg: Config, layer: Conv | MaxPool, target: Tensor) -> int:
+    """Words that array or vector unit would go through without windows."""
+    images, height, width, channels = target.shape
+    rows, cols = layer.window.kernel
+    return images * height * width * ceil(channels / cfg.lanes) * rows * cols
+
+
+def window_plan(cfg: Config, options: Options, layer: Layer, source: Tensor, target: Tensor) -> WindowPlan | None:
+    """How ``layer`` runs as windows; None if it does not, if its rows are too long or its slices too thin."""
+    if cfg.vector is None or not isinstance(layer, Conv | MaxPool) or not suits(layer, source, target):
+        return None
+    (_, out_rows, out_cols, channels), stride = target.shape, layer.window.stride
+    height, width = ((n - 1) * s + SIDE for n, s in zip((out_rows, out_cols), stride, strict=True))
+    most_blocks = min(cfg.param_entries, cfg.vector.window_words // width)
+    blocks = ceil(channels / cfg.lanes)
+    memory = cfg.memory.operand_bytes
+    for share in (3, 2, 1):  # three rows keep loads far enough ahead to hide the latency of the memory
+        for slices in range(1, blocks + 1):
+            depth = min(channels, ceil(blocks / slices) * cfg.lanes)
+            row = width * depth
+            room = memory // share - cfg.operand_word_bytes
+            if ceil(depth / cfg.lanes) <= most_blocks and row <= room:
+                if slices > 1 and _loads(cfg, options, source, depth) > _taps(cfg, layer, target):
+                    return None
+                rows = min(max(CHUNK_BYTES, memory // 8), room) // row
+                return WindowPlan(height, width, depth, min(max(1, rows), height), stride)
+    return None
