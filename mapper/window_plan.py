@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import ceil
+from itertools import product
+from math import ceil, inf
 
-from dataflows.config import Config
+from dataflows.config import WINDOW_TAPS, Config
+from dataflows.errors import InputError
 from dataflows.network import Conv, Layer, MaxPool, Tensor
 from mapper.conv_plan import Options
+from mapper.conv_search import plan
+from mapper.conv_shape import ConvShape
 
 SIDE = 3
 """Rows and columns of a window in hardware; smaller kernels have weights of zero."""
@@ -70,20 +74,6 @@ def suits(layer: Layer, source: Tensor, target: Tensor) -> bool:
     return depthwise and small and not spread
 
 
-def _loads(cfg: Config, options: Options, source: Tensor, depth: int) -> float:
-    """Cycles to read a tensor in slices of ``depth`` channels, a burst per pixel and slice."""
-    images, height, width, channels = source.shape
-    beats = depth / min(cfg.bus_bytes, options.bytes_per_cycle) + 1
-    return images * height * width * ceil(channels / depth) * max(beats, options.latency / cfg.bus.reads_in_flight)
-
-
-def _taps(cfg: Config, layer: Conv | MaxPool, target: Tensor) -> int:
-    """Words that array or vector unit would go through without windows."""
-    images, height, width, channels = target.shape
-    rows, cols = layer.window.kernel
-    return images * height * width * ceil(channels / cfg.lanes) * rows * cols
-
-
 def window_plan(cfg: Config, options: Options, layer: Layer, source: Tensor, target: Tensor) -> WindowPlan | None:
     """How ``layer`` runs as windows; None if it does not, if its rows are too long or its slices too thin."""
     if cfg.vector is None or not isinstance(layer, Conv | MaxPool) or not suits(layer, source, target):
@@ -92,15 +82,32 @@ def window_plan(cfg: Config, options: Options, layer: Layer, source: Tensor, tar
     height, width = ((n - 1) * s + SIDE for n, s in zip((out_rows, out_cols), stride, strict=True))
     most_blocks = min(cfg.param_entries, cfg.vector.window_words // width)
     blocks = ceil(channels / cfg.lanes)
-    memory = cfg.memory.operand_bytes
-    for share in (3, 2, 1):  # three rows keep loads far enough ahead to hide the latency of the memory
-        for slices in range(1, blocks + 1):
-            depth = min(channels, ceil(blocks / slices) * cfg.lanes)
-            row = width * depth
-            room = memory // share - cfg.operand_word_bytes
-            if ceil(depth / cfg.lanes) <= most_blocks and row <= room:
-                if slices > 1 and _loads(cfg, options, source, depth) > _taps(cfg, layer, target):
-                    return None
-                rows = min(max(CHUNK_BYTES, memory // 8), room) // row
-                return WindowPlan(height, width, depth, min(max(1, rows), height), stride)
+    # Three rows on chip keep loads far enough ahead to hide the latency of the memory; one is better than none.
+    for slices, share in [*product(range(1, blocks + 1), (3, 2)), *((slices, 1) for slices in range(1, blocks + 1))]:
+        depth = min(channels, ceil(blocks / slices) * cfg.lanes)
+        room = cfg.memory.operand_bytes // share - cfg.operand_word_bytes
+        if ceil(depth / cfg.lanes) > most_blocks or width * depth > room:
+            continue
+        if depth < channels and _loads(cfg, options, source, depth) > _without(cfg, options, layer, source, target):
+            return None
+        rows = min(max(CHUNK_BYTES, cfg.memory.operand_bytes // 8), room) // (width * depth)
+        return WindowPlan(height, width, depth, min(max(1, rows), height), stride)
     return None
+
+
+def _loads(cfg: Config, options: Options, source: Tensor, depth: int) -> float:
+    """Cycles to read a tensor in slices of ``depth`` channels, a burst per pixel and slice."""
+    images, height, width, channels = source.shape
+    beats = depth / min(cfg.bus_bytes, options.bytes_per_cycle) + 1
+    return images * height * width * ceil(channels / depth) * max(beats, options.latency / cfg.bus.reads_in_flight)
+
+
+def _without(cfg: Config, options: Options, layer: Conv | MaxPool, source: Tensor, target: Tensor) -> float:
+    """Cycles without windows."""
+    if isinstance(layer, MaxPool):
+        images, height, width, channels = target.shape
+        return images * height * width * ceil(channels / cfg.lanes) * WINDOW_TAPS
+    try:
+        return plan(ConvShape.of(cfg, layer, source, target), options).cycles
+    except InputError:
+        return inf
