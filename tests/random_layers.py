@@ -28,6 +28,14 @@ def window(rng: np.random.Generator, height: int, width: int) -> Window:
             return w
 
 
+def small_window(rng: np.random.Generator, height: int, width: int) -> Window | None:
+    """A 3x3 window as in depthwise and pooling layers, strides of 1 or 2 and any padding; None where it does not fit."""
+    stride = (int(rng.integers(1, 3)), int(rng.integers(1, 3)))
+    top, left, bottom, right = (int(v) for v in rng.integers(0, 3, 4))
+    w = Window((3, 3), stride, (top, left, bottom, right))
+    return w if min(w.output_size(height, width)) >= 1 else None
+
+
 def convolution(
     rng: np.random.Generator, name: str, source: Tensor, out_channels: int, groups: int, w: Window
 ) -> tuple[Conv, Tensor]:
@@ -64,10 +72,13 @@ def random_network(seed: int, most_channels: int = 40, most_size: int = 14) -> N
         channels *= 8
     source = activation(rng, "x", (images, height, width, channels))
     w = Window() if kind == "linear" else window(rng, height, width)
+    sliding = np.random.default_rng([seed, 9])  # a stream of its own
+    if kind == "depthwise" and sliding.random() < 0.6 and (small := small_window(sliding, height, width)):
+        w, out_channels = small, channels
     conv, mid = convolution(rng, "conv", source, out_channels, groups, w)
     layers: list[Layer] = [conv]
     tensors = [source, mid]
-    for layer, tensor in tail(rng, source, mid, groups, w, most_channels):
+    for layer, tensor in tail(rng, sliding, source, mid, groups, w, most_channels):
         layers.append(layer)
         tensors.append(tensor)
     named = {tensor.name: tensor for tensor in tensors}
@@ -75,8 +86,9 @@ def random_network(seed: int, most_channels: int = 40, most_size: int = 14) -> N
 
 
 def tail(
-    rng: np.random.Generator, source: Tensor, mid: Tensor, groups: int, w: Window, most_channels: int
-) -> list[tuple[Layer, Tensor]]:
+    rng: np.random.Generator, sliding: np.random.Generator, source: Tensor, mid: Tensor, groups: int, w: Window,
+    most_channels: int,
+) -> list[tuple[Layer, Tensor]]:  # fmt: skip
     """What follows a convolution of ``source`` to ``mid``: layers and their results."""
     kind = rng.choice(["none", "add", "max_pool", "avg_pool", "concat", "conv"])
     if kind == "add":
@@ -89,6 +101,8 @@ def tail(
         return [(Concat("concat", (source.name, mid.name), out.name), out)]
     if kind == "max_pool":
         w = window(rng, *mid.shape[1:3])
+        if sliding.random() < 0.5:
+            w = small_window(sliding, *mid.shape[1:3]) or w
         out = Tensor("out", (mid.shape[0], *w.output_size(*mid.shape[1:3]), mid.shape[3]), mid.scale, mid.zero)
         return [(MaxPool("pool", (mid.name,), out.name, window=w), out)]
     if kind == "avg_pool":

@@ -93,6 +93,11 @@ def _limits(rng: np.random.Generator) -> dict[str, int]:
     }
 
 
+def _window_words(seed: int) -> int:
+    """Words of a window's row, from hardly any to ample; a stream of its own."""
+    return round(3 * 100 ** np.random.default_rng([seed, 9]).random())
+
+
 def configuration(seed: int) -> Config:
     """Configuration number ``seed``: any shape, little to ample memory, any limits of the bus."""
     rng = np.random.default_rng([seed, 1])
@@ -115,6 +120,7 @@ def configuration(seed: int) -> Config:
             "param_bytes": memory(4 * entry, entry),
         },
         "bus": {"data_bits": bits, **(_limits(rng) if seed % 2 else {})},
+        **({"vector": {"window_words": _window_words(seed)}} if seed % 4 != 3 else {}),
         "control": {"queue_words": int(rng.choice([16, 37, 64, 256])), "semaphores": int(rng.integers(12, 17))},
     }
     return config.parse(values, f"random configuration {seed}")
