@@ -86,6 +86,7 @@ class Outcome:
             "command": self.arguments.command,
             "samples": self.samples,
             "multipliers": self.cfg.multipliers,
+            "window_multipliers": self.cfg.window_multipliers,
             "dram": {
                 "latency": self.arguments.latency,
                 "bytes_per_cycle": self.arguments.bytes_per_cycle or self.cfg.bus_bytes,

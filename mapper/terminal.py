@@ -86,7 +86,8 @@ def summary(outcome: Outcome) -> list[str]:
     kind = "predicted" if outcome.run is None else "measured"
     lines = [
         f"{outcome.samples} sample(s), {cycles:,} cycles {kind}, "
-        f"{percent(total['utilization'])} of {cfg.multipliers} multipliers; "
+        f"{percent(total['utilization'])} of the multipliers in use, "
+        f"{percent(total['utilization_all'])} of all {cfg.multipliers + cfg.window_multipliers}; "
         f"{total['seconds_per_sample'] * 1e6:,.1f} us per sample at {cfg.clock_mhz:g} MHz"
     ]
     if outcome.run is not None:

@@ -26,12 +26,19 @@ _PARAMETERS = {
 }
 
 
+_WINDOW_PARAMETERS = {
+    "WINDOW_WORDS": "words of lanes in the longest row that windows slide over",
+    "WINDOW_WEIGHTS_ADDRESS": "distance of taps 0 to 7 behind the parameters; tap 8 lies twice as far",
+}
+
+
 def parameters(cfg: Config) -> dict[str, tuple[int, str]]:
     """Numbers a driver needs, each with what it means."""
-    sources = (cfg, cfg.array, cfg.memory, cfg.control, isa)
+    sources = (cfg, cfg.array, cfg.memory, cfg.control, cfg.vector, isa)
+    docs = _PARAMETERS | (_WINDOW_PARAMETERS if cfg.vector else {})
     return {
         name: (next(getattr(s, key) for s in sources for key in (name, name.lower()) if hasattr(s, key)), doc)
-        for name, doc in _PARAMETERS.items()
+        for name, doc in docs.items()
     }
 
 

@@ -4,10 +4,11 @@ import copy
 import json
 import tomllib
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
-from dataflows import catalogue
+from dataflows import catalogue, isa
 from dataflows.config import Config, ceil_pow2, json_schema, load, parse
 from dataflows.errors import InputError
 from dataflows.vocabulary import Axis, Dataflow, Dim, Kind, Link, Operand
@@ -56,6 +57,10 @@ MESSAGES = [
     ("array.dataflow", ["weight_stationary"], "array.dataflow must be one of input_stationary, output_stationary, "
      "weight_stationary, not ['weight_stationary']"),
     ("array", 3, "array must be a table, not 3"),
+    ("vector", 3, "vector must be a table, not 3"),
+    ("vector.window_words", 2, "vector.window_words must be at least 3, not 2"),
+    ("vector.window_words", 1 << 20, "vector.window_words must be at most 65536, not 1048576"),
+    ("vector.window_words", None, "vector.window_words is missing"),
     ("clock_mhz", 0, "clock_mhz must be a positive number, not 0"),
     ("clock_mhz", -0.5, "clock_mhz must be a positive number, not -0.5"),
     ("clock_mhz", float("nan"), "clock_mhz must be a positive number, not nan"),
@@ -167,13 +172,14 @@ FIELDS = [
     ("memory.weight_bytes", 131072), ("memory.acc_bytes", 32768), ("memory.operand_bytes", 16384),
     ("memory.param_bytes", 4096), ("bus.data_bits", 64), ("bus.max_read_burst", 32), ("bus.max_write_burst", 8),
     ("bus.reads_in_flight", 4), ("bus.writes_in_flight", 4), ("control.queue_words", 32), ("control.semaphores", 12),
-    ("control.watchdog_cycles", 2048),
+    ("control.watchdog_cycles", 2048), ("vector.window_words", 512),
 ]
 
 
 def test_hash_depends_on_every_field():
     names = {f"{section}.{field}" for section, info in Config.model_fields.items()
-             if hasattr(info.annotation, "model_fields") for field in info.annotation.model_fields}
+             for kind in (info.annotation, *get_args(info.annotation)) if hasattr(kind, "model_fields")
+             for field in kind.model_fields}
     fixed = {"numbers.act_bits", "numbers.weight_bits", "numbers.acc_bits"}  # one legal value each
     assert {key for key, _ in FIELDS} == names - fixed
     hashes = [load(WS16).hash] + [parse(changed(key, value), "x").hash for key, value in FIELDS]
@@ -183,6 +189,16 @@ def test_hash_depends_on_every_field():
 @pytest.mark.parametrize(("key", "value"), [("name", "other"), ("clock_mhz", 100.0)])
 def test_hash_ignores_name_and_clock(key, value):
     assert parse(changed(key, value), "x").hash == load(WS16).hash
+
+
+def test_windows_are_optional():
+    """Without the section there are no windows, and nothing that belongs to them."""
+    cfg, plain = load(WS16), parse(changed("vector", None), "x")
+    assert plain.vector is None and plain.hash != cfg.hash
+    assert (cfg.window_multipliers, plain.window_multipliers) == (144, 0)
+    assert cfg.on_chip_bytes - plain.on_chip_bytes == cfg.window_weight_bytes == 64 * 16 * 9
+    registers = [[r.name for r in isa.units(c)[isa.Unit.VECTOR]] for c in (cfg, plain)]
+    assert registers[0] == [*registers[1], "window"]
 
 
 def test_hash_is_56_bits():

@@ -35,7 +35,7 @@ def _config(rows: int, cols: int, dataflow: str = "weight_stationary", **section
     }
     values["name"] = "".join(word[0] for word in dataflow.split("_")) + f"{rows}x{cols}"
     for name, section in sections.items():
-        values[name] |= section
+        values[name] = (values[name] or {}) | section
     return parse(values, "test")
 
 
@@ -61,6 +61,23 @@ def test_tiny_is_lint_clean(tiny):
 def test_odd_sizes_of_every_dataflow_are_lint_clean(dataflow, size, tmp_path):
     cfg = _config(*size, dataflow)
     _lint(cfg, emit(cfg, tmp_path))
+
+
+@pytest.mark.parametrize(("cols", "bits", "words"), [(1, 64, 3), (5, 128, 100)])
+def test_windows_are_lint_clean(cols, bits, words, tmp_path):
+    cfg = _config(2, cols, vector={"window_words": words}, bus={"data_bits": bits})
+    folder = emit(cfg, tmp_path)
+    _lint(cfg, folder)
+    text = (folder / f"{cfg.name}.v").read_text()
+    assert MODULE.findall(text).count(f"{cfg.name}_window_lane") == 1
+    assert len(re.findall(rf"^  {cfg.name}_window_lane \S+ \($", text, re.M)) == cols
+    assert f"_WINDOW_WORDS {words}u" in (folder / f"{cfg.name}.h").read_text()
+
+
+def test_no_windows_no_hardware_for_them(tiny):
+    cfg, folder = tiny
+    text = (folder / "tiny.v").read_text()
+    assert cfg.vector is None and "window_lane" not in text and "from_window" not in text
 
 
 def test_wide_bus_is_lint_clean(tmp_path):
