@@ -119,22 +119,20 @@ class VectorEngine(wiring.Component):
         take = _delay(m, issue.o.valid, self.read_latency, "take")
         tap = _delay(m, issue.o.payload.as_value(), self.read_latency, "tap", reset_less=True)
         tap = data.View(tap_layout(cfg), tap)
-        word, end, dropped, window = take & tap.last, tap.end, 0, None
+        word, end, silent, window = take & tap.last, tap.end, None, None
         if cfg.vector:
-            window, take, word, end, dropped = self._elaborate_window(m, take, tap)
+            window, take, word, end, silent = self._elaborate_window(m, take, tap)
 
         # Words: what travels beside the lanes. stage[i]: a word is at the input of lane stage i.
         stage = Signal(VectorLane.latency + 1)
         tail = Signal(VectorLane.latency, reset_less=True)
         ends = Signal(VectorLane.latency, reset_less=True)
-        drops = Signal(VectorLane.latency, reset_less=True)  # words that only carry the end of their job
         valid = Signal(VectorLane.latency)
         m.d.comb += [stage.eq((valid << 1) | word), constants.word.eq(stage[0]), constants.end.eq(end)]
         m.d.sync += [
             valid.eq(stage),
             tail.eq((tail << 1) | constants.tail_block),
             ends.eq((ends << 1) | end),
-            drops.eq((drops << 1) | dropped),
         ]
 
         # The output queue has room for every word that was let in, so its ready need not be looked at.
@@ -144,9 +142,12 @@ class VectorEngine(wiring.Component):
         leave = Signal()
         queued = Signal()
         moving = Signal()
-        drop = Signal()  # the word that leaves the queue is none
+        drop = Signal()  # what leaves the queue is no word, and only ends its job
         if window is not None:
-            m.d.comb += [queue.i.payload.drop.eq(drops[-1]), drop.eq(queue.o.payload.drop)]
+            m.d.comb += [
+                queue.i.payload.drop.eq(_delay(m, silent, VectorLane.latency, "silent", reset_less=True)),
+                drop.eq(queue.o.payload.drop),
+            ]
         room = Signal(range(queue.depth + 1), init=queue.depth)
         m.d.comb += [
             queue.i.valid.eq(stage[-1]),

@@ -29,7 +29,7 @@ def window(rng: np.random.Generator, height: int, width: int) -> Window:
 
 
 def small_window(rng: np.random.Generator, height: int, width: int) -> Window | None:
-    """A 3x3 window as in depthwise and pooling layers, strides of 1 or 2 and any padding; None where it does not fit."""
+    """A 3x3 window as in depthwise and pooling layers, strides 1 or 2 and any padding; None where it does not fit."""
     stride = (int(rng.integers(1, 3)), int(rng.integers(1, 3)))
     top, left, bottom, right = (int(v) for v in rng.integers(0, 3, 4))
     w = Window((3, 3), stride, (top, left, bottom, right))
