@@ -29,7 +29,7 @@ def sources() -> str:
 
 
 PREDICTED_WITHIN = 0.05
-"""Share of the cycles, wider than in the short run: over a thousand cases some meet what the timing model leaves out."""
+"""Share of the cycles; wider than in the short run: of a thousand cases some meet what the timing model leaves out."""
 
 
 @pytest.mark.regress
