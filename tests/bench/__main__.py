@@ -9,12 +9,13 @@ from collections.abc import Callable, Sequence
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import conv56, demo, generation, resnet18, simulation
+from tests.bench import conv56, demo, generation, imagenet, resnet18, simulation
 from tests.bench.figures import Figure, write
 
 TOPICS: dict[str, Callable[[], list[Figure]]] = {
     "resnet18": resnet18.run,
     "conv56": conv56.run,
+    "imagenet": imagenet.run,
     "generation": generation.run,
     "simulation": simulation.run,
     "demo": demo.run,
