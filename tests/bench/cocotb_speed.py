@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import time
 from pathlib import Path
 
@@ -17,6 +18,21 @@ from tests.system.cocotb_bench import Watch
 PERIOD_NS = 2
 
 
+def _channels(ram):
+    """The five channels between accelerator and memory."""
+    return (
+        ram.read_if.ar_channel, ram.read_if.r_channel,
+        ram.write_if.aw_channel, ram.write_if.w_channel, ram.write_if.b_channel,
+    )  # fmt: skip
+
+
+def _pauses(seed, share):
+    """Random pauses, seeded."""
+    rng = random.Random(seed)
+    while True:
+        yield rng.random() < share
+
+
 @cocotb.test(timeout_time=10_000_000, timeout_unit="ns")
 async def one_run(dut):
     folder = Path(os.environ["SPEED_FOLDER"])
@@ -29,6 +45,9 @@ async def one_run(dut):
     for interface in (host.write_if, host.read_if, ram.write_if, ram.read_if):
         interface.log.setLevel("WARNING")
     ram.write(0, memory)
+    if plan["stall"]:
+        for number, channel in enumerate(_channels(ram)):
+            channel.set_pause_generator(_pauses(number, plan["stall"]))
     if plan["watch"]:
         cocotb.start_soon(Watch(dut).run())
     await ClockCycles(dut.clk, 4)

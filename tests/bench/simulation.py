@@ -48,8 +48,17 @@ BUSY = convolutional(28, (48, 48), 3)
 PROGRAMS = {"convolution": convolutional(16, (48, 48), 3), "linear layer": convolutional(1, (1024, 512), 1)}
 """One with little traffic on the buses, and one that reads a beat in almost every cycle."""
 
-RIVALS = {True: "cocotb with cocotbext-axi, bus rules checked", False: "cocotb with cocotbext-axi"}
-"""By whether the rules of the bus are checked in every cycle, as they are in the fast runner."""
+STALL = 0.2
+"""Share of cycles in which a channel of the memory pauses, where it pauses at all; the same on both sides."""
+
+RIVALS = {
+    "cocotb with cocotbext-axi": {"watch": False, "stall": 0.0},
+    "cocotb with cocotbext-axi, bus rules checked": {"watch": True, "stall": 0.0},
+    "cocotb with cocotbext-axi, random pauses": {"watch": False, "stall": STALL},
+    "cocotb with cocotbext-axi, random pauses, bus rules checked": {"watch": True, "stall": STALL},
+}
+"""``watch``: the rules of the bus are checked in every cycle, as the fast runner always does; ``stall``: random pauses
+on all channels of the memory, on both sides, as in the regressions."""
 
 
 def compiled(cfg: Config, network: Network) -> Program:
@@ -57,23 +66,21 @@ def compiled(cfg: Config, network: Network) -> Program:
     return compile_network(cfg, network, Options(bytes_per_cycle=cfg.bus_bytes))
 
 
-def speed(cfg: Config, network: Network) -> float:
-    """Cycles per second of the fast runner."""
+def speed(cfg: Config, network: Network, stall: float = 0.0) -> float:
+    """Cycles per second of the fast runner; ``stall``: share of paused cycles on every channel of the memory."""
     program = compiled(cfg, network)
     work = sum(network.macs(layer) for layer in network.layers) // cfg.multipliers
     samples = -(-CYCLES // max(work, program.constants.size // cfg.bus_bytes))
     inputs = np.concatenate([random_input(network, 0)] * samples)
-    run = execute(program, {"x": inputs}, dram=Dram(), build_root=FOLDER / "rtl")
+    dram = Dram(read_stall=stall, write_stall=stall)
+    run = execute(program, {"x": inputs}, dram=dram, build_root=FOLDER / "rtl")
     if run.mismatches:
         raise AssertionError(f"{cfg.name} disagrees with the golden model: {run.mismatches[0]}")
     return run.cycles_per_second
 
 
-def cocotb_speed(cfg: Config, network: Network, watch: bool) -> float:
-    """Cycles per second of the same program under cocotb, host and memory by cocotbext-axi.
-
-    ``watch`` adds what the fast runner does too: the rules of the bus are checked in every cycle.
-    """
+def cocotb_speed(cfg: Config, network: Network, options: dict[str, float]) -> float:
+    """Cycles per second of the same program under cocotb, host and memory by cocotbext-axi; ``options`` as in RIVALS."""
     program = compiled(cfg, network)
     image = Image.of(program)
     memory = image.memory(0)
@@ -86,7 +93,7 @@ def cocotb_speed(cfg: Config, network: Network, watch: bool) -> float:
     with tempfile.TemporaryDirectory(prefix="cocotb-speed-") as name:
         folder = Path(name)
         memory.tofile(folder / "memory.bin")
-        (folder / "run.json").write_text(json.dumps({"writes": writes, "start": address["CONTROL"], "watch": watch}))
+        (folder / "run.json").write_text(json.dumps({"writes": writes, "start": address["CONTROL"], **options}))
         verilog = emit(cfg, FOLDER / "rtl" / cfg.name) / f"{cfg.name}.v"
         run_cocotb(cfg, verilog, "tests.bench.cocotb_speed", {"SPEED_FOLDER": name}, timeout=1200)
         result = json.loads((folder / "result.json").read_text())
@@ -123,9 +130,9 @@ def run() -> list[Figure]:
             ]
     cfg = config.load("configs/ws16.toml")
     for program, network in PROGRAMS.items():
-        fast = best(speed, cfg, network)
-        for watch, other in RIVALS.items():
-            slow = best(cocotb_speed, cfg, network, watch)
+        fasts = {stall: best(speed, cfg, network, stall) for stall in (0.0, STALL)}
+        for other, options in RIVALS.items():
+            fast, slow = fasts[options["stall"]], best(cocotb_speed, cfg, network, options)
             name = f"16x16, {program}: fast runner (goal: {GOAL} x)"
             figures.append(Figure(name, fast, "cycles/s", other, slow, COMMAND))
     return figures
