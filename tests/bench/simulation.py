@@ -80,7 +80,7 @@ def speed(cfg: Config, network: Network, stall: float = 0.0) -> float:
 
 
 def cocotb_speed(cfg: Config, network: Network, options: dict[str, float]) -> float:
-    """Cycles per second of the same program under cocotb, host and memory by cocotbext-axi; ``options`` as in RIVALS."""
+    """Cycles per second of the same program under cocotb, host and memory by cocotbext-axi; ``options``: see RIVALS."""
     program = compiled(cfg, network)
     image = Image.of(program)
     memory = image.memory(0)
