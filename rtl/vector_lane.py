@@ -75,7 +75,7 @@ class VectorLane(wiring.Component):
         x is ``acc``; or with ``from_operand`` the ``first`` operand, or its sum or maximum with the operands after it.
     word : In(1)
         This take completes x (and b).
-    from_window : In(1), window : In(signed(19))
+    from_window : In(1), window : In(signed(20))
         x is ``window``; only where the configuration has windows.
     entry : In(range(param_entries))
         Parameter entry of the word, with ``word``.

@@ -27,7 +27,7 @@ class Window(wiring.Component):
         As ``param_write`` of the vector unit; writes to weights are picked out.
     valid : Out(1)
         A wanted window is at ``o``.
-    o : Out(lanes x signed(19))
+    o : Out(lanes x signed(20))
     moving : Out(1)
         A wanted window is on its way.
 

@@ -9,8 +9,8 @@ from dataflows.config import WINDOW_TAPS, Config
 from rtl.shared import shared
 
 SIDE = 3
-SUM_BITS = 19
-"""Of nine products of 16 bits."""
+SUM_BITS = 20
+"""Of nine products of 16 bits in two steps of three."""
 
 
 class WindowMemory(wiring.Component):
@@ -83,7 +83,7 @@ class WindowLane(wiring.Component):
         The largest product instead of the sum; with ``emit[3]`` and one cycle later.
     write : In(2), write_entry, write_data : In(64)
         Bit 0 writes taps 0 to 7 of an entry, bit 1 tap 8.
-    o : Out(signed(19))
+    o : Out(signed(20))
 
     Timing
     ------
@@ -160,16 +160,15 @@ class WindowLane(wiring.Component):
                 tap = taken[i % SIDE].word_select(i // SIDE, 8).as_signed()
                 m.d.sync += product.eq(tap * factors.word_select(i, 8).as_signed())
         partial = [Signal(signed(18), name=f"partial_{i}", reset_less=True) for i in range(SIDE)]
+        rows = [_join(*products[SIDE * i : SIDE * (i + 1)], self.max[0]) for i in range(SIDE)]
         with m.If(self.emit[3]):
-            for i in range(SIDE):
-                m.d.sync += partial[i].eq(self._join(m, f"row_{i}", products[SIDE * i : SIDE * (i + 1)], self.max[0]))
-        m.d.comb += self.o.eq(self._join(m, "all", partial, self.max[1]))
+            m.d.sync += [partial[i].eq(rows[i]) for i in range(SIDE)]
+        m.d.comb += self.o.eq(_join(*partial, self.max[1]))
         return m
 
-    def _join(self, m, name, values, maximum):
-        """Sum or maximum of three values."""
-        a, b, c = values
-        larger = Signal.like(a, name=f"larger_{name}")
-        largest = Signal.like(a, name=f"largest_{name}")
-        m.d.comb += [larger.eq(Mux(a > b, a, b)), largest.eq(Mux(larger > c, larger, c))]
-        return Mux(maximum, largest, a + b + c)
+
+def _join(a, b, c, maximum):
+    """Sum or maximum of three values of one width; the comparisons do not wait for each other."""
+    total = a + b + c
+    wide = [Cat(v, v[-1].replicate(len(total) - len(v))).as_signed() for v in (a, b, c)]
+    return Mux(maximum, Mux(a > b, Mux(a > c, wide[0], wide[2]), Mux(b > c, wide[1], wide[2])), total)
