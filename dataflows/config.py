@@ -31,6 +31,9 @@ _WANTED = {
 WINDOW_TAPS = 9
 """Bytes of a window per lane: three rows of three columns."""
 
+ACC_BITS = {8: 32, 16: 48}
+"""Accumulator width for each operand width."""
+
 Size = Annotated[int, Field(strict=True, ge=1, le=256)]
 Bytes = Annotated[int, Field(strict=True, ge=1, le=1 << 26)]
 """Size of one on-chip memory; the limit keeps sizes that are slips of the pen out of the generator."""
@@ -66,9 +69,26 @@ class Array(Section):
 class Numbers(Section):
     """Operand and accumulator formats (``docs/numerics.md``)."""
 
-    act_bits: Literal[8] = Field(8, description="activation width in bits")
-    weight_bits: Literal[8] = Field(8, description="weight width in bits")
-    acc_bits: Literal[32] = Field(32, description="accumulator width in bits")
+    act_bits: Literal[8, 16] = Field(8, description="activation width in bits")
+    weight_bits: Literal[8, 16] = Field(8, description="weight width in bits: that of the activations")
+    acc_bits: Literal[32, 48] = Field(32, description="accumulator width in bits: 32 for 8-bit operands, 48 for 16-bit")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _derive(cls, values: Any) -> Any:
+        """Widths that are not written follow from that of the activations."""
+        if not isinstance(values, dict) or values.get("act_bits") != 16:
+            return values
+        return {"weight_bits": 16, "acc_bits": ACC_BITS[16], **values}
+
+    @model_validator(mode="after")
+    def _check(self) -> Numbers:
+        if self.weight_bits != self.act_bits:
+            raise ValueError(f"numbers.weight_bits must be {self.act_bits} as act_bits is, not {self.weight_bits}")
+        if self.acc_bits != ACC_BITS[self.act_bits]:
+            wanted = f"{ACC_BITS[self.act_bits]} for {self.act_bits}-bit operands"
+            raise ValueError(f"numbers.acc_bits must be {wanted}, not {self.acc_bits}")
+        return self
 
 
 class Memory(Section):
@@ -131,12 +151,17 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _check(self) -> Config:
+        if self.vector and self.numbers.act_bits != 8:
+            raise ValueError(
+                "[vector] must be left out unless numbers.act_bits is 8: windows take 8-bit operands, "
+                f"not {self.numbers.act_bits}-bit ones"
+            )
         for name, granule, why in (
             ("input_bytes", 2 * self.input_word_bytes, "two banks of input words"),
             ("weight_bytes", 2 * self.weight_word_bytes, "two banks of weight words"),
             ("operand_bytes", 2 * self.operand_word_bytes, "two banks of operand words"),
             ("acc_bytes", 2 * self.acc_word_bytes, "two banks of one accumulator per column"),
-            ("param_bytes", self.param_entry_bytes, "one entry of 8 bytes per lane"),
+            ("param_bytes", self.param_entry_bytes, f"one entry of {self.param_lane_bytes} bytes per lane"),
         ):
             value = getattr(self.memory, name)
             if value % granule:
@@ -175,6 +200,18 @@ class Config(Section):
         """Elements of one weight word at the edge of the array."""
         return self.dataflow.weight_elements(self.array.rows, self.array.cols)
 
+    # -- formats -------------------------------------------------------------------------------
+
+    @property
+    def act_bytes(self) -> int:
+        """Bytes of one activation, in memories and in DRAM; weights have the same width."""
+        return self.numbers.act_bits // 8
+
+    @property
+    def param_lane_bytes(self) -> int:
+        """Bytes of one lane's parameters: bias (``acc_bits``), multiplier (24 bits), shift (6), rounded up."""
+        return ceil_pow2(self.numbers.acc_bits // 8 + 4)
+
     # -- memories ------------------------------------------------------------------------------
 
     @property
@@ -185,17 +222,17 @@ class Config(Section):
     @property
     def input_word_bytes(self) -> int:
         """Physical word of one input bank: any window of this size is read or written in a cycle."""
-        return ceil_pow2(max(self.bus_bytes, self.input_elements))
+        return ceil_pow2(max(self.bus_bytes, self.input_elements * self.act_bytes))
 
     @property
     def weight_word_bytes(self) -> int:
         """Physical word of one weight bank."""
-        return ceil_pow2(max(self.bus_bytes, self.weight_elements))
+        return ceil_pow2(max(self.bus_bytes, self.weight_elements * self.act_bytes))
 
     @property
     def operand_word_bytes(self) -> int:
         """Physical word of one operand bank."""
-        return ceil_pow2(max(self.bus_bytes, self.lanes))
+        return ceil_pow2(max(self.bus_bytes, self.lanes * self.act_bytes))
 
     @property
     def acc_word_bytes(self) -> int:
@@ -209,8 +246,8 @@ class Config(Section):
 
     @property
     def param_entry_bytes(self) -> int:
-        """Address pitch of one parameter entry (8 bytes per lane, lanes rounded to a power of two)."""
-        return 8 * ceil_pow2(max(self.lanes, self.bus_bytes // 8))
+        """Address pitch of one parameter entry (``param_lane_bytes`` per lane, lanes rounded to a power of two)."""
+        return self.param_lane_bytes * ceil_pow2(max(self.lanes, self.bus_bytes // self.param_lane_bytes))
 
     @property
     def param_entries(self) -> int:
@@ -260,9 +297,10 @@ class Config(Section):
     def resolved(self) -> dict[str, Any]:
         """All fields with every derived value and the hash, as written to ``config.json``."""
         derived = (
-            "multipliers", "lanes", "input_elements", "weight_elements", "bus_bytes", "input_word_bytes",
-            "weight_word_bytes", "operand_word_bytes", "acc_word_bytes", "acc_bank_words", "param_entry_bytes",
-            "param_entries", "window_multipliers", "window_weights_address", "window_weight_bytes", "on_chip_bytes",
+            "multipliers", "lanes", "input_elements", "weight_elements", "act_bytes", "param_lane_bytes", "bus_bytes",
+            "input_word_bytes", "weight_word_bytes", "operand_word_bytes", "acc_word_bytes", "acc_bank_words",
+            "param_entry_bytes", "param_entries", "window_multipliers", "window_weights_address", "window_weight_bytes",
+            "on_chip_bytes",
         )  # fmt: skip
         return {
             **self.model_dump(mode="json"),

@@ -79,7 +79,13 @@ MESSAGES = [
      "name must be a Verilog identifier (letters, digits and _, not beginning with a digit), not 3"),
     ("name", None, "name is missing"),
     ("bus.data_bits", 96, "bus.data_bits must be 64, 128, 256 or 512, not 96"),
-    ("numbers.act_bits", 4, "numbers.act_bits must be 8, not 4"),
+    ("numbers.act_bits", 4, "numbers.act_bits must be 8 or 16, not 4"),
+    ("numbers", {"act_bits": 16, "weight_bits": 8}, "numbers.weight_bits must be 16 as act_bits is, not 8"),
+    ("numbers", {"weight_bits": 16}, "numbers.weight_bits must be 8 as act_bits is, not 16"),
+    ("numbers", {"act_bits": 16, "acc_bits": 32}, "numbers.acc_bits must be 48 for 16-bit operands, not 32"),
+    ("numbers", {"acc_bits": 48}, "numbers.acc_bits must be 32 for 8-bit operands, not 48"),
+    ("numbers", {"act_bits": 16}, "[vector] must be left out unless numbers.act_bits is 8: "
+     "windows take 8-bit operands, not 16-bit ones"),
     ("bus.max_read_burst", 257, "bus.max_read_burst must be at most 256, not 257"),
     ("control.semaphores", 4, "control.semaphores must be at least 12, not 4"),
 ]
@@ -180,10 +186,25 @@ def test_hash_depends_on_every_field():
     names = {f"{section}.{field}" for section, info in Config.model_fields.items()
              for kind in (info.annotation, *get_args(info.annotation)) if hasattr(kind, "model_fields")
              for field in kind.model_fields}
-    fixed = {"numbers.act_bits", "numbers.weight_bits", "numbers.acc_bits"}  # one legal value each
+    fixed = {"numbers.act_bits", "numbers.weight_bits", "numbers.acc_bits"}  # they change together, see below
     assert {key for key, _ in FIELDS} == names - fixed
     hashes = [load(WS16).hash] + [parse(changed(key, value), "x").hash for key, value in FIELDS]
     assert len(set(hashes)) == len(hashes)
+
+
+def test_formats_decide_widths_and_bytes():
+    """Everything counted in bytes follows from the width of the operands, and so does the hash."""
+    values = changed("vector", None)
+    narrow = parse(values, "x")
+    memory = {**values["memory"], "acc_bytes": 96 * 1024}
+    wide = parse({**values, "numbers": {"act_bits": 16}, "memory": memory}, "x")
+    assert (wide.numbers.act_bits, wide.numbers.weight_bits, wide.numbers.acc_bits) == (16, 16, 48)
+    assert wide.hash != narrow.hash
+    for name, before, after in (
+        ("act_bytes", 1, 2), ("param_lane_bytes", 8, 16), ("param_entry_bytes", 128, 256), ("input_word_bytes", 16, 32),
+        ("weight_word_bytes", 16, 32), ("operand_word_bytes", 16, 32), ("acc_word_bytes", 64, 96),
+    ):
+        assert (getattr(narrow, name), getattr(wide, name)) == (before, after), name
 
 
 @pytest.mark.parametrize(("key", "value"), [("name", "other"), ("clock_mhz", 100.0)])
