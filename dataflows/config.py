@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from dataflows import catalogue
 from dataflows.errors import InputError
-from dataflows.vocabulary import Dataflow
+from dataflows.vocabulary import Dataflow, Kind, Operand
 
 PROGRAM_VERSION = 1
 """Version of the command encoding (``dataflows.isa``); part of the configuration hash."""
@@ -58,12 +58,25 @@ class Array(Section):
     dataflow: str = Field(
         description=_WANTED["array.dataflow"], json_schema_extra={"enum": list(catalogue.NAMES)}
     )
+    zero_gating: Annotated[bool, Field(strict=True)] = Field(
+        False, description="PEs hold their multiplier where the input is zero, and count it (row_stationary)"
+    )
 
     @model_validator(mode="after")
     def _check(self) -> Array:
         if self.dataflow not in catalogue.NAMES:
             raise ValueError(f"array.dataflow must be {_WANTED['array.dataflow']}, not {self.dataflow!r}")
         return self
+
+
+class Stores(Section):
+    """Local stores of a PE, in words; those the dataflow has."""
+
+    input: Annotated[int, Field(strict=True, ge=1, le=1024)] | None = Field(
+        None, description="inputs: the window of a row (row-stationary), the inputs last used (over the output plane)"
+    )
+    weight: Annotated[int, Field(strict=True, ge=1, le=4096)] | None = Field(None, description="weights: filter rows")
+    output: Annotated[int, Field(strict=True, ge=1, le=1024)] | None = Field(None, description="partial sums")
 
 
 class Numbers(Section):
@@ -144,6 +157,7 @@ class Config(Section):
     )
     array: Array
     numbers: Numbers = Numbers()  # pyright: ignore[reportCallIssue]
+    stores: Stores = Stores()  # pyright: ignore[reportCallIssue]
     memory: Memory
     vector: Vector | None = None
     bus: Bus = Bus()  # pyright: ignore[reportCallIssue]
@@ -156,6 +170,7 @@ class Config(Section):
                 "[vector] must be left out unless numbers.act_bits is 8: windows take 8-bit operands, "
                 f"not {self.numbers.act_bits}-bit ones"
             )
+        self._check_array()
         for name, granule, why in (
             ("input_bytes", 2 * self.input_word_bytes, "two banks of input words"),
             ("weight_bytes", 2 * self.weight_word_bytes, "two banks of weight words"),
@@ -167,6 +182,18 @@ class Config(Section):
             if value % granule:
                 raise ValueError(f"memory.{name} must be a multiple of {granule} ({why}), not {value}")
         return self
+
+    def _check_array(self) -> None:
+        """Local stores and gating must be those that the dataflow has."""
+        flow = self.array.dataflow
+        for operand in Operand:
+            depth, wanted = getattr(self.stores, operand.value), operand in self.dataflow.stores
+            if wanted and depth is None:
+                raise ValueError(f"stores.{operand.value} is missing: dataflow {flow} keeps it in the PE")
+            if depth is not None and not wanted:
+                raise ValueError(f"stores.{operand.value} is not used by dataflow {flow}; leave it out")
+        if self.array.zero_gating and self.dataflow.input.kind is not Kind.BUS:
+            raise ValueError(f"array.zero_gating must be false for dataflow {flow}: only row_stationary has it")
 
     # -- array ---------------------------------------------------------------------------------
 

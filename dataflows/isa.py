@@ -28,6 +28,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
+from dataflows.vocabulary import Dataflow, Kind
+
 if TYPE_CHECKING:
     from dataflows.config import Config
 
@@ -164,6 +166,68 @@ _WINDOW = Register(
 )
 
 
+_TURN = Register(
+    "turn",
+    (
+        Field("first", 16, "first pixel of an accumulator word that becomes an output word"),
+        Field("count", 16, "pixels that do, at least 1"),
+    ),
+)
+
+
+def _geometry(flow: Dataflow) -> tuple[Register, ...]:
+    """What an array needs to know of a layer beside its words: registers of its INPUT jobs."""
+    if flow.input.kind is Kind.BUS:
+        return (
+            Register(
+                "step",
+                (
+                    Field("filters", 8, "p: filters interleaved in a PE, innermost in time"),
+                    Field("taps", 8, "words of the window: kernel columns times channels of a PE"),
+                    Field("fresh", 8, "words of the window that change from one position to the next"),
+                    Field("preload", 8, "groups of fresh words that make the first window of a row"),
+                    Field("positions", 16, "output columns of a row"),
+                ),
+            ),
+            Register(
+                "sets",
+                (
+                    Field("kernel_rows", 8, "PE rows of a set"),
+                    Field("chained", 8, "sets one below the other that add up (channels)"),
+                    Field("units", 8, "chains one below the other"),
+                    Field("columns", 8, "output rows of a set: its PE columns"),
+                    Field("row_step", 4, "input rows between kernel rows (dilation)"),
+                    Field("column_step", 4, "input rows between output rows (stride)"),
+                    Field("folded", 1, "units have the same filters and follow each other in output rows"),
+                    Field("halves", 1, "the filter store holds two passes"),
+                ),
+            ),
+            Register(
+                "bus",
+                (
+                    Field("rows", 16, "input rows of a group"),
+                    Field("ahead", 8, "groups that the window store holds beyond the window"),
+                    Field("across", 8, "sets side by side, each with its own filters"),
+                    Field("passes", 16, "passes of the job, each with its own weights"),
+                ),
+            ),
+        )
+    if flow.input.kind is Kind.NEIGHBOUR:
+        return (
+            Register(
+                "kernel",
+                (
+                    Field("rows", 8, "kernel rows"),
+                    Field("cols", 8, "kernel columns"),
+                    Field("fresh_rows", 8, "kernel rows whose inputs no neighbour has had: stride, at most rows"),
+                    Field("fresh_cols", 8, "kernel columns likewise"),
+                    Field("channels", 16, "input channels of a sum"),
+                ),
+            ),
+        )
+    return ()
+
+
 def units(cfg: Config) -> dict[Unit, tuple[Register, ...]]:
     """Shadow registers of every unit; a register's number is its position."""
     source = Register("source", (Field("address", 40, "offset in the region, bytes"), Field("region", 3, "Region")))
@@ -185,7 +249,11 @@ def units(cfg: Config) -> dict[Unit, tuple[Register, ...]]:
             Register("segment", (Field("bytes", 24, "contiguous bytes per segment in the target"),)),
             *_levels(("segment_a", "segment_b", "segment_c"), "target bytes, between segment starts"),
         ),
-        Unit.INPUT: (_base("byte address in the input buffer"), *_levels(cfg.dataflow.input_nest.levels, "bytes")),
+        Unit.INPUT: (
+            _base("byte address in the input buffer"),
+            *_levels(cfg.dataflow.input_nest.levels, "bytes"),
+            *_geometry(cfg.dataflow),
+        ),
         Unit.WEIGHT: (_base("byte address in the weight buffer"), *_levels(cfg.dataflow.weight_nest.levels, "bytes")),
         Unit.ACC: (
             _base("word address in the accumulator buffer; bank 1 starts at acc_bank_words"),
@@ -241,6 +309,7 @@ def units(cfg: Config) -> dict[Unit, tuple[Register, ...]]:
             Register("operand_base", (Field("address", STEP_BITS, "byte address in the operand buffer"),)),
             *_levels(("tap_a", "tap_b", "block", "x", "y", "image"), "operand bytes", prefix="operand_"),
             *((_WINDOW,) if cfg.vector else ()),
+            *((_TURN,) if cfg.dataflow.output_turned_late else ()),
         ),
         Unit.STORE: (
             Register("target", source.fields),
@@ -289,11 +358,18 @@ def _host_registers() -> tuple[HostRegister, ...]:
     for index in range(16):
         doc = f"cycles since start in which a unit waited for semaphore {index}"
         rows.append((f"SEMAPHORE_{index}_WAIT", "ro", doc))
+    rows.append(("GATED_LOW", "ro", "multiplications not done as the input was zero, bits 31:0 (array.zero_gating)"))
+    rows.append(("GATED_HIGH", "ro", "multiplications not done as the input was zero, bits 63:32"))
     return tuple(HostRegister(name, 4 * i, access, doc) for i, (name, access, doc) in enumerate(rows))
 
 
 HOST_REGISTERS = _host_registers()
 HOST_ADDRESS_BITS = 9
+
+
+def geometry(cfg: Config) -> tuple[Register, ...]:
+    """Registers of INPUT jobs that go to the array."""
+    return _geometry(cfg.dataflow)
 
 
 def describe(cfg: Config) -> Any:

@@ -15,11 +15,26 @@ from math import ceil
 
 
 class Dim(Enum):
-    """Groups of the seven convolution loops, as a matrix product sees them."""
+    """What can be unrolled: a group of the seven convolution loops as a matrix product sees them, or one of them."""
 
     PIXEL = "pixel"  # (batch, output row, output column), M
     CHANNEL = "channel"  # output channel, N
     REDUCTION = "reduction"  # (kernel row, kernel column, input channel), K
+    OUTPUT_ROW = "output row"  # of PIXEL
+    OUTPUT_COLUMN = "output column"  # of PIXEL
+    KERNEL_ROW = "kernel row"  # of REDUCTION
+
+    @property
+    def group(self) -> Dim:
+        """The group a loop belongs to; a group itself."""
+        return _GROUP.get(self, self)
+
+
+_GROUP = {
+    Dim.OUTPUT_ROW: Dim.PIXEL,
+    Dim.OUTPUT_COLUMN: Dim.PIXEL,
+    Dim.KERNEL_ROW: Dim.REDUCTION,
+}
 
 
 class Operand(Enum):
@@ -43,24 +58,41 @@ class Axis(Enum):
 
     EAST = "east"  # along the row, from column to column; enters at the west edge, one word per row
     SOUTH = "south"  # down the column, from row to row; enters at the north edge, one word per column
+    BOTH = "both"  # along rows and columns: to all PEs or to each its own
 
 
 class Kind(Enum):
     """How an operand travels."""
 
-    FORWARD = "forward"  # registered from PE to PE, used by every PE it passes
-    LOAD = "load"  # shifted in and captured: stays in the PE, double-buffered
-    SUM = "sum"  # partial sums, added to on the way
+    FORWARD = "forward"  # used by every PE it passes; delay 0: a wire to all of them
+    LOAD = "load"  # captured: stays in the PE, double-buffered
+    PRIVATE = "private"  # each PE its own, every cycle
+    BUS = "bus"  # to the PEs that hold the identifier sent along (null vector along a diagonal)
+    NEIGHBOUR = "neighbour"  # what a neighbour used some steps ago (null vectors through a loop in time)
+    SUM = "sum"  # partial sums, added to on the way; delay 0: an adder tree
     DRAIN = "drain"  # stays and accumulates in the PE, shifted out when complete
 
 
 @dataclass(frozen=True)
 class Link:
-    """One operand's way through the array: kind, direction, registers per hop."""
+    """One operand's way through the array.
+
+    Attributes
+    ----------
+    kind : Kind
+    axis : Axis
+        Direction.
+    delay : int
+        Registers per hop.
+    store : bool
+        It is kept in a local store of each PE, as deep as ``[stores]`` of the configuration says; else one word (LOAD:
+        two, DRAIN: one and its drain register).
+    """
 
     kind: Kind
     axis: Axis
     delay: int = 1
+    store: bool = False
 
 
 @dataclass(frozen=True)
@@ -116,9 +148,19 @@ class Dataflow:
     # -- what follows ---------------------------------------------------------------------------
 
     @property
-    def stationary(self) -> Operand:
-        """The operand that stays in the PE."""
-        return next(o for o in Operand if self.link(o).kind in (Kind.LOAD, Kind.DRAIN))
+    def matrix(self) -> bool:
+        """Whether whole groups are unrolled, so that the array multiplies matrices."""
+        return self.rows.group is self.rows and self.cols.group is self.cols
+
+    @property
+    def stores(self) -> tuple[Operand, ...]:
+        """Operands with a local store of configured depth."""
+        return tuple(o for o in Operand if self.link(o).store)
+
+    @property
+    def stationary(self) -> Operand | None:
+        """The operand that stays in the PE; None if nothing does."""
+        return next((o for o in Operand if self.link(o).kind in (Kind.LOAD, Kind.DRAIN)), None)
 
     @property
     def moving(self) -> Operand:
@@ -129,8 +171,9 @@ class Dataflow:
 
     @property
     def temporal(self) -> Dim:
-        """The dimension that is not unrolled: it runs in time while the stationary operand stays."""
-        return next(d for d in Dim if d not in (self.rows, self.cols))
+        """The group that is not unrolled (of several, the first): it runs in time."""
+        groups = (Dim.PIXEL, Dim.CHANNEL, Dim.REDUCTION)
+        return next(d for d in groups if d not in (self.rows.group, self.cols.group))
 
     @property
     def skew(self) -> tuple[int, int]:
@@ -144,24 +187,46 @@ class Dataflow:
 
         Then row r takes its own word every ``rows`` cycles and shifts it out, one element a cycle.
         """
-        return self.rows is not Dim.REDUCTION
+        return self.rows is Dim.PIXEL
 
     @property
     def output_transposed(self) -> bool:
-        """Whether partial sums leave with pixels on the columns, so that a transposer must turn them."""
-        return self.cols is not Dim.CHANNEL
+        """Whether sums are turned at the edge of the array: columns are pixels, output channels run in time."""
+        return self.cols is Dim.PIXEL
+
+    @property
+    def output_turned_late(self) -> bool:
+        """Whether accumulators hold pixels of one output channel side by side, to be turned when they are complete.
+
+        So it is where one loop of the pixels is unrolled over the columns: sums of several passes meet in the
+        accumulators, and turning them once is cheaper than turning every partial sum.
+        """
+        return self.cols in (Dim.OUTPUT_ROW, Dim.OUTPUT_COLUMN)
+
+    def elements(self, operand: Operand, rows: int, cols: int) -> int:
+        """Elements of one word of ``operand`` at the edge of the array."""
+        link = self.link(operand)
+        if link.kind is Kind.BUS:
+            return 1
+        if link.kind in (Kind.PRIVATE, Kind.NEIGHBOUR):
+            return rows * cols
+        return {Axis.EAST: rows, Axis.SOUTH: cols, Axis.BOTH: 1}[link.axis]
 
     def input_elements(self, rows: int, cols: int) -> int:
         """Elements of one input word at the array's edge."""
-        return rows if self.input.axis is Axis.EAST else cols
+        return self.elements(Operand.INPUT, rows, cols)
 
     def weight_elements(self, rows: int, cols: int) -> int:
         """Elements of one weight word at the array's edge."""
-        return rows if self.weight.axis is Axis.EAST else cols
+        return self.elements(Operand.WEIGHT, rows, cols)
 
     @property
     def input_nest(self) -> Nest:
         """Loop levels of the input stream."""
+        if self.input.kind is Kind.BUS:
+            return Nest(("channel", "column", "row", "slot", "x", "pass"), inner=5)
+        if self.input.kind is Kind.NEIGHBOUR:
+            return Nest(("word", "repeat"), inner=1)
         if self.temporal is Dim.PIXEL:
             return Nest(_PIXELS + _TAPS, inner=3)
         return Nest(_PIXELS + _TAPS + _GROUPS, inner=3)
@@ -173,6 +238,8 @@ class Dataflow:
 
     def load_cycles(self, rows: int, cols: int) -> int:
         """Cycles to load (or drain) the stationary operand of one tile; hidden behind the tile before."""
+        if self.stationary is None:
+            return 1
         return rows if self.link(self.stationary).axis is Axis.SOUTH else cols
 
     def tiles(self, rows: int, cols: int, extent: dict[Dim, int]) -> int:
@@ -194,20 +261,29 @@ class Dataflow:
             raise ValueError(
                 f"{self.name}: rows and columns must unroll different dimensions, not both {self.rows.value}"
             )
-        unrolled = {Axis.SOUTH: self.rows, Axis.EAST: self.cols}
+        unrolled = {Axis.SOUTH: (self.rows,), Axis.EAST: (self.cols,), Axis.BOTH: (self.rows, self.cols)}
         for operand in Operand:
             link = self.link(operand)
-            reused = unrolled[link.axis] not in ACCESS[operand]
-            if link.kind in (Kind.FORWARD, Kind.SUM) and not reused:
+            fixed = [d for d in unrolled[link.axis] if d.group in ACCESS[operand]]
+            if link.kind in (Kind.FORWARD, Kind.SUM) and fixed:
                 raise ValueError(
                     f"{self.name}: {operand.value} cannot travel {link.axis.value}: "
-                    f"it depends on {unrolled[link.axis].value}, which is unrolled in that direction"
+                    f"it depends on {fixed[0].value}, which is unrolled in that direction"
                 )
+            if link.axis is Axis.BOTH and link.kind is Kind.FORWARD and link.delay:
+                raise ValueError(f"{self.name}: {operand.value} goes to all PEs at once: delay 0, not {link.delay}")
             if (link.kind in (Kind.SUM, Kind.DRAIN)) != (operand is Operand.OUTPUT):
                 raise ValueError(f"{self.name}: {operand.value} cannot have a link of kind {link.kind.value}")
+            places = {self.rows, self.cols}
+            if link.kind is Kind.BUS and (operand is not Operand.INPUT or places != {Dim.KERNEL_ROW, Dim.OUTPUT_ROW}):
+                raise ValueError(f"{self.name}: {operand.value} has no diagonal that a bus could serve")
+            if link.kind is Kind.NEIGHBOUR and (
+                operand is not Operand.INPUT or places != {Dim.OUTPUT_ROW, Dim.OUTPUT_COLUMN}
+            ):
+                raise ValueError(f"{self.name}: {operand.value} is not used again by a neighbour")
         stays = [o for o in Operand if self.link(o).kind in (Kind.LOAD, Kind.DRAIN)]
-        if len(stays) != 1:
-            raise ValueError(f"{self.name}: exactly one operand must stay in the PE, not {len(stays)}")
+        if len(stays) > 1:
+            raise ValueError(f"{self.name}: at most one operand may stay in the PE, not {len(stays)}")
         timed = [link for link in (self.input, self.weight, self.output) if _timed(link)]
         for axis in Axis:
             delays = {link.delay for link in timed if link.axis is axis}

@@ -24,7 +24,9 @@ class Counters(wiring.Component):
     busy, stalled, waiting : In(1 bit per unit)
     lacking : In(mask of semaphores per unit)
     read_beat, write_beat : In(1)
-    cycles : Out(64)
+    gated : In(16)
+        Multiplications that PEs do not do in this cycle.
+    cycles, gated_total : Out(64)
     <unit>_wait, <unit>_busy, <unit>_stall, read_beats, write_beats, semaphore_<n>_wait : Out(32)
         Named as the host registers.
     """
@@ -45,7 +47,9 @@ class Counters(wiring.Component):
             "lacking": In(data.ArrayLayout(cfg.control.semaphores, units)),
             "read_beat": In(1),
             "write_beat": In(1),
+            "gated": In(16),
             "cycles": Out(64),
+            "gated_total": Out(64),
             **{name: Out(32) for name in self.names},
         })
 
@@ -69,9 +73,9 @@ class Counters(wiring.Component):
             events[f"semaphore_{index}_wait"] = waited_for[index]
 
         with m.If(self.clear):
-            m.d.sync += [self.cycles.eq(0), *(getattr(self, name).eq(0) for name in self.names)]
+            m.d.sync += [self.cycles.eq(0), self.gated_total.eq(0), *(getattr(self, name).eq(0) for name in self.names)]
         with m.Elif(self.running):
-            m.d.sync += self.cycles.eq(self.cycles + 1)
+            m.d.sync += [self.cycles.eq(self.cycles + 1), self.gated_total.eq(self.gated_total + self.gated)]
             for name in self.names:
                 with m.If(events[name]):
                     m.d.sync += getattr(self, name).eq(getattr(self, name) + 1)

@@ -21,6 +21,11 @@ def job_layout(cfg: Config, unit: isa.Unit) -> data.StructLayout:
     return data.StructLayout({**registers, "give": cfg.control.semaphores, "tag": 16, "mark": 1})
 
 
+def geometry_layout(cfg: Config) -> data.StructLayout:
+    """Registers of an INPUT job that go to the array (:func:`dataflows.isa.geometry`)."""
+    return data.StructLayout({r.name: register_layout(r) for r in isa.geometry(cfg)})
+
+
 def engine_ports(cfg: Config, unit: isa.Unit) -> dict:
     """Ports every engine has.
 

@@ -44,6 +44,8 @@ class Flag:
 
 def check(flow: Dataflow) -> None:
     """Refuse a description this generator has no hardware for. Raises ValueError saying what it must be."""
+    if not flow.matrix:
+        raise ValueError(f"{flow.name}: must unroll whole groups, not {flow.rows.value} and {flow.cols.value}")
     for operand in Operand:
         if flow.link(operand).delay != 1:
             raise ValueError(

@@ -8,7 +8,7 @@ from dataflows import isa
 from dataflows.config import Config
 from rtl.agu import AddressGenerator, connect_nest
 from rtl.feeder import operand_stream
-from rtl.job import engine_ports
+from rtl.job import engine_ports, geometry_layout
 from rtl.queue import Queue
 from rtl.skew import delay
 
@@ -33,6 +33,8 @@ class Streamer(wiring.Component):
     read_address : Out(stream of 32-bit byte address, always ready)
     read_data : In(elements x 8)
     o : Out(operand_stream)
+    geometry : Out(stream of geometry_layout), only of INPUT where the dataflow has such registers
+        What the array must know of a job, in the order of the jobs; there before the job's first word.
 
     Timing
     ------
@@ -57,7 +59,9 @@ class Streamer(wiring.Component):
         self.read_latency = read_latency
         self.elements, self.nest = choice[unit]
         self.latency = 1 + read_latency + Queue.latency
-        super().__init__(engine_ports(cfg, unit) | {
+        self.has_geometry = unit is isa.Unit.INPUT and bool(isa.geometry(cfg))
+        geometry = {"geometry": Out(stream.Signature(geometry_layout(cfg)))} if self.has_geometry else {}
+        super().__init__(engine_ports(cfg, unit) | geometry | {
             "read_address": Out(stream.Signature(unsigned(isa.STEP_BITS), always_ready=True)),
             "read_data": In(data.ArrayLayout(unsigned(8), self.elements)),
             "o": Out(operand_stream(self.elements)),
@@ -69,7 +73,8 @@ class Streamer(wiring.Component):
         job = self.job.payload
         m.submodules.agu = agu = AddressGenerator(len(levels), isa.STEP_BITS)
         connect_nest(m, agu.nest.payload, job.base.address, [job[name] for name in levels])
-        m.d.comb += [agu.nest.valid.eq(self.job.valid), self.job.ready.eq(agu.nest.ready)]
+        told = self._geometry(m) if self.has_geometry else 1  # whether the array can be told of another job
+        m.d.comb += [agu.nest.valid.eq(self.job.valid & told), self.job.ready.eq(agu.nest.ready & told)]
 
         # A word takes room from the issue of its address until it leaves the queue. While one word per cycle goes
         # through, that is read_latency + Queue.latency words, and one more because room is counted in a register.
@@ -108,3 +113,14 @@ class Streamer(wiring.Component):
             self.stalled.eq(agu.o.valid & ~agu.o.ready),
         ]
         return m
+
+    def _geometry(self, m):
+        """Queue the job's geometry for the array; returns whether there is room."""
+        layout = self.geometry.payload.shape()
+        m.submodules.geometry_queue = queue = Queue(layout, depth=2)
+        m.d.comb += [
+            queue.i.valid.eq(self.job.valid & self.job.ready),
+            *(queue.i.payload[name].eq(self.job.payload[name].as_value()) for name in layout.members),
+        ]
+        wiring.connect(m, queue.o, wiring.flipped(self.geometry))
+        return queue.i.ready

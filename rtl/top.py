@@ -12,7 +12,7 @@ from dataflows.config import Config
 from dataflows.isa import Region, Unit
 from rtl import axi
 from rtl.accumulator import Accumulator
-from rtl.array import PEArray
+from rtl.arrays import array_of
 from rtl.command import CommandUnit
 from rtl.counters import Counters
 from rtl.front_end import FrontEnd
@@ -131,7 +131,7 @@ class Accelerator(wiring.Component):
         m.submodules.load = load = LoadEngine(cfg)
         m.submodules.input = input_streamer = Streamer(cfg, Unit.INPUT, OperandBuffer.latency)
         m.submodules.weight = weight_streamer = Streamer(cfg, Unit.WEIGHT, OperandBuffer.latency)
-        m.submodules.array = array = PEArray(cfg)
+        m.submodules.array = array = array_of(cfg)
         m.submodules.accumulator = accumulator = Accumulator(cfg)
         m.submodules.vector = vector = VectorEngine(cfg, Accumulator.latency, OperandBuffer.latency)
         m.submodules.store = store = StoreEngine(cfg)
@@ -146,6 +146,8 @@ class Accelerator(wiring.Component):
         join(m, vector.operand_address, operands.read_address)
         m.d.comb += Value.cast(vector.operand_data).eq(Value.cast(operands.read_data))
         join(m, input_streamer.o, array.input)
+        if input_streamer.has_geometry:
+            join(m, input_streamer.geometry, array.geometry)
         join(m, weight_streamer.o, array.weight)
         m.d.comb += array.open.eq(accumulator.open)
         join(m, array.o, accumulator.i)
@@ -174,6 +176,8 @@ class Accelerator(wiring.Component):
             registers.error_info.eq(supervisor.error.info),
             registers.cycles_low.eq(counters.cycles[:32]),
             registers.cycles_high.eq(counters.cycles[32:]),
+            registers.gated_low.eq(counters.gated_total[:32]),
+            registers.gated_high.eq(counters.gated_total[32:]),
             self.irq.eq(registers.irq_enable[0] & (supervisor.status[1] | supervisor.status[2])),
             counters.clear.eq(supervisor.begin),
             counters.running.eq(supervisor.running),

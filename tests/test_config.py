@@ -43,7 +43,7 @@ MESSAGES = [
     ("array.height", 3, "array.height is not a known key"),
     ("colour", "red", "colour is not a known key"),
     ("array.dataflow", "ws",
-     "array.dataflow must be one of input_stationary, output_stationary, weight_stationary, not 'ws'"),
+     f"array.dataflow must be one of {', '.join(catalogue.NAMES)}, not 'ws'"),
     ("memory.input_bytes", -5, "memory.input_bytes must be a positive integer, not -5"),
     ("memory.input_bytes", 1000, "memory.input_bytes must be a multiple of 32 (two banks of input words), not 1000"),
     ("memory.weight_bytes", 33, "memory.weight_bytes must be a multiple of 32 (two banks of weight words), not 33"),
@@ -53,9 +53,9 @@ MESSAGES = [
     ("memory.param_bytes", 100,
      "memory.param_bytes must be a multiple of 128 (one entry of 8 bytes per lane), not 100"),
     ("array.dataflow", 3,
-     "array.dataflow must be one of input_stationary, output_stationary, weight_stationary, not 3"),
-    ("array.dataflow", ["weight_stationary"], "array.dataflow must be one of input_stationary, output_stationary, "
-     "weight_stationary, not ['weight_stationary']"),
+     f"array.dataflow must be one of {', '.join(catalogue.NAMES)}, not 3"),
+    ("array.dataflow", ["weight_stationary"], f"array.dataflow must be one of {', '.join(catalogue.NAMES)}, not "
+     "['weight_stationary']"),
     ("array", 3, "array must be a table, not 3"),
     ("vector", 3, "vector must be a table, not 3"),
     ("vector.window_words", 2, "vector.window_words must be at least 3, not 2"),
@@ -181,15 +181,30 @@ FIELDS = [
     ("control.watchdog_cycles", 2048), ("vector.window_words", 512),
 ]
 
+STORE_FIELDS = [("stores.input", 16), ("stores.weight", 225), ("stores.output", 16), ("array.zero_gating", True)]
+
 
 def test_hash_depends_on_every_field():
     names = {f"{section}.{field}" for section, info in Config.model_fields.items()
              for kind in (info.annotation, *get_args(info.annotation)) if hasattr(kind, "model_fields")
              for field in kind.model_fields}
     fixed = {"numbers.act_bits", "numbers.weight_bits", "numbers.acc_bits"}  # they change together, see below
-    assert {key for key, _ in FIELDS} == names - fixed
+    assert {key for key, _ in FIELDS} | {key for key, _ in STORE_FIELDS} == names - fixed
     hashes = [load(WS16).hash] + [parse(changed(key, value), "x").hash for key, value in FIELDS]
+    rows = {**changed("array.dataflow", "row_stationary"), "stores": {"input": 12, "weight": 224, "output": 24}}
+    hashes.append(parse(rows, "x").hash)
+    for key, value in STORE_FIELDS:
+        section, field = key.split(".")
+        hashes.append(parse({**rows, section: {**rows[section], field: value}}, "x").hash)
     assert len(set(hashes)) == len(hashes)
+
+
+def test_local_stores_are_those_of_the_dataflow():
+    rows = {**changed("array.dataflow", "row_stationary"), "stores": {"input": 12, "weight": 224}}
+    with pytest.raises(InputError, match=r"stores.output is missing: dataflow row_stationary keeps it in the PE \(x\)"):
+        parse(rows, "x")
+    with pytest.raises(InputError, match=r"stores\.input is not used by dataflow weight_stationary"):
+        parse({**changed("name", "x"), "stores": {"input": 12}}, "x")
 
 
 def test_formats_decide_widths_and_bytes():

@@ -1,0 +1,14 @@
+"""Which generator builds the array of a dataflow: decided by how its inputs travel."""
+
+from dataflows.config import Config
+from rtl.array import PEArray
+
+
+def array_of(cfg: Config):
+    """The array of a configuration.
+
+    All have the ports ``input`` and ``weight`` (streams of operand words), ``open`` (the accumulator has opened one
+    more job) and ``o`` (stream of words of one sum per lane), and ``geometry`` where :func:`dataflows.isa.geometry`
+    has registers.
+    """
+    return PEArray(cfg)
