@@ -43,7 +43,7 @@ def _block_cycles(p: ConvPlan) -> int:
             return p.words * max(places.words, cfg.array.rows)
         case Dim.REDUCTION:
             return places.groups * p.words * cfg.array.rows
-        case Dim.CHANNEL:
+        case _:  # output channels
             return places.groups * p.words * cfg.lanes
 
 

@@ -149,7 +149,7 @@ def _weight_loops(run: Run) -> Loops:
             return [(rows, lanes), (words, rows * lanes)]
         case Dim.REDUCTION:
             return [(words * rows, lanes), (1, 0), (groups, 0)]
-        case Dim.CHANNEL:
+        case _:  # output channels
             blocks = len(run.blocks)
             return [(blocks * lanes, rows), (words, shape.word_bytes(blocks)), (groups, 0)]
 
@@ -163,6 +163,6 @@ def _sum_loops(run: Run) -> tuple[int, Loops]:
             return 0, [(places.words, 1), (1, 0), (run.chunk.words, 0)]
         case Dim.REDUCTION:  # sums leave the array from its last row on
             return group - 1, [(group, -1), (1, 0), (1, 0), (places.groups, group)]
-        case Dim.CHANNEL:
+        case _:  # output channels
             blocks = (len(run.blocks), places.words)
             return 0, [(group, 1), blocks, (run.chunk.words, 0), (places.groups, group)]

@@ -253,7 +253,9 @@ def test_configuration_is_frozen():
 @pytest.mark.parametrize(("rows", "cols"), [(1, 1), (1, 7), (5, 3), (13, 17), (256, 1)])
 def test_odd_sizes_are_legal(dataflow, rows, cols):
     values = changed("array", {"rows": rows, "cols": cols, "dataflow": dataflow})
+    values["stores"] = {operand.value: 16 for operand in catalogue.get(dataflow).stores}
     values["memory"]["acc_bytes"] = 2 * 4 * cols * 64
+    values["memory"] |= {name: 2**20 for name in ("input_bytes", "weight_bytes")}
     cfg = parse(values, "x")
     assert cfg.multipliers == rows * cols
     assert cfg.acc_bank_words == 64
@@ -299,7 +301,7 @@ LEGAL = {
      "x: output cannot travel east: it depends on channel, which is unrolled in that direction"),
     ({"input": Link(Kind.SUM, Axis.EAST)}, "x: input cannot have a link of kind sum"),
     ({"output": Link(Kind.LOAD, Axis.SOUTH)}, "x: output cannot have a link of kind load"),
-    ({"input": Link(Kind.LOAD, Axis.EAST)}, "x: exactly one operand must stay in the PE, not 2"),
+    ({"input": Link(Kind.LOAD, Axis.EAST)}, "x: at most one operand may stay in the PE, not 2"),
     ({"rows": Dim.PIXEL, "weight": Link(Kind.FORWARD, Axis.SOUTH), "output": Link(Kind.SUM, Axis.SOUTH)},
      "x: output cannot travel south: it depends on pixel, which is unrolled in that direction"),
 ])
@@ -321,6 +323,9 @@ def test_skew_follows_from_the_registers_per_hop():
     ("weight_stationary", Operand.WEIGHT, (1, 1), Dim.PIXEL),
     ("output_stationary", Operand.OUTPUT, (1, 1), Dim.REDUCTION),
     ("input_stationary", Operand.INPUT, (1, 1), Dim.CHANNEL),
+    ("no_local_reuse", None, (0, 0), Dim.PIXEL),
+    ("row_stationary", Operand.WEIGHT, (1, 0), Dim.CHANNEL),
+    ("output_stationary_plane", Operand.OUTPUT, (0, 0), Dim.CHANNEL),
 ])
 def test_what_follows_from_a_description(name, stays, skew, temporal):
     flow = catalogue.get(name)
