@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import conv56, demo, generation, imagenet, resnet18, simulation
+from tests.bench import compression, conv56, demo, generation, imagenet, resnet18, simulation
 from tests.bench.figures import Figure, write
 
 TOPICS: dict[str, Callable[[], list[Figure]]] = {
@@ -19,6 +19,7 @@ TOPICS: dict[str, Callable[[], list[Figure]]] = {
     "generation": generation.run,
     "simulation": simulation.run,
     "demo": demo.run,
+    "compression": compression.run,
 }
 
 

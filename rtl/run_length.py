@@ -1,0 +1,303 @@
+"""Run-length compression of zeros: words of elements become pairs in 64-bit words, and back."""
+
+from amaranth import Cat, Module, Mux, Signal, unsigned
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from dataflows.run_length import Format
+from rtl.shared import shared
+
+LENGTH_BITS = 24
+"""Elements of a block."""
+
+
+def elements_layout(form: Format, lanes: int) -> data.StructLayout:
+    """A word of elements: ``data[:count]`` is valid, ``count`` at least 1; ``last`` ends the block."""
+    return data.StructLayout({
+        "data": data.ArrayLayout(unsigned(form.level_bits), lanes), "count": range(lanes + 1), "last": 1,
+    })
+
+
+def pair_layout(form: Format) -> data.StructLayout:
+    """One pair; ``last`` ends the block."""
+    return data.StructLayout({"run": form.run_bits, "level": form.level_bits, "last": 1})
+
+
+def packed_layout(form: Format) -> data.StructLayout:
+    """One word as it lies in DRAM; ``last`` ends the block."""
+    return data.StructLayout({"bits": form.word_bits, "last": 1})
+
+
+@shared("form", "lanes")
+class PairFinder(wiring.Component):
+    """Finds the next element that is no zero, and counts the zeros before it.
+
+    Parameters
+    ----------
+    form : Format
+    lanes : int
+        Elements of a word.
+
+    Members
+    -------
+    zero : In(level_bits)
+        The element that runs are made of; constant within a block.
+    i : In(stream of elements_layout)
+    close : In(1)
+        With ``i``: the run ends with this word though the block does not (the end of a column).
+    o : Out(stream of pair_layout)
+
+    Timing
+    ------
+    One pair per cycle; a word without any takes one cycle. The first pair one cycle after its word.
+    """
+
+    def __init__(self, form: Format, lanes: int):
+        self.form = form
+        self.lanes = lanes
+        super().__init__({
+            "zero": In(form.level_bits),
+            "i": In(stream.Signature(elements_layout(form, lanes))),
+            "close": In(1),
+            "o": Out(stream.Signature(pair_layout(form))),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        lanes, longest = self.lanes, self.form.longest_run
+        # The open word: levels that are still to come, and where the elements begin that are.
+        open_ = Signal()
+        word = Signal(data.ArrayLayout(unsigned(self.form.level_bits), lanes), reset_less=True)
+        pending = Signal(lanes, reset_less=True)
+        start = Signal(range(lanes + 1), reset_less=True)
+        count = Signal(range(lanes + 1), reset_less=True)
+        last = Signal(reset_less=True)
+        run = Signal(self.form.run_bits)  # zeros before ``start``
+
+        first = Signal(lanes)  # the next level, as one bit
+        place = Signal(range(lanes + 1))  # its position, or the end of the word
+        level = Signal(self.form.level_bits)
+        found = Signal()
+        m.d.comb += [
+            first.eq(pending & (~pending + 1)),
+            found.eq(pending != 0),
+            place.eq(_either(Mux(first[i], i, 0) for i in range(lanes)) | Mux(found, 0, count)),
+            level.eq(_either(Mux(first[i], word[i], 0) for i in range(lanes))),
+        ]
+        total = Signal(range(longest + lanes + 1))
+        full = Signal()  # more zeros than a pair holds: its level is a zero too
+        behind = Signal(range(lanes + 1))  # elements behind the level
+        complete = Signal()  # nothing of the word is left but zeros that the run can count
+        step = Signal()
+        pair = self.o.payload
+        m.d.comb += [
+            total.eq(run + (place - start)[: len(place)]),
+            full.eq(total > longest),
+            behind.eq(count - place - found),
+            complete.eq(~full & ((pending & ~first) == 0) & (behind <= longest)),
+            self.o.valid.eq(open_ & (full | found)),
+            pair.run.eq(Mux(full, longest, total)),
+            pair.level.eq(Mux(full, self.zero, level)),
+            pair.last.eq(last & complete),
+            step.eq(open_ & (self.o.ready | ~(full | found))),
+            self.i.ready.eq(~open_ | (step & complete)),
+        ]
+        with m.If(step):
+            m.d.sync += open_.eq(~complete)
+            with m.If(full):
+                m.d.sync += [start.eq(start + (longest + 1 - run)), run.eq(0)]
+            with m.Else():
+                m.d.sync += [start.eq(place + found), pending.eq(pending & ~first), run.eq(total)]
+                with m.If(found):
+                    m.d.sync += run.eq(Mux(complete, behind, 0))
+        with m.If(self.i.valid & self.i.ready):
+            new = self.i.payload
+            ends = Signal()
+            m.d.comb += ends.eq(self.close | new.last)
+            m.d.sync += [open_.eq(1), word.eq(new.data), count.eq(new.count), last.eq(new.last), start.eq(0)]
+            m.d.sync += pending.eq(Cat(
+                (new.count > i) & ((new.data[i] != self.zero) | (ends & (new.count == i + 1))) for i in range(lanes)
+            ))
+        return m
+
+
+@shared("form")
+class PairPacker(wiring.Component):
+    """Puts pairs into words, the first into the lowest bits.
+
+    Members
+    -------
+    i : In(stream of pair_layout)
+    o : Out(stream of packed_layout)
+        A block's last word ends with zeros where it is not full, and with the terminator.
+
+    Timing
+    ------
+    One pair per cycle; a word leaves one cycle after its last pair.
+    """
+
+    def __init__(self, form: Format):
+        self.form = form
+        super().__init__({
+            "i": In(stream.Signature(pair_layout(form))),
+            "o": Out(stream.Signature(packed_layout(form))),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        form, pair = self.form, self.i.payload
+        slot = Signal(range(form.pairs))
+        held = Signal(form.pair_bits * (form.pairs - 1), reset_less=True)  # pairs of the open word
+        bits = Signal(form.word_bits)
+        complete = Signal()
+        both = Signal(form.pair_bits)
+        with m.Switch(slot):
+            for n in range(form.pairs):
+                with m.Case(n):
+                    below = n * form.pair_bits
+                    m.d.comb += bits.eq(Cat(held[:below], both))
+        m.d.comb += [
+            both.eq(Cat(pair.run, pair.level)),
+            complete.eq(pair.last | (slot == form.pairs - 1)),
+            self.i.ready.eq(~complete | ~self.o.valid | self.o.ready),
+        ]
+        with m.If(self.o.ready):
+            m.d.sync += self.o.valid.eq(0)
+        with m.If(self.i.valid & self.i.ready):
+            m.d.sync += [held.eq(bits), slot.eq(Mux(complete, 0, slot + 1))]
+            with m.If(complete):
+                m.d.sync += [self.o.valid.eq(1), self.o.p.bits.eq(bits), self.o.p.last.eq(pair.last)]
+                if form.terminated:
+                    m.d.sync += self.o.p.bits[-1].eq(pair.last)
+        return m
+
+
+class Encoder(wiring.Component):
+    """Compresses blocks of elements, as ``docs/numerics.md`` defines it.
+
+    Parameters
+    ----------
+    form : Format
+    lanes : int
+        Elements of a word that comes in.
+
+    Members
+    -------
+    zero, i, close : as in PairFinder
+    o : Out(stream of packed_layout)
+
+    Timing
+    ------
+    A cycle per pair: per element that is no zero, per ``2**run_bits`` zeros, per word of nothing but zeros.
+    A word leaves two cycles after its last element came.
+    """
+
+    latency = 2
+
+    def __init__(self, form: Format, lanes: int):
+        self.form = form
+        self.lanes = lanes
+        super().__init__({
+            "zero": In(form.level_bits),
+            "i": In(stream.Signature(elements_layout(form, lanes))),
+            "close": In(1),
+            "o": Out(stream.Signature(packed_layout(form))),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.finder = finder = PairFinder(self.form, self.lanes)
+        m.submodules.packer = packer = PairPacker(self.form)
+        wiring.connect(m, wiring.flipped(self.i), finder.i)
+        wiring.connect(m, finder.o, packer.i)
+        wiring.connect(m, packer.o, wiring.flipped(self.o))
+        m.d.comb += [finder.zero.eq(self.zero), finder.close.eq(self.close)]
+        return m
+
+
+@shared("form", "lanes")
+class Decoder(wiring.Component):
+    """Restores the elements of compressed blocks.
+
+    Parameters
+    ----------
+    form : Format
+    lanes : int
+        Most elements of a word that leaves.
+
+    Members
+    -------
+    length : In(24)
+        Elements of a block, at least 1; sampled with the block's first word.
+    zero : In(level_bits)
+        The element that runs are made of; constant within a block.
+    i : In(stream of word_bits)
+        A block's first word is taken only when the elements of the block before it have left.
+    o : Out(stream of elements_layout)
+
+    Timing
+    ------
+    Two cycles from a word to its first elements. Each cycle gives a level and the zeros before it, or ``lanes`` zeros.
+    """
+
+    latency = 2
+
+    def __init__(self, form: Format, lanes: int):
+        self.form = form
+        self.lanes = lanes
+        super().__init__({
+            "length": In(LENGTH_BITS),
+            "zero": In(form.level_bits),
+            "i": In(stream.Signature(unsigned(form.word_bits))),
+            "o": Out(stream.Signature(elements_layout(form, lanes))),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        form, lanes, out = self.form, self.lanes, self.o.payload
+        begun = Signal()  # in a block
+        left = Signal(LENGTH_BITS, reset_less=True)  # elements of it
+        held = Signal()  # a word is open
+        slot = Signal(range(form.pairs), reset_less=True)
+        bits = Signal(form.pairs * form.pair_bits, reset_less=True)  # its pairs, the next one lowest
+        run = bits[: form.run_bits]
+        level = bits[form.run_bits : form.pair_bits]
+
+        whole = Signal()  # the level goes out too
+        count = Signal(range(lanes + 1))
+        last = Signal()
+        step = Signal()
+        used = Signal()  # nothing of the word is left
+        m.d.comb += [
+            whole.eq(run < lanes),
+            count.eq(Mux(whole, run + 1, lanes)),
+            last.eq(left <= count),
+            step.eq(held & (~self.o.valid | self.o.ready)),
+            used.eq(last | (whole & (slot == form.pairs - 1))),
+            self.i.ready.eq(Mux(begun, ~held | (step & used & ~last), ~self.o.valid)),
+        ]
+        with m.If(self.o.ready):
+            m.d.sync += self.o.valid.eq(0)
+        with m.If(step):
+            m.d.sync += [self.o.valid.eq(1), out.count.eq(count), out.last.eq(last), left.eq(left - count)]
+            m.d.sync += [out.data[i].eq(Mux(whole & (run == i), level, self.zero)) for i in range(lanes)]
+            m.d.sync += held.eq(~used)
+            with m.If(whole):
+                m.d.sync += [bits.eq(bits >> form.pair_bits), slot.eq(slot + 1)]
+            with m.Else():
+                m.d.sync += run.eq(run - lanes)
+            with m.If(last):
+                m.d.sync += begun.eq(0)
+        with m.If(self.i.valid & self.i.ready):
+            m.d.sync += [held.eq(1), begun.eq(1), slot.eq(0), bits.eq(self.i.payload)]
+            with m.If(~begun):
+                m.d.sync += left.eq(self.length)
+        return m
+
+
+def _either(values):
+    """Bitwise OR of values of which one at most is not zero."""
+    result = 0
+    for value in values:
+        result |= value
+    return result
