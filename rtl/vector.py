@@ -1,6 +1,8 @@
 """Vector unit: accumulators or operand words to requantized output words, with an optional second operand."""
 
-from amaranth import Module, Mux, Signal, signed, unsigned
+from typing import NamedTuple
+
+from amaranth import Const, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -10,6 +12,7 @@ from rtl.job import engine_ports
 from rtl.memory import write_layout
 from rtl.param_write import lane_writes
 from rtl.queue import Queue
+from rtl.turner import Turner
 from rtl.vector_constants import JobConstants
 from rtl.vector_issue import VectorIssue, tap_layout
 from rtl.vector_lane import VectorLane
@@ -19,6 +22,25 @@ from rtl.window import Window
 def output_layout(cfg: Config) -> data.StructLayout:
     """An output word: bytes ``data[:count]`` are valid."""
     return data.StructLayout({"data": data.ArrayLayout(8, cfg.lanes), "count": range(cfg.lanes + 1)})
+
+
+class Words(NamedTuple):
+    """What reaches the lanes in a cycle, each one bit.
+
+    Attributes
+    ----------
+    take
+        Lanes take from their sources.
+    valid, end
+        A word begins its way through the lanes; it is the last of its job.
+    silent
+        The word is dropped behind the lanes.
+    """
+
+    take: Value
+    valid: Value
+    end: Value
+    silent: Value
 
 
 class VectorEngine(wiring.Component):
@@ -119,33 +141,40 @@ class VectorEngine(wiring.Component):
         take = _delay(m, issue.o.valid, self.read_latency, "take")
         tap = _delay(m, issue.o.payload.as_value(), self.read_latency, "tap", reset_less=True)
         tap = data.View(tap_layout(cfg), tap)
-        word, end, silent, window = take & tap.last, tap.end, None, None
+        words = Words(take, take & tap.last, tap.end, Const(0))
+        window = turner = None
         if cfg.vector:
-            window, take, word, end, silent = self._elaborate_window(m, take, tap)
+            window, words = self._elaborate_window(m, take, tap)
+        if cfg.dataflow.output_turned_late:
+            turner, words = self._elaborate_turner(m, issue, take, tap, words)
 
         # Words: what travels beside the lanes. stage[i]: a word is at the input of lane stage i.
         stage = Signal(VectorLane.latency + 1)
         tail = Signal(VectorLane.latency, reset_less=True)
         ends = Signal(VectorLane.latency, reset_less=True)
         valid = Signal(VectorLane.latency)
-        m.d.comb += [stage.eq((valid << 1) | word), constants.word.eq(stage[0]), constants.end.eq(end)]
+        m.d.comb += [stage.eq((valid << 1) | words.valid), constants.word.eq(stage[0]), constants.end.eq(words.end)]
         m.d.sync += [
             valid.eq(stage),
             tail.eq((tail << 1) | constants.tail_block),
-            ends.eq((ends << 1) | end),
+            ends.eq((ends << 1) | words.end),
         ]
 
         # The output queue has room for every word that was let in, so its ready need not be looked at.
-        entry = data.StructLayout({"word": output_layout(cfg), "end": 1, **({"drop": 1} if cfg.vector else {})})
-        longest = self.latency + (Window.latency if cfg.vector else 0)
+        drops = window is not None or turner is not None
+        entry = data.StructLayout({"word": output_layout(cfg), "end": 1, **({"drop": 1} if drops else {})})
+        longest = self.latency + (Window.latency if window is not None else 0)
+        if turner is not None:
+            longest += 2 * cfg.lanes  # a block that comes and one that leaves
         m.submodules.queue = queue = Queue(entry, ceil_pow2(longest + 1) + 1)
         leave = Signal()
         queued = Signal()
         moving = Signal()
+        beside = window.moving if window is not None else 0
         drop = Signal()  # what leaves the queue is no word, and only ends its job
-        if window is not None:
+        if drops:
             m.d.comb += [
-                queue.i.payload.drop.eq(_delay(m, silent, VectorLane.latency, "silent", reset_less=True)),
+                queue.i.payload.drop.eq(_delay(m, words.silent, VectorLane.latency, "silent", reset_less=True)),
                 drop.eq(queue.o.payload.drop),
             ]
         room = Signal(range(queue.depth + 1), init=queue.depth)
@@ -160,8 +189,8 @@ class VectorEngine(wiring.Component):
             leave.eq(queue.o.valid & queue.o.ready),
             issue.go.eq(room != 0),
             queued.eq(queue.level.any() & ~queue.o.valid),  # a word is on its way through the queue
-            moving.eq(issue.o.valid | take | stage.any() | queued | leave | self.done.valid),
-            self.stalled.eq(self.busy & ~(moving | window.moving if window is not None else moving)),
+            moving.eq(issue.o.valid | take | stage.any() | queued | leave | self.done.valid | beside),
+            self.stalled.eq(self.busy & ~moving),
             self.done.payload.eq(constants.give),
             constants.done.eq(self.done.valid),
         ]
@@ -170,15 +199,12 @@ class VectorEngine(wiring.Component):
             self.done.valid.eq(leave & queue.o.payload.end),
         ]
 
-        self._connect_lanes(m, lanes, constants, stage, take, tap, window)
+        sums = self.acc_data if turner is None else turner.o.payload
+        self._connect_lanes(m, lanes, constants, stage, words.take, tap, sums, window)
         return m
 
     def _elaborate_window(self, m, take, tap):
-        """Words that go through the window first, and those that do not.
-
-        Returns the window; takes from the sources that go to the lanes; and of the word that begins its way through
-        the lanes: whether there is one, whether it is the last of its job, whether it is dropped behind the lanes.
-        """
+        """The window, and the words behind it: those that slid through it, and those that passed."""
         m.submodules.window = window = Window(self.cfg)
         slides = Signal()
         past = Signal()
@@ -195,16 +221,37 @@ class VectorEngine(wiring.Component):
         ]
         finished = _delay(m, finish, Window.latency, "finished")
         ended = _delay(m, tap.end, Window.latency, "ended", reset_less=True)
-        return window, past, (past & tap.last) | finished, Mux(finished, ended, tap.end), finished & ~window.valid
+        valid, end = (past & tap.last) | finished, Mux(finished, ended, tap.end)
+        return window, Words(past, valid, end, finished & ~window.valid)
 
-    def _connect_lanes(self, m, lanes, constants, stage, take, tap, window):
+    def _elaborate_turner(self, m, issue, take, tap, words):
+        """The turner, and the words behind it: accumulators that were turned, and what passed."""
+        m.submodules.turner = turner = Turner(self.cfg)
+        inside = Signal(range(2 * self.cfg.lanes + self.read_latency + 1))  # reads from their issue to their word
+        turned = Signal()
+        m.d.comb += [
+            turner.i.valid.eq(take & tap.turn),
+            turner.i.payload.eq(self.acc_data),
+            turner.span.eq(tap.span),
+            turned.eq(turner.o.valid),
+            issue.turning.eq(inside != 0),
+        ]
+        m.d.sync += inside.eq(inside + (issue.o.valid & issue.o.payload.turn) - turned)
+        # Nothing else is on its way while accumulators are turned: whatever is valid in that cycle comes from them.
+        silent = Mux(turned, ~turner.wanted, words.silent)
+        return turner, Words(
+            (words.take & ~tap.turn) | turned, (words.valid & ~tap.turn) | turned,
+            Mux(turned, turner.end, words.end), silent,
+        )
+
+    def _connect_lanes(self, m, lanes, constants, stage, take, tap, sums, window):
         write = self.param_write
         writes, write_entry, write_data = lane_writes(m, self.cfg, write.payload, write.valid, part=0)
         for i, lane in enumerate(lanes):
             if window is not None:
                 m.d.comb += [lane.from_window.eq(window.valid), lane.window.eq(window.o[i])]
             m.d.comb += [
-                lane.acc.eq(self.acc_data[i]),
+                lane.acc.eq(sums[i]),
                 lane.operand.eq(self.operand_data[i]),
                 lane.take.eq(take),
                 lane.first.eq(tap.first),

@@ -8,6 +8,7 @@ from dataflows import isa
 from dataflows.config import Config
 from rtl.agu import AddressGenerator, connect_nest
 from rtl.job import job_layout
+from rtl.turner import span_layout
 from rtl.window import Window
 from rtl.window_walk import WindowWalk, step_layout
 
@@ -17,9 +18,15 @@ def tap_layout(cfg: Config) -> data.StructLayout:
 
     With windows: whether it goes to the window, and where it stands there. The last read of a job completes a word
     even if its window is no ``output``; that word is dropped.
+
+    Where accumulators are turned: whether it goes through the turner, and the pixels wanted of its block.
     """
     layout = {"first": 1, "last": 1, "end": 1}
-    return data.StructLayout({**layout, "window": 1, "step": step_layout(cfg)} if cfg.vector else layout)
+    if cfg.vector:
+        layout |= {"window": 1, "step": step_layout(cfg)}
+    if cfg.dataflow.output_turned_late:
+        layout |= {"turn": 1, "span": span_layout(cfg)}
+    return data.StructLayout(layout)
 
 
 class VectorIssue(wiring.Component):
@@ -39,6 +46,8 @@ class VectorIssue(wiring.Component):
         Taken together with the last read of the job before.
     go : In(1)
         A read may be made in this cycle.
+    turning : In(1)
+        Reads that others would overtake are on their way through the turner; only where accumulators are turned.
     o : Out(stream of tap_layout, always ready)
         Valid in the cycle of a read, together with one or both of:
     acc_address : Out(stream of 32-bit word address, always ready)
@@ -56,6 +65,7 @@ class VectorIssue(wiring.Component):
         super().__init__({
             "job": In(stream.Signature(job_layout(cfg, isa.Unit.VECTOR))),
             "go": In(1),
+            **({"turning": In(1)} if cfg.dataflow.output_turned_late else {}),
             "o": Out(stream.Signature(tap_layout(self.cfg), always_ready=True)),
             "acc_address": Out(address),
             "operand_address": Out(address),
@@ -90,6 +100,9 @@ class VectorIssue(wiring.Component):
         end = Mux(uses_acc, acc.o.payload.last.all(), operand.o.payload.last.all())
         if self.cfg.vector:
             go, last = self._elaborate_window(m, fire, operand.o.payload, last, end)
+        if self.cfg.dataflow.output_turned_late:
+            go &= uses_acc | ~self.turning
+            self._elaborate_turn(m, uses_acc, end)
         m.d.comb += [
             # An unused generator never has an address, so one of the two is enough only where one is used.
             fire.eq(
@@ -131,3 +144,13 @@ class VectorIssue(wiring.Component):
         with m.If(begin):
             m.d.sync += windows.eq(self.job.payload.mode.reduce == isa.Reduce.WINDOW)
         return self.go & (windows | ~recent.any()), Mux(windows, walk.o.output | end, last)
+
+    def _elaborate_turn(self, m, uses_acc, end):
+        """Say of each read whether it is turned, and which pixels of its block are wanted."""
+        turn = self.job.payload.turn
+        first = Signal(range(self.cfg.lanes), reset_less=True)
+        last = Signal(range(self.cfg.lanes), reset_less=True)
+        with m.If(self.job.valid & self.job.ready):
+            m.d.sync += [first.eq(turn.first), last.eq(turn.first + turn.count - 1)]
+        tap = self.o.payload
+        m.d.comb += [tap.turn.eq(uses_acc), tap.span.first.eq(first), tap.span.last.eq(last), tap.span.end.eq(end)]

@@ -129,6 +129,45 @@ def test_random_jobs(lanes, bits, stall):
     check(cfg, memories, jobs, result)
 
 
+@pytest.mark.parametrize("stall", [0.0, 0.6])
+@pytest.mark.parametrize(("lanes", "window_words"), [(1, 0), (2, 9), (3, 0), (5, 0), (8, 24)])
+def test_turned_accumulators(lanes, window_words, stall):
+    """Blocks of pixels are turned, in any mixture with jobs on operands and windows."""
+    cfg = make_config(lanes, window_words=window_words, turned=True)
+    rng = random.Random(f"turn {lanes} {stall}")
+    memories = Memories.random(rng, cfg)
+    kinds = [*("turn",) * 6, "none", "sum", "max", "operand_add", *(("window",) if window_words else ())]
+    rng.shuffle(kinds)
+    jobs = []
+    for kind in kinds:
+        if kind == "window":
+            jobs += model.window_jobs(rng, cfg, 2)
+        elif kind == "turn":
+            jobs.append(model.turned_job(rng, cfg))
+        else:
+            jobs.append(random_job(rng, cfg, kind))
+    unused = {"turn": {"first": 0, "count": 1}}
+    if window_words:
+        unused["window"] = {"stride_x": 1, "stride_y": 1, "skip": 0, "max": 0}
+    jobs = [unused | job for job in jobs]
+    result = simulate(cfg, memories, jobs, lambda _: rng.random() >= stall, lambda _: rng.random() >= stall)
+    check(cfg, memories, jobs, result)
+
+
+def test_turned_blocks_follow_each_other():
+    """One read per cycle, and the first word ``latency`` cycles after the last read of its block."""
+    cfg = make_config(4, turned=True)
+    rng = random.Random("rate")
+    memories = Memories.random(rng, cfg)
+    jobs = [model.turned_job(rng, cfg, sizes=(2,)) | {"turn": {"first": 0, "count": 4}} for _ in range(3)]
+    result = simulate(cfg, memories, jobs)
+    check(cfg, memories, jobs, result)
+    reads = result.acc_reads
+    assert reads == list(range(reads[0], reads[0] + len(reads)))
+    assert result.words[0][0] == reads[3] + 1 + result.latency
+    assert result.words[-1][0] == reads[-1] + 4 + result.latency
+
+
 @pytest.mark.parametrize("latencies", [(1, 1), (1, 3), (4, 2)])
 def test_memory_latencies(latencies):
     cfg = make_config(2)

@@ -18,14 +18,22 @@ ACC_WORDS = 64
 OPERAND_BYTES = 512
 
 
-def make_config(lanes: int, data_bits: int = 64, entries: int = 6, window_words: int = 0) -> Config:
-    """A configuration with the given lanes, bus, number of parameter entries and (if not 0) words of a window row."""
+def make_config(
+    lanes: int, data_bits: int = 64, entries: int = 6, window_words: int = 0, turned: bool = False
+) -> Config:
+    """A configuration with the given lanes, bus, number of parameter entries and (if not 0) words of a window row.
+
+    With ``turned``, accumulator words hold pixels.
+    """
     values: dict[str, Any] = {
         "name": "vector",
         "array": {"rows": 2, "cols": lanes, "dataflow": "weight_stationary"},
         "memory": {"input_bytes": 1024, "weight_bytes": 1024, "acc_bytes": 64 * lanes, "operand_bytes": 1024},
         "bus": {"data_bits": data_bits},
     }
+    if turned:
+        values["array"]["dataflow"] = "output_stationary_plane"
+        values["stores"] = {"input": 8}
     entry_bytes = 8 * config.ceil_pow2(max(lanes, data_bits // 64))
     values["memory"]["param_bytes"] = entries * entry_bytes
     if window_words:
@@ -161,6 +169,22 @@ def random_job(rng: random.Random, cfg: Config, kind: str, sizes: tuple[int, ...
     }
 
 
+def turned_job(rng: random.Random, cfg: Config, sizes: tuple[int, ...] = (1, 1, 2, 3)) -> dict[str, Any]:
+    """A job that reads blocks of accumulators, a word of pixels per channel, and hands out some of the pixels."""
+    job = random_job(rng, cfg, "acc", sizes)
+    job["acc_block"]["count"] = cfg.lanes
+    job["param"] |= {"blocks": 1}
+    first = rng.randrange(cfg.lanes)
+    return job | {"turn": {"first": first, "count": rng.randrange(1, cfg.lanes - first + 1)}}
+
+
+def turn(cfg: Config, words: list[list[int]], job: dict[str, Any]) -> list[list[int]]:
+    """Words of channels, of the wanted pixels of each block."""
+    first, count = job["turn"]["first"], job["turn"]["count"]
+    blocks = [words[i : i + cfg.lanes] for i in range(0, len(words), cfg.lanes)]
+    return [[word[pixel] for word in block] for block in blocks for pixel in range(first, first + count)]
+
+
 def reads(job: dict[str, Any]) -> int:
     """Addresses the job sends (the busier port)."""
     names = [f"operand_{n}" for n in (*TAPS, *LEVELS)]
@@ -221,6 +245,10 @@ def run(cfg: Config, memories: Memories, job: dict[str, Any]) -> list[list[int]]
     windows = slide(cfg, memories, job, operand) if mode["reduce"] == isa.Reduce.WINDOW else []
     if windows or mode["reduce"] == isa.Reduce.WINDOW:
         count = len(windows)
+    sums = [memories.acc[address % ACC_WORDS] for address in acc]
+    if "turn" in job and not mode["from_operand"]:
+        sums = turn(cfg, sums, job)
+        count = len(sums)
     words = []
     for i in range(count):
         block = i % param["blocks"]
@@ -230,7 +258,7 @@ def run(cfg: Config, memories: Memories, job: dict[str, Any]) -> list[list[int]]
         for lane in range(valid):
             window = [memories.operand[(a + lane) % OPERAND_BYTES] for a in operand[i * taps : (i + 1) * taps]]
             if not mode["from_operand"]:
-                x = memories.acc[acc[i] % ACC_WORDS][lane]
+                x = sums[i][lane]
             elif mode["reduce"] == isa.Reduce.WINDOW:
                 x = windows[i][lane]
             elif mode["reduce"] == isa.Reduce.SUM:
