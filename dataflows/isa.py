@@ -199,14 +199,12 @@ def _geometry(flow: Dataflow) -> tuple[Register, ...]:
                     Field("row_step", 4, "input rows between kernel rows (dilation)"),
                     Field("column_step", 4, "input rows between output rows (stride)"),
                     Field("folded", 1, "units have the same filters and follow each other in output rows"),
-                    Field("halves", 1, "the filter store holds two passes"),
                 ),
             ),
             Register(
                 "bus",
                 (
                     Field("rows", 16, "input rows of a group"),
-                    Field("ahead", 8, "groups that the window store holds beyond the window"),
                     Field("across", 8, "sets side by side, each with its own filters"),
                     Field("passes", 16, "passes of the job, each with its own weights"),
                 ),
