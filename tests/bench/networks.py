@@ -77,9 +77,49 @@ def _mobilenet_v2() -> nn.Module:
     return _classifier(nn.Sequential(*layers), 1280)
 
 
+def _plain(inputs: int, outputs: int, kernel: int, stride: int = 1, padding: int = 0, groups: int = 1) -> nn.Sequential:
+    """Convolution and ReLU, without batch norm."""
+    return nn.Sequential(nn.Conv2d(inputs, outputs, kernel, stride, padding, groups=groups), nn.ReLU())
+
+
+def _head(inputs: int) -> list[nn.Module]:
+    """The three linear layers of AlexNet and VGG."""
+    linear = [nn.Linear(inputs, 4096), nn.ReLU(), nn.Linear(4096, 4096), nn.ReLU(), nn.Linear(4096, 1000)]
+    return [nn.Flatten(), *linear]
+
+
+def _alexnet() -> nn.Module:
+    """The one-tower form of 2014, as torchvision has it."""
+    pool = nn.MaxPool2d(3, 2)
+    layers = [_plain(3, 64, 11, 4, 2), pool, _plain(64, 192, 5, 1, 2), pool, _plain(192, 384, 3, 1, 1)]
+    layers += [_plain(384, 256, 3, 1, 1), _plain(256, 256, 3, 1, 1), pool, *_head(256 * 6 * 6)]
+    return seeded(nn.Sequential(*layers))
+
+
+def alexnet_convolutions() -> nn.Module:
+    """The five convolutions of 2012 with their two towers, for 227x227 images, as Eyeriss was measured on them."""
+    pool = nn.MaxPool2d(3, 2)
+    layers = [_plain(3, 96, 11, 4), pool, _plain(96, 256, 5, 1, 2, groups=2), pool, _plain(256, 384, 3, 1, 1)]
+    layers += [_plain(384, 384, 3, 1, 1, groups=2), _plain(384, 256, 3, 1, 1, groups=2)]
+    return seeded(nn.Sequential(*layers))
+
+
+def _vgg16() -> nn.Module:
+    layers: list[nn.Module] = []
+    inputs = 3
+    for width, count in ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)):
+        for _ in range(count):
+            layers.append(_plain(inputs, width, 3, 1, 1))
+            inputs = width
+        layers.append(nn.MaxPool2d(2))
+    return seeded(nn.Sequential(*layers, *_head(512 * 7 * 7)))
+
+
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "resnet18": lambda: _resnet((2, 2, 2, 2), bottleneck=False),
     "resnet50": lambda: _resnet((3, 4, 6, 3), bottleneck=True),
     "mobilenet_v2": _mobilenet_v2,
+    "alexnet": _alexnet,
+    "vgg16": _vgg16,
 }
 """Networks for 224x224 images."""
