@@ -155,6 +155,22 @@ def _levels(names: tuple[str, ...], unit: str, prefix: str = "") -> tuple[Regist
     )
 
 
+def _pack(names: tuple[str, ...], *fields: Field) -> tuple[Register, ...]:
+    """Fields in their order, each in the first register that still has room for it: at most one per name."""
+    registers: list[list[Field]] = [[]]
+    for field in fields:
+        if sum(f.bits for f in registers[-1]) + field.bits > VALUE_BITS:
+            registers.append([])
+        registers[-1].append(field)
+    return tuple(Register(name, tuple(held)) for name, held in zip(names, registers, strict=False))
+
+
+SEGMENT_REGISTERS = ("destination", "segment")
+"""Registers of LOAD that share the fields of a destination: ``fill_value`` is in the one that has room for it."""
+
+SUM_REGISTERS = ("addend", "sum", "sum_range")
+"""Registers of VECTOR that share the fields of a sum; the third exists only where they do not fit into two."""
+
 _WINDOW = Register(
     "window",
     (
@@ -230,21 +246,20 @@ def units(cfg: Config) -> dict[Unit, tuple[Register, ...]]:
     """Shadow registers of every unit; a register's number is its position."""
     source = Register("source", (Field("address", 40, "offset in the region, bytes"), Field("region", 3, "Region")))
     rows = ("row_a", "row_b", "row_c")
+    element = cfg.numbers.act_bits
     return {
         Unit.LOAD: (
             source,
             Register("row", (Field("bytes", 24, "contiguous DRAM bytes per row"),)),
             *_levels(rows, "DRAM bytes, between row starts"),
-            Register(
-                "destination",
-                (
-                    Field("address", STEP_BITS, "byte address in the target"),
-                    Field("target", 2, "Target"),
-                    Field("fill", 1, "write fill_value instead of DRAM data; source and rows are ignored"),
-                    Field("fill_value", 8, "byte written when fill is set"),
-                ),
+            *_pack(
+                SEGMENT_REGISTERS,
+                Field("address", STEP_BITS, "byte address in the target"),
+                Field("target", 2, "Target"),
+                Field("fill", 1, "write fill_value instead of DRAM data; source and rows are ignored"),
+                Field("fill_value", element, "element written when fill is set, again and again"),
+                Field("bytes", 24, "contiguous bytes per segment in the target"),
             ),
-            Register("segment", (Field("bytes", 24, "contiguous bytes per segment in the target"),)),
             *_levels(("segment_a", "segment_b", "segment_c"), "target bytes, between segment starts"),
         ),
         Unit.INPUT: (
@@ -279,28 +294,21 @@ def units(cfg: Config) -> dict[Unit, tuple[Register, ...]]:
             Register(
                 "requantize",
                 (
-                    Field("zero", 8, "zero point of the result", signed=True),
-                    Field("low", 8, "lower clamp", signed=True),
-                    Field("high", 8, "upper clamp", signed=True),
+                    Field("zero", element, "zero point of the result", signed=True),
+                    Field("low", element, "lower clamp", signed=True),
+                    Field("high", element, "upper clamp", signed=True),
                 ),
             ),
-            Register(
-                "addend",
-                (
-                    Field("multiplier_a", 24, "M of the requantized word"),
-                    Field("shift", 6, "S of both"),
-                    Field("zero_a", 8, "zero point of the requantized word", signed=True),
-                    Field("zero_b", 8, "zero point of the operand word", signed=True),
-                ),
-            ),
-            Register(
-                "sum",
-                (
-                    Field("multiplier_b", 24, "M of the operand word"),
-                    Field("zero", 8, "zero point of the sum", signed=True),
-                    Field("low", 8, "lower clamp", signed=True),
-                    Field("high", 8, "upper clamp", signed=True),
-                ),
+            *_pack(
+                SUM_REGISTERS,
+                Field("multiplier_a", 24, "M of the requantized word"),
+                Field("shift", 6, "S of both"),
+                Field("zero_a", element, "zero point of the requantized word", signed=True),
+                Field("zero_b", element, "zero point of the operand word", signed=True),
+                Field("multiplier_b", 24, "M of the operand word"),
+                Field("zero", element, "zero point of the sum", signed=True),
+                Field("low", element, "lower clamp", signed=True),
+                Field("high", element, "upper clamp", signed=True),
             ),
             Register("acc_base", (Field("address", STEP_BITS, "word address in the accumulator buffer"),)),
             *_levels(("block", "x", "y", "image"), "accumulator words", prefix="acc_"),

@@ -68,8 +68,8 @@ class Accumulator(wiring.Component):
     """Adds the words of the array to the words of a loop nest of addresses.
 
     A word is written as it is when level ``pass`` is in its first iteration and ``keep`` is clear; else it is added
-    to what is there, modulo 2**32. Two banks: the engine works in one while the vector unit reads the other. Words
-    beyond both banks are dropped.
+    to what is there, modulo 2**acc_bits. Two banks: the engine works in one while the vector unit reads the other.
+    Words beyond both banks are dropped.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ class Accumulator(wiring.Component):
         Words of the taken jobs, in order.
     read_address : In(stream of 32-bit word address, always ready)
         Of the vector unit. Ignored in a cycle in which the engine reads the same bank.
-    read_data : Out(lanes x signed(32))
+    read_data : Out(lanes x signed(acc_bits))
         The word at ``read_address``, ``latency`` cycles later.
 
     Timing
@@ -100,16 +100,17 @@ class Accumulator(wiring.Component):
         self.cfg = cfg
         super().__init__(engine_ports(cfg, isa.Unit.ACC) | {
             "open": Out(1),
-            "i": In(sum_stream(cfg.lanes)),
+            "i": In(sum_stream(cfg)),
             "read_address": In(stream.Signature(unsigned(isa.STEP_BITS), always_ready=True)),
-            "read_data": Out(data.ArrayLayout(signed(32), cfg.lanes)),
+            "read_data": Out(data.ArrayLayout(signed(cfg.numbers.acc_bits), cfg.lanes)),
         })
 
     def elaborate(self, platform):
         m = Module()
         banks = []
+        bits = self.cfg.numbers.acc_bits * self.cfg.lanes
         for name in ("bank_0", "bank_1"):
-            m.submodules[name] = bank = AccumulatorBank(32 * self.cfg.lanes, self.cfg.acc_bank_words)
+            m.submodules[name] = bank = AccumulatorBank(bits, self.cfg.acc_bank_words)
             banks.append(bank)
         agu, keep = self._jobs(m)
         place = self._locate(m, "acc", agu.o.payload.address)
@@ -171,7 +172,7 @@ class Accumulator(wiring.Component):
         words = [data.View(self.read_data.shape(), bank.read_data) for bank in banks]
         lanes = []
         for index, port in enumerate(self.read_data):
-            lane = Signal(signed(32), name=f"vector_{index}", reset_less=True)
+            lane = Signal(port.shape(), name=f"vector_{index}", reset_less=True)
             m.d.sync += lane.eq(Mux(vector_bank, words[1][index], words[0][index]))
             m.d.comb += port.eq(lane)
             lanes.append(Mux(acc_bank, words[1][index], words[0][index]))
@@ -195,11 +196,12 @@ class Accumulator(wiring.Component):
             from_after.eq(write_valid & (write_place == place)),
         ]
         sums = []
+        shape = signed(self.cfg.numbers.acc_bits)
         for index, (new, stored) in enumerate(zip(self.i.payload, words, strict=True)):
-            added = Signal(signed(32), name=f"new_{index}", reset_less=True)
-            old = Signal(signed(32), name=f"old_{index}")
-            total = Signal(signed(32), name=f"sum_{index}", reset_less=True)
-            after = Signal(signed(32), name=f"after_{index}", reset_less=True)
+            added = Signal(shape, name=f"new_{index}", reset_less=True)
+            old = Signal(shape, name=f"old_{index}")
+            total = Signal(shape, name=f"sum_{index}", reset_less=True)
+            after = Signal(shape, name=f"after_{index}", reset_less=True)
             with m.If(~add_old):
                 m.d.comb += old.eq(0)
             with m.Elif(from_write):

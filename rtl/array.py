@@ -4,7 +4,7 @@ from amaranth import Module, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from dataflows.config import Config
+from dataflows.config import Config, Numbers
 from dataflows.vocabulary import Axis, Dataflow
 from rtl.drain import Deskew, Transposer, sum_stream
 from rtl.feeder import Feeder, operand_stream
@@ -13,13 +13,14 @@ from rtl.shared import shared
 from rtl.skew import taps
 
 
-@shared("flow", "cols")
+@shared("flow", "numbers", "cols")
 class Row(wiring.Component):
     """One row of PEs, and the lines of the flags that travel east.
 
     Parameters
     ----------
     flow : Dataflow
+    numbers : Numbers
     cols : int
 
     Members
@@ -32,11 +33,12 @@ class Row(wiring.Component):
         Flags.
     """
 
-    def __init__(self, flow: Dataflow, cols: int):
+    def __init__(self, flow: Dataflow, numbers: Numbers, cols: int):
         self.flow = flow
+        self.numbers = numbers
         self.cols = cols
         ports = {}
-        for name, wire in links(flow).items():
+        for name, wire in links(flow, numbers).items():
             if wire.axis is Axis.EAST:
                 ports[f"{name}_i"] = In(signed(wire.bits))
             else:
@@ -48,15 +50,16 @@ class Row(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        east = {name: getattr(self, f"{name}_i") for name, wire in links(self.flow).items() if wire.axis is Axis.EAST}
+        wires = links(self.flow, self.numbers)
+        east = {name: getattr(self, f"{name}_i") for name, wire in wires.items() if wire.axis is Axis.EAST}
         lines = {name: getattr(self, f"{name}_i") for name in flags(self.flow)}
         for name, flag in flags(self.flow).items():
             if flag.axis is Axis.EAST:
                 lines[name] = taps(m, lines[name], self.cols, name, first=flag.stage)
         for col in range(self.cols):
-            m.submodules[f"pe_{col}"] = pe = PE(self.flow)
+            m.submodules[f"pe_{col}"] = pe = PE(self.flow, self.numbers)
             m.d.comb += [getattr(pe, f"{name}_i").eq(line[col]) for name, line in lines.items()]
-            for name in links(self.flow):
+            for name in wires:
                 pe_i, pe_o = getattr(pe, f"{name}_i"), getattr(pe, f"{name}_o")
                 if name in east:
                     m.d.comb += pe_i.eq(east[name])
@@ -72,6 +75,7 @@ class Grid(wiring.Component):
     Parameters
     ----------
     flow : Dataflow
+    numbers : Numbers
     rows, cols : int
 
     Members
@@ -80,16 +84,17 @@ class Grid(wiring.Component):
         West or north edge of each link except the output, skewed as the links ask for.
     <name>_i : In(1), one per row or column
         Flags, skewed in the same way.
-    output_o : Out(signed(32)), one per column
+    output_o : Out(signed(acc_bits)), one per column
         South edge.
     """
 
-    def __init__(self, flow: Dataflow, rows: int, cols: int):
+    def __init__(self, flow: Dataflow, numbers: Numbers, rows: int, cols: int):
         self.flow = flow
+        self.numbers = numbers
         self.rows = rows
         self.cols = cols
-        ports = {"output_o": Out(signed(links(flow)["output"].bits)).array(cols)}
-        for name, wire in links(flow).items():
+        ports = {"output_o": Out(signed(links(flow, numbers)["output"].bits)).array(cols)}
+        for name, wire in links(flow, numbers).items():
             if name != "output":
                 ports[f"{name}_i"] = In(signed(wire.bits)).array(rows if wire.axis is Axis.EAST else cols)
         for name, flag in flags(flow).items():
@@ -98,12 +103,12 @@ class Grid(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        wires = links(self.flow)
+        wires = links(self.flow, self.numbers)
         zeros = [0] * self.cols  # sums start from nothing
         south = {name: getattr(self, f"{name}_i", zeros) for name, wire in wires.items() if wire.axis is Axis.SOUTH}
         lines = {name: self._line(m, name, flag) for name, flag in flags(self.flow).items()}
         for index in range(self.rows):
-            m.submodules[f"row_{index}"] = row = Row(self.flow, self.cols)
+            m.submodules[f"row_{index}"] = row = Row(self.flow, self.numbers, self.cols)
             for name, wire in wires.items():
                 if wire.axis is Axis.EAST:
                     m.d.comb += getattr(row, f"{name}_i").eq(getattr(self, f"{name}_i")[index])
@@ -160,17 +165,17 @@ class PEArray(wiring.Component):
         self.latency = Feeder.latency + PE.latency + cfg.array.rows - 1 + cfg.array.cols - 1
         self.latency += cfg.dataflow.output_transposed
         super().__init__({
-            "input": In(operand_stream(cfg.input_elements)),
-            "weight": In(operand_stream(cfg.weight_elements)),
+            "input": In(operand_stream(cfg.input_elements, cfg.numbers.act_bits)),
+            "weight": In(operand_stream(cfg.weight_elements, cfg.numbers.weight_bits)),
             "open": In(1),
-            "o": Out(sum_stream(cfg.lanes)),
+            "o": Out(sum_stream(cfg)),
         })
 
     def elaborate(self, platform):
         m = Module()
         cfg = self.cfg
         m.submodules.feeder = feeder = Feeder(cfg)
-        m.submodules.grid = grid = Grid(cfg.dataflow, cfg.array.rows, cfg.array.cols)
+        m.submodules.grid = grid = Grid(cfg.dataflow, cfg.numbers, cfg.array.rows, cfg.array.cols)
         m.submodules.deskew = deskew = Deskew(cfg)
         wiring.connect(m, feeder.input, wiring.flipped(self.input))
         wiring.connect(m, feeder.weight, wiring.flipped(self.weight))
@@ -182,7 +187,7 @@ class PEArray(wiring.Component):
             m.d.comb += deskew.i[col].eq(grid.output_o[col])
         drain = deskew.o
         if cfg.dataflow.output_transposed:
-            m.submodules.transposer = transposer = Transposer(cfg.lanes)
+            m.submodules.transposer = transposer = Transposer(cfg)
             wiring.connect(m, deskew.o, transposer.i)
             drain = transposer.o
         wiring.connect(m, drain, wiring.flipped(self.o))

@@ -8,9 +8,9 @@ from dataflows.config import Config
 from rtl.skew import delay
 
 
-def sum_stream(lanes: int) -> stream.Signature:
-    """Stream of words of 32-bit sums; nothing can stop the array, so the sink is always ready."""
-    return stream.Signature(data.ArrayLayout(signed(32), lanes), always_ready=True)
+def sum_stream(cfg: Config) -> stream.Signature:
+    """Stream of words of ``lanes`` sums; nothing can stop the array, so the sink is always ready."""
+    return stream.Signature(data.ArrayLayout(signed(cfg.numbers.acc_bits), cfg.lanes), always_ready=True)
 
 
 class Deskew(wiring.Component):
@@ -22,7 +22,7 @@ class Deskew(wiring.Component):
 
     Members
     -------
-    i : In(signed(32)), one per column
+    i : In(signed(acc_bits)), one per column
     emit : In(1)
         Column 0 has a sum.
     o : Out(sum_stream)
@@ -35,7 +35,11 @@ class Deskew(wiring.Component):
     def __init__(self, cfg: Config):
         self.cfg = cfg
         self.latency = cfg.dataflow.skew[1] * (cfg.array.cols - 1)
-        super().__init__({"i": In(signed(32)).array(cfg.array.cols), "emit": In(1), "o": Out(sum_stream(cfg.lanes))})
+        super().__init__({
+            "i": In(signed(cfg.numbers.acc_bits)).array(cfg.array.cols),
+            "emit": In(1),
+            "o": Out(sum_stream(cfg)),
+        })
 
     def elaborate(self, platform):
         m = Module()
@@ -54,8 +58,8 @@ class Transposer(wiring.Component):
 
     Parameters
     ----------
-    lanes : int
-        Words in a block and elements in a word.
+    cfg : Config
+        Uses ``lanes``, words in a block and elements in a word, and ``acc_bits``.
 
     Members
     -------
@@ -68,14 +72,15 @@ class Transposer(wiring.Component):
     per cycle while none of the next block has. Gaps are allowed anywhere; one word per cycle at both ends.
     """
 
-    def __init__(self, lanes: int):
-        self.lanes = lanes
-        super().__init__({"i": In(sum_stream(lanes)), "o": Out(sum_stream(lanes))})
+    def __init__(self, cfg: Config):
+        self.lanes = cfg.lanes
+        self.bits = cfg.numbers.acc_bits
+        super().__init__({"i": In(sum_stream(cfg)), "o": Out(sum_stream(cfg))})
 
     def elaborate(self, platform):
         m = Module()
         size = range(self.lanes)
-        cell = [[Signal(signed(32), name=f"cell_{i}_{j}", reset_less=True) for j in size] for i in size]
+        cell = [[Signal(signed(self.bits), name=f"cell_{i}_{j}", reset_less=True) for j in size] for i in size]
         west = Signal()  # direction of movement; else north
         came = Signal(range(self.lanes))  # words of the new block
         left = Signal(range(self.lanes + 1))  # words of the old block still inside

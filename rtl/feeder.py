@@ -10,13 +10,13 @@ from rtl.pe import PE, flags, links
 from rtl.skew import delay, staircase, taps
 
 
-def operand_stream(elements: int) -> stream.Signature:
-    """Stream of operand words.
+def operand_stream(elements: int, bits: int) -> stream.Signature:
+    """Stream of operand words of ``elements`` signed numbers of ``bits`` bits.
 
     ``first`` and ``last`` mark the borders of a tile, ``begin`` and ``end`` those of a job.
     """
     return stream.Signature(data.StructLayout({
-        "data": data.ArrayLayout(signed(8), elements), "first": 1, "last": 1, "begin": 1, "end": 1,
+        "data": data.ArrayLayout(signed(bits), elements), "first": 1, "last": 1, "begin": 1, "end": 1,
     }))
 
 
@@ -56,17 +56,18 @@ class Feeder(wiring.Component):
 
     def __init__(self, cfg: Config):
         self.cfg = cfg
-        self.axes = {name: wire.axis for name, wire in links(cfg.dataflow).items() if name != "output"}
+        wires = links(cfg.dataflow, cfg.numbers)
+        self.axes = {name: wire.axis for name, wire in wires.items() if name != "output"}
         self.axes |= {name: flag.axis for name, flag in flags(cfg.dataflow).items()}
         self.drained = cfg.dataflow.output.kind is Kind.DRAIN
         ports = {
-            "input": In(operand_stream(cfg.input_elements)),
-            "weight": In(operand_stream(cfg.weight_elements)),
+            "input": In(operand_stream(cfg.input_elements, cfg.numbers.act_bits)),
+            "weight": In(operand_stream(cfg.weight_elements, cfg.numbers.weight_bits)),
             "open": In(1),
             "emit": Out(1),
         }
         for name, axis in self.axes.items():
-            shape = unsigned(1) if name in flags(cfg.dataflow) else signed(8)
+            shape = unsigned(1) if name in flags(cfg.dataflow) else signed(wires[name].bits)
             ports[f"{name}_o"] = Out(shape).array(cfg.array.rows if axis is Axis.EAST else cfg.array.cols)
         super().__init__(ports)
 
@@ -169,11 +170,12 @@ class Feeder(wiring.Component):
         Zeros follow, so that nothing is added to the sums while the next chunk is waited for.
         """
         lanes = []
+        bits = self.cfg.numbers.act_bits
         for row in range(self.cfg.array.rows):
-            shifter = Signal(8 * self.cfg.input_elements, name=f"shifter_{row}", reset_less=True)
+            shifter = Signal(bits * self.cfg.input_elements, name=f"shifter_{row}", reset_less=True)
             with m.If(take & chunk[row]):
                 m.d.sync += shifter.eq(self.input.payload.data.as_value())
             with m.Else():
-                m.d.sync += shifter.eq(shifter >> 8)
-            lanes.append(shifter[:8].as_signed())
+                m.d.sync += shifter.eq(shifter >> bits)
+            lanes.append(shifter[:bits].as_signed())
         self._drive(m, Operand.INPUT.value, lanes)

@@ -26,6 +26,12 @@ def geometry_layout(cfg: Config) -> data.StructLayout:
     return data.StructLayout({r.name: register_layout(r) for r in isa.geometry(cfg)})
 
 
+def fields(cfg: Config, unit: isa.Unit, job, *names: str) -> dict:
+    """Fields of a job by name, of several registers together: in which one a field lies depends on its width."""
+    registers = [r for r in isa.units(cfg)[unit] if r.name in names]
+    return {f.name: job[r.name][f.name] for r in registers for f in r.fields}
+
+
 def engine_ports(cfg: Config, unit: isa.Unit) -> dict:
     """Ports every engine has.
 

@@ -8,9 +8,9 @@ from dataflows import isa
 from rtl import axi
 
 
-def word_layout(lanes: int) -> data.StructLayout:
-    """A word of bytes: ``data[:count]`` is valid, ``count`` at least 1."""
-    return data.StructLayout({"data": data.ArrayLayout(unsigned(8), lanes), "count": range(lanes + 1)})
+def word_layout(size: int) -> data.StructLayout:
+    """A word of at most ``size`` bytes: ``data[:count]`` is valid, ``count`` at least 1."""
+    return data.StructLayout({"data": data.ArrayLayout(unsigned(8), size), "count": range(size + 1)})
 
 
 def record_layout() -> data.StructLayout:
@@ -31,35 +31,35 @@ def write_beat_layout(bus_bytes: int) -> data.StructLayout:
 
 
 class Narrower(wiring.Component):
-    """Cuts words of ``lanes`` bytes into pieces of at most ``piece_bytes``; passes words that are not wider.
+    """Cuts words of ``word_bytes`` bytes into pieces of at most ``piece_bytes``; passes words that are not wider.
 
     Members
     -------
-    i : In(stream of word_layout(lanes))
-    o : Out(stream of word_layout(min(lanes, piece_bytes)))
+    i : In(stream of word_layout(word_bytes))
+    o : Out(stream of word_layout(min(word_bytes, piece_bytes)))
 
     Timing
     ------
     Combinational; one piece per cycle.
     """
 
-    def __init__(self, lanes: int, piece_bytes: int):
-        self.lanes = lanes
-        self.piece_bytes = min(lanes, piece_bytes)
+    def __init__(self, word_bytes: int, piece_bytes: int):
+        self.word_bytes = word_bytes
+        self.piece_bytes = min(word_bytes, piece_bytes)
         super().__init__({
-            "i": In(stream.Signature(word_layout(lanes))),
+            "i": In(stream.Signature(word_layout(word_bytes))),
             "o": Out(stream.Signature(word_layout(self.piece_bytes))),
         })
 
     def elaborate(self, platform):
         m = Module()
-        if self.lanes == self.piece_bytes:
+        if self.word_bytes == self.piece_bytes:
             wiring.connect(m, wiring.flipped(self.i), wiring.flipped(self.o))
             return m
         size = self.piece_bytes
-        pieces = -(-self.lanes // size)
+        pieces = -(-self.word_bytes // size)
         number = Signal(range(pieces))
-        left = Signal(range(self.lanes + 1))
+        left = Signal(range(self.word_bytes + 1))
         word = self.i.p.data.as_value()
         with m.Switch(number):
             for n in range(pieces):
@@ -88,7 +88,7 @@ class Packer(wiring.Component):
     Parameters
     ----------
     word_bytes : int
-        Lanes of a word, at most ``bus_bytes``.
+        Bytes of a word, at most ``bus_bytes``.
     bus_bytes : int
         Bytes of a beat.
     max_beats : int

@@ -1,9 +1,14 @@
 """Writes to the memories of the vector unit's lanes."""
 
-from amaranth import Signal
+from amaranth import Cat, Signal
 from amaranth.utils import exact_log2
 
 from dataflows.config import Config
+
+
+def write_parts(cfg: Config) -> int:
+    """Beats that bring the parameters of one lane: more than one where a lane's are wider than the bus."""
+    return max(1, cfg.param_lane_bytes // cfg.bus_bytes)
 
 
 def lane_writes(m, cfg: Config, write, valid, part: int):
@@ -18,11 +23,12 @@ def lane_writes(m, cfg: Config, write, valid, part: int):
 
     Returns
     -------
-    enables : list of Signal, per lane
+    enables : list of ``write_parts`` bits, per lane
     entry : Signal
-    values : list of 64-bit values, per lane
+    values : list of values of ``param_lane_bytes``, per lane
     """
-    per_beat = cfg.bus_bytes // 8
+    parts = write_parts(cfg)
+    per_beat = max(1, cfg.bus_bytes // cfg.param_lane_bytes)
     beat_bits = exact_log2(cfg.bus_bytes)
     entry_bits = exact_log2(cfg.param_entry_bytes)
     part_bits = exact_log2(cfg.window_weights_address)
@@ -34,9 +40,11 @@ def lane_writes(m, cfg: Config, write, valid, part: int):
     else:
         m.d.comb += entry.eq(write.address[entry_bits:])
     beats = []  # one signal per beat of an entry that has lanes
-    for beat in range(-(-cfg.lanes // per_beat)):
+    for beat in range(-(-cfg.lanes // per_beat) * parts):
         beats.append(Signal(name=f"write_{part}_beat_{beat}"))
         m.d.comb += beats[beat].eq(here & (write.address[beat_bits:entry_bits] == beat))
-    value = write.data.as_value()
-    values = [value[64 * (i % per_beat) : 64 * (i % per_beat) + 64] for i in range(cfg.lanes)]
-    return [beats[i // per_beat] for i in range(cfg.lanes)], entry, values
+    value = write.data.as_value().replicate(parts)
+    bits = 8 * cfg.param_lane_bytes
+    values = [value[bits * (i % per_beat) :][:bits] for i in range(cfg.lanes)]
+    enables = [Cat(beats[i // per_beat * parts :][:parts]) for i in range(cfg.lanes)]
+    return enables, entry, values

@@ -6,6 +6,7 @@ from amaranth import Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from dataflows.config import Numbers
 from dataflows.vocabulary import Axis, Dataflow, Kind, Operand
 from rtl.shared import shared
 
@@ -60,9 +61,10 @@ def check(flow: Dataflow) -> None:
         raise ValueError(f"{flow.name}: columns must be channel when the output is drained, not {flow.cols.value}")
 
 
-def links(flow: Dataflow) -> dict[str, Wire]:
-    """Links between neighbouring PEs: ``input``, ``weight``, ``output``."""
-    return {o.value: Wire(32 if o is Operand.OUTPUT else 8, flow.link(o).axis) for o in Operand}
+def links(flow: Dataflow, numbers: Numbers) -> dict[str, Wire]:
+    """Links between neighbouring PEs: ``input``, ``weight``, ``output``, each as wide as its numbers."""
+    bits = {Operand.INPUT: numbers.act_bits, Operand.WEIGHT: numbers.weight_bits, Operand.OUTPUT: numbers.acc_bits}
+    return {o.value: Wire(bits[o], flow.link(o).axis) for o in Operand}
 
 
 def flags(flow: Dataflow) -> dict[str, Flag]:
@@ -79,7 +81,7 @@ def flags(flow: Dataflow) -> dict[str, Flag]:
     return {"load": Flag(across, stage=0), "swap": Flag(carrier, stage=0)}
 
 
-@shared("flow")
+@shared("flow", "numbers")
 class PE(wiring.Component):
     """One multiplier, one adder, and the registers the dataflow asks for.
 
@@ -97,6 +99,8 @@ class PE(wiring.Component):
     ----------
     flow : Dataflow
         Links of the three operands.
+    numbers : Numbers
+        Their widths.
 
     Members
     -------
@@ -114,11 +118,12 @@ class PE(wiring.Component):
 
     latency = 3
 
-    def __init__(self, flow: Dataflow):
+    def __init__(self, flow: Dataflow, numbers: Numbers):
         check(flow)
         self.flow = flow
+        self.numbers = numbers
         ports = {f"{name}_i": In(1) for name in flags(flow)}
-        for name, wire in links(flow).items():
+        for name, wire in links(flow, numbers).items():
             ports |= {f"{name}_i": In(signed(wire.bits)), f"{name}_o": Out(signed(wire.bits))}
         super().__init__(ports)
 
@@ -130,7 +135,7 @@ class PE(wiring.Component):
             passed = self._register(m, operand.value)
             m.d.sync += passed.eq(word)
             factors.append(self._keep(m, word) if self.flow.link(operand).kind is Kind.LOAD else passed)
-        product = Signal(signed(16), reset_less=True)
+        product = Signal(signed(self.numbers.act_bits + self.numbers.weight_bits), reset_less=True)
         m.d.sync += product.eq(factors[0] * factors[1])
         output = self._register(m, "output")
         if self.flow.output.kind is Kind.SUM:
@@ -148,8 +153,8 @@ class PE(wiring.Component):
 
     def _keep(self, m, word):
         """Shadow and active register of the loaded operand; returns the active one."""
-        shadow = Signal(signed(8), reset_less=True)
-        active = Signal(signed(8), reset_less=True)
+        shadow = Signal(word.shape(), reset_less=True)
+        active = Signal(word.shape(), reset_less=True)
         with m.If(self.load_i):
             m.d.sync += shadow.eq(word)
         with m.If(self.swap_i):
@@ -158,8 +163,8 @@ class PE(wiring.Component):
 
     def _accumulate(self, m, product, drain):
         """Partial sum, and the drain register that takes it."""
-        partial = Signal(signed(32), reset_less=True)
-        total = Signal(signed(32))
+        partial = Signal(drain.shape(), reset_less=True)
+        total = Signal(drain.shape())
         m.d.comb += total.eq(Mux(self.first_i, 0, partial) + product)
         m.d.sync += partial.eq(total)
         with m.If(self.last_i):

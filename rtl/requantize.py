@@ -1,4 +1,4 @@
-"""Requantization: divide by a power of two, round half to even, add the zero point, clamp to 8 bits."""
+"""Requantization: divide by a power of two, round half to even, add the zero point, clamp."""
 
 from amaranth import Cat, Const, Module, Signal, signed
 from amaranth.lib import wiring
@@ -6,9 +6,6 @@ from amaranth.lib.wiring import In, Out
 
 SHIFT_BITS = 6
 MAX_SHIFT = 2**SHIFT_BITS - 1
-SCALED_BITS = 9
-"""Width in which a quotient may saturate: zero point and rounding cannot bring it back into 8 bits."""
-LIMIT = 2 ** (SCALED_BITS - 1)
 
 
 class Requantize(wiring.Component):
@@ -17,20 +14,22 @@ class Requantize(wiring.Component):
     Parameters
     ----------
     product_bits : int
-        Width of the signed product, at least 11.
+        Width of the signed product, at least ``bits + 3``.
+    bits : int
+        Width of the result.
 
     Members
     -------
     product : In(signed(product_bits))
     shift : In(6)
         0 to 63; product and shift are read with ``enable[0]``.
-    zero : In(signed(8))
+    zero : In(signed(bits))
         Zero point; read with ``enable[1]``.
-    low, high : In(signed(8))
+    low, high : In(signed(bits))
         Clamp bounds, ``low <= high``; read with ``enable[2]``.
     enable : In(3)
         Clock enables of the three stages: shift, round, clamp.
-    o : Out(signed(8))
+    o : Out(signed(bits))
 
     Timing
     ------
@@ -45,18 +44,19 @@ class Requantize(wiring.Component):
 
     latency = 3
 
-    def __init__(self, product_bits: int):
-        if product_bits <= SCALED_BITS + 1:
-            raise ValueError(f"product_bits must be at least {SCALED_BITS + 2}, not {product_bits!r}")
+    def __init__(self, product_bits: int, bits: int):
+        if product_bits < bits + 3:
+            raise ValueError(f"product_bits must be at least {bits + 3}, not {product_bits!r}")
         self.product_bits = product_bits
+        self.bits = bits
         super().__init__({
             "product": In(signed(product_bits)),
             "shift": In(SHIFT_BITS),
-            "zero": In(signed(8)),
-            "low": In(signed(8)),
-            "high": In(signed(8)),
+            "zero": In(signed(bits)),
+            "low": In(signed(bits)),
+            "high": In(signed(bits)),
             "enable": In(3),
-            "o": Out(signed(8)),
+            "o": Out(signed(bits)),
         })
 
     def elaborate(self, platform):
@@ -71,18 +71,20 @@ class Requantize(wiring.Component):
                 rest.eq((self.product & shifted_out[1:]).any()),
             ]
 
+        # A quotient may saturate where zero point and rounding cannot bring it back into the result's range.
+        limit = 1 << self.bits
         quotient = scaled[1:].as_signed()
         up = scaled[0] & (quotient[0] | rest)
-        total = Signal(signed(SCALED_BITS + 2), reset_less=True)
+        total = Signal(signed(self.bits + 3), reset_less=True)
         with m.If(self.enable[1]):
-            with m.If(quotient < -LIMIT):
-                m.d.sync += total.eq(self.zero - LIMIT)
-            with m.Elif(quotient >= LIMIT):
-                m.d.sync += total.eq(self.zero + LIMIT)
+            with m.If(quotient < -limit):
+                m.d.sync += total.eq(self.zero - limit)
+            with m.Elif(quotient >= limit):
+                m.d.sync += total.eq(self.zero + limit)
             with m.Else():
-                m.d.sync += total.eq(quotient[:SCALED_BITS].as_signed() + up + self.zero)
+                m.d.sync += total.eq(quotient[: self.bits + 1].as_signed() + up + self.zero)
 
-        result = Signal(signed(8), name="o", reset_less=True)
+        result = Signal(signed(self.bits), name="o", reset_less=True)
         m.d.comb += self.o.eq(result)
         with m.If(self.enable[2]):
             with m.If(total < self.low):

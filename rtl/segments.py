@@ -7,6 +7,7 @@ from amaranth.lib.wiring import In, Out
 from dataflows import isa
 from dataflows.config import Config
 from rtl.agu import AddressGenerator, connect_nest
+from rtl.job import fields
 from rtl.memory import write_layout
 from rtl.read_master import beat_layout
 
@@ -66,12 +67,15 @@ class SegmentWriter(wiring.Component):
         left = Signal(24, reset_less=True)
         final = Signal(reset_less=True)  # last segment of its job
         current = Signal(
-            data.StructLayout({"destination": job.shape()["destination"].shape, "give": len(job.give)}), reset_less=True
+            data.StructLayout({
+                "target": 2, "fill": 1, "fill_value": self.cfg.numbers.act_bits, "give": len(job.give),
+            }),
+            reset_less=True,
         )
 
         # The piece: the run of bytes that lies in the beat and in the segment.
         used = Signal(range(bus_bytes))  # bytes of the beat that are written already
-        fill = current.destination.fill
+        fill = current.fill
         have = Signal(range(bus_bytes + 1))
         count = Signal(range(bus_bytes + 1))
         ends_segment = Signal()
@@ -93,17 +97,18 @@ class SegmentWriter(wiring.Component):
                 m.d.sync += open_.eq(0)
             with m.If(~fill):
                 m.d.sync += used.eq(Mux(ends_beat, 0, used + count))
+        destination = fields(self.cfg, isa.Unit.LOAD, coming, *isa.SEGMENT_REGISTERS)
         with m.If(segments.o.valid & segments.o.ready):
             m.d.sync += [
                 open_.eq(1),
                 address.eq(segments.o.p.address),
                 left.eq(coming.segment.bytes),
                 final.eq(segments.o.p.last.all()),
-                current.destination.eq(coming.destination),
+                *(current[name].eq(destination[name]) for name in ("target", "fill", "fill_value")),
                 current.give.eq(coming.give),
             ]
 
-        self._elaborate_write(m, take, current.destination, address, used, count)
+        self._elaborate_write(m, take, current, address, used, count)
         last_write = Signal()
         give = Signal(len(job.give), reset_less=True)
         m.d.sync += [
@@ -114,17 +119,17 @@ class SegmentWriter(wiring.Component):
         ]
         return m
 
-    def _elaborate_write(self, m, take, destination, address, used, count):
+    def _elaborate_write(self, m, take, current, address, used, count):
         """Register the piece; all targets see it, one has ``valid``."""
         payload = Signal(write_layout(self.cfg.bus_bytes), reset_less=True)
-        fill_beat = destination.fill_value.replicate(self.cfg.bus_bytes)
+        fill_beat = current.fill_value.replicate(self.cfg.bus_bytes // self.cfg.act_bytes)
         m.d.sync += [
             payload.address.eq(address),
-            payload.data.eq(Mux(destination.fill, fill_beat, self.data.p.data.as_value())),
-            payload.first.eq(Mux(destination.fill, 0, self.data.p.first + used)),
+            payload.data.eq(Mux(current.fill, fill_beat, self.data.p.data.as_value())),
+            payload.first.eq(Mux(current.fill, 0, self.data.p.first + used)),
             payload.count.eq(count),
         ]
         for target in isa.Target:
             port = getattr(self, target.name.lower())
-            m.d.sync += port.valid.eq(take & (destination.target == target))
+            m.d.sync += port.valid.eq(take & (current.target == target))
             m.d.comb += port.payload.eq(payload)

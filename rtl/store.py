@@ -43,7 +43,7 @@ class StoreEngine(wiring.Component):
         Program start: the next record is the first.
     marks : Out(16)
         Records written since ``clear``.
-    i : In(stream of word_layout(lanes))
+    i : In(stream of word_layout(lanes * act_bytes))
     error, drain, idle, beats, axi
         As in WriteMaster. While ``drain`` is high, ``i`` is taken and thrown away.
 
@@ -62,7 +62,7 @@ class StoreEngine(wiring.Component):
             "cycle": In(64),
             "clear": In(1),
             "marks": Out(16),
-            "i": In(stream.Signature(word_layout(cfg.lanes))),
+            "i": In(stream.Signature(word_layout(cfg.lanes * cfg.act_bytes))),
             "error": Out(stream.Signature(unsigned(axi.ADDRESS_BITS), always_ready=True)),
             "drain": In(1),
             "idle": Out(1),
@@ -74,7 +74,7 @@ class StoreEngine(wiring.Component):
         m = Module()
         bus_bytes = self.cfg.bus_bytes
         m.submodules.bursts = bursts = axi.BurstSplitter(bus_bytes, self.cfg.bus.max_write_burst)
-        m.submodules.narrower = narrower = Narrower(self.cfg.lanes, bus_bytes)
+        m.submodules.narrower = narrower = Narrower(self.cfg.lanes * self.cfg.act_bytes, bus_bytes)
         m.submodules.packer = packer = Packer(narrower.piece_bytes, bus_bytes, self.cfg.bus.max_write_burst)
         m.submodules.master = master = WriteMaster(self.cfg)
         wiring.connect(m, bursts.o, packer.burst)

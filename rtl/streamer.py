@@ -31,7 +31,7 @@ class Streamer(wiring.Component):
     job, done, busy, stalled
         See :func:`~rtl.job.engine_ports`. A job is done when its last word has been read from the buffer.
     read_address : Out(stream of 32-bit byte address, always ready)
-    read_data : In(elements x 8)
+    read_data : In(elements x act_bits or weight_bits)
     o : Out(operand_stream)
     geometry : Out(stream of geometry_layout), only of INPUT where the dataflow has such registers
         What the array must know of a job, in the order of the jobs; there before the job's first word.
@@ -49,22 +49,22 @@ class Streamer(wiring.Component):
 
     def __init__(self, cfg: Config, unit: isa.Unit, read_latency: int):
         choice = {
-            isa.Unit.INPUT: (cfg.input_elements, cfg.dataflow.input_nest),
-            isa.Unit.WEIGHT: (cfg.weight_elements, cfg.dataflow.weight_nest),
+            isa.Unit.INPUT: (cfg.input_elements, cfg.numbers.act_bits, cfg.dataflow.input_nest),
+            isa.Unit.WEIGHT: (cfg.weight_elements, cfg.numbers.weight_bits, cfg.dataflow.weight_nest),
         }
         if unit not in choice:
             raise ValueError(f"Streamer unit must be INPUT or WEIGHT, not {unit.name}")
         self.cfg = cfg
         self.unit = unit
         self.read_latency = read_latency
-        self.elements, self.nest = choice[unit]
+        self.elements, bits, self.nest = choice[unit]
         self.latency = 1 + read_latency + Queue.latency
         self.has_geometry = unit is isa.Unit.INPUT and bool(isa.geometry(cfg))
         geometry = {"geometry": Out(stream.Signature(geometry_layout(cfg)))} if self.has_geometry else {}
         super().__init__(engine_ports(cfg, unit) | geometry | {
             "read_address": Out(stream.Signature(unsigned(isa.STEP_BITS), always_ready=True)),
-            "read_data": In(data.ArrayLayout(unsigned(8), self.elements)),
-            "o": Out(operand_stream(self.elements)),
+            "read_data": In(data.ArrayLayout(unsigned(bits), self.elements)),
+            "o": Out(operand_stream(self.elements, bits)),
         })
 
     def elaborate(self, platform):

@@ -120,13 +120,13 @@ class Accelerator(wiring.Component):
         memory = cfg.memory
         beat = cfg.bus_bytes
         m.submodules.input_buffer = inputs = OperandBuffer(
-            memory.input_bytes, cfg.input_word_bytes, beat, cfg.input_elements
+            memory.input_bytes, cfg.input_word_bytes, beat, cfg.input_elements * cfg.act_bytes
         )
         m.submodules.weight_buffer = weights = OperandBuffer(
-            memory.weight_bytes, cfg.weight_word_bytes, beat, cfg.weight_elements
+            memory.weight_bytes, cfg.weight_word_bytes, beat, cfg.weight_elements * cfg.act_bytes
         )
         m.submodules.operand_buffer = operands = OperandBuffer(
-            memory.operand_bytes, cfg.operand_word_bytes, beat, cfg.lanes
+            memory.operand_bytes, cfg.operand_word_bytes, beat, cfg.lanes * cfg.act_bytes
         )
         m.submodules.load = load = LoadEngine(cfg)
         m.submodules.input = input_streamer = Streamer(cfg, Unit.INPUT, OperandBuffer.latency)

@@ -20,8 +20,9 @@ from rtl.window import Window
 
 
 def output_layout(cfg: Config) -> data.StructLayout:
-    """An output word: bytes ``data[:count]`` are valid."""
-    return data.StructLayout({"data": data.ArrayLayout(8, cfg.lanes), "count": range(cfg.lanes + 1)})
+    """An output word of one element per lane: its first ``count`` bytes are valid."""
+    size = cfg.lanes * cfg.act_bytes
+    return data.StructLayout({"data": data.ArrayLayout(cfg.numbers.act_bits, cfg.lanes), "count": range(size + 1)})
 
 
 class Words(NamedTuple):
@@ -57,12 +58,12 @@ class VectorEngine(wiring.Component):
     -------
     job, done, busy, stalled
         See :func:`rtl.job.engine_ports`; a job is done when its last word has left through ``o``.
-    acc_address : Out(stream of 32-bit word address, always ready), acc_data : In(lanes x signed(32))
-    operand_address : Out(stream of 32-bit byte address, always ready), operand_data : In(lanes x 8)
+    acc_address : Out(stream of 32-bit word address, always ready), acc_data : In(lanes x signed(acc_bits))
+    operand_address : Out(stream of 32-bit byte address, always ready), operand_data : In(lanes x act_bits)
     param_write : In(stream of rtl.memory.write_layout, always ready)
         Whole beats at addresses that are multiples of the beat; ``first`` and ``count`` are not looked at.
-        Byte ``b`` of lane ``l`` of entry ``e`` is at ``e * param_entry_bytes + 8 * l + b``; with windows, taps 0 to 7
-        and tap 8 follow likewise, ``window_weights_address`` and twice that further on.
+        Byte ``b`` of lane ``l`` of entry ``e`` is at ``e * param_entry_bytes + param_lane_bytes * l + b``; with
+        windows, taps 0 to 7 and tap 8 follow likewise, ``window_weights_address`` and twice that further on.
     o : Out(stream of output_layout)
 
     Timing
@@ -89,9 +90,9 @@ class VectorEngine(wiring.Component):
         super().__init__({
             **engine_ports(cfg, isa.Unit.VECTOR),
             "acc_address": Out(address),
-            "acc_data": In(data.ArrayLayout(signed(32), cfg.lanes)),
+            "acc_data": In(data.ArrayLayout(signed(cfg.numbers.acc_bits), cfg.lanes)),
             "operand_address": Out(address),
-            "operand_data": In(data.ArrayLayout(8, cfg.lanes)),
+            "operand_data": In(data.ArrayLayout(cfg.numbers.act_bits, cfg.lanes)),
             "param_write": In(stream.Signature(write_layout(cfg.bus_bytes), always_ready=True)),
             "o": Out(stream.Signature(output_layout(cfg))),
         })
@@ -181,7 +182,7 @@ class VectorEngine(wiring.Component):
         m.d.comb += [
             queue.i.valid.eq(stage[-1]),
             queue.i.payload.end.eq(ends[-1]),
-            queue.i.payload.word.count.eq(Mux(tail[-1], constants.tail, cfg.lanes)),
+            queue.i.payload.word.count.eq(Mux(tail[-1], constants.tail, cfg.lanes) * cfg.act_bytes),
             *(queue.i.payload.word.data[i].eq(lane.o) for i, lane in enumerate(lanes)),
             self.o.valid.eq(queue.o.valid & ~drop),
             self.o.payload.eq(queue.o.payload.word),

@@ -6,11 +6,11 @@ from amaranth.lib.wiring import In, Out
 
 from dataflows import isa
 from dataflows.config import Config
-from rtl.job import job_layout
+from rtl.job import fields, job_layout
 from rtl.requantize import SHIFT_BITS
 from rtl.vector_lane import VectorLane
 
-_BYTES = ("zero", "low", "high", "zero_a", "zero_b", "sum_zero", "sum_low", "sum_high")
+_ELEMENTS = ("zero", "low", "high", "zero_a", "zero_b", "sum_zero", "sum_low", "sum_high")
 
 
 class JobConstants(wiring.Component):
@@ -43,7 +43,7 @@ class JobConstants(wiring.Component):
         Of the oldest job.
     """
 
-    per_lane = (*_BYTES, "multiplier_a", "multiplier_b", "sum_shift")
+    per_lane = (*_ELEMENTS, "multiplier_a", "multiplier_b", "sum_shift")
     """Constants that go to every lane."""
 
     def __init__(self, cfg: Config):
@@ -59,7 +59,7 @@ class JobConstants(wiring.Component):
             "max_taps": Out(1),
             "entry": Out(range(cfg.param_entries)),
             "tail_block": Out(1),
-            **{name: Out(signed(8)) for name in _BYTES},
+            **{name: Out(signed(cfg.numbers.act_bits)) for name in _ELEMENTS},
             "multiplier_a": Out(24),
             "multiplier_b": Out(24),
             "sum_shift": Out(SHIFT_BITS),
@@ -117,19 +117,21 @@ class JobConstants(wiring.Component):
         # What the lanes need on the word's way.
         lane = VectorLane
         add = job.mode.add
-        addend, total = job.addend, job["sum"]
+        element = signed(self.cfg.numbers.act_bits)
+        lowest, highest = -(1 << element.width - 1), (1 << element.width - 1) - 1
+        total = fields(self.cfg, isa.Unit.VECTOR, job, *isa.SUM_REGISTERS)
         for name, value, shape, stage in (
-            ("zero", job.requantize.zero, signed(8), lane.rounding),
-            ("low", job.requantize.low, signed(8), lane.clamping),
-            ("high", job.requantize.high, signed(8), lane.clamping),
-            ("zero_a", Mux(add, addend.zero_a, 0), signed(8), lane.adding),
-            ("zero_b", Mux(add, addend.zero_b, 0), signed(8), lane.adding),
-            ("multiplier_a", Mux(add, addend.multiplier_a, 1), 24, lane.adding),
-            ("multiplier_b", Mux(add, total.multiplier_b, 0), 24, lane.adding),
-            ("sum_shift", Mux(add, addend.shift, 0), SHIFT_BITS, lane.sum_shifting),
-            ("sum_zero", Mux(add, total.zero, 0), signed(8), lane.sum_rounding),
-            ("sum_low", Mux(add, total.low, -128), signed(8), lane.sum_clamping),
-            ("sum_high", Mux(add, total.high, 127), signed(8), lane.sum_clamping),
+            ("zero", job.requantize.zero, element, lane.rounding),
+            ("low", job.requantize.low, element, lane.clamping),
+            ("high", job.requantize.high, element, lane.clamping),
+            ("zero_a", Mux(add, total["zero_a"], 0), element, lane.adding),
+            ("zero_b", Mux(add, total["zero_b"], 0), element, lane.adding),
+            ("multiplier_a", Mux(add, total["multiplier_a"], 1), 24, lane.adding),
+            ("multiplier_b", Mux(add, total["multiplier_b"], 0), 24, lane.adding),
+            ("sum_shift", Mux(add, total["shift"], 0), SHIFT_BITS, lane.sum_shifting),
+            ("sum_zero", Mux(add, total["zero"], 0), element, lane.sum_rounding),
+            ("sum_low", Mux(add, total["low"], lowest), element, lane.sum_clamping),
+            ("sum_high", Mux(add, total["high"], highest), element, lane.sum_clamping),
         ):
             m.d.comb += getattr(self, name).eq(held(name, signal(f"job_{name}", value, shape), which[stage]))
         m.d.comb += [

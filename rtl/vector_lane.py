@@ -1,17 +1,29 @@
 """One lane of the vector unit: parameters, reduction, bias, requantization, sum with an addend."""
 
-from amaranth import Module, Signal, signed
+from math import gcd
+
+from amaranth import Cat, Module, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from dataflows.config import Config
+from rtl.param_write import write_parts
 from rtl.requantize import SHIFT_BITS, Requantize
 from rtl.shared import shared
 from rtl.window_lane import SUM_BITS
 
-PARAMETER = data.StructLayout({"bias": signed(32), "multiplier": 24, "shift": SHIFT_BITS, "unused": 8 - SHIFT_BITS})
-"""Eight bytes of a parameter entry, from the lowest address upwards."""
+MULTIPLIER_BITS = 24
+
+
+def parameter_layout(cfg: Config) -> data.StructLayout:
+    """One lane's parameters, from the lowest address upwards; what follows up to ``param_lane_bytes`` is not kept."""
+    return data.StructLayout({
+        "bias": signed(cfg.numbers.acc_bits),
+        "multiplier": MULTIPLIER_BITS,
+        "shift": SHIFT_BITS,
+        "unused": 8 - SHIFT_BITS,
+    })
 
 
 class ParameterMemory(wiring.Component):
@@ -19,30 +31,39 @@ class ParameterMemory(wiring.Component):
 
     Members
     -------
-    write : In(1); write_entry; write_data : In(64)
+    write : In(write_parts(cfg)); write_entry; write_data : In(8 * param_lane_bytes)
+        Bit i of ``write`` writes what comes with beat i.
     read : In(1); read_entry
         Read enable and address.
-    o : Out(PARAMETER)
+    o : Out(parameter_layout)
         What was read, one cycle later; holds its value while nothing is read.
     """
 
-    def __init__(self, entries: int):
-        self.entries = entries
+    def __init__(self, cfg: Config):
+        self.cfg = cfg
+        entry = range(cfg.param_entries)
         super().__init__({
-            "write": In(1),
-            "write_entry": In(range(entries)),
-            "write_data": In(64),
+            "write": In(write_parts(cfg)),
+            "write_entry": In(entry),
+            "write_data": In(8 * cfg.param_lane_bytes),
             "read": In(1),
-            "read_entry": In(range(entries)),
-            "o": Out(PARAMETER),
+            "read_entry": In(entry),
+            "o": Out(parameter_layout(cfg)),
         })
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.memory = memory = Memory(shape=64, depth=self.entries, init=[])
-        write, read = memory.write_port(), memory.read_port()
+        bits = parameter_layout(self.cfg).size
+        m.submodules.memory = memory = Memory(shape=bits, depth=self.cfg.param_entries, init=[])
+        if len(self.write) == 1:
+            write, enables = memory.write_port(), self.write
+        else:  # in units that end where a beat ends
+            unit = gcd(bits, 8 * self.cfg.bus_bytes)
+            write = memory.write_port(granularity=unit)
+            enables = Cat(self.write[i * unit // (8 * self.cfg.bus_bytes)] for i in range(bits // unit))
+        read = memory.read_port()
         m.d.comb += [
-            write.en.eq(self.write),
+            write.en.eq(enables),
             write.addr.eq(self.write_entry),
             write.data.eq(self.write_data),
             read.en.eq(self.read),
@@ -54,7 +75,7 @@ class ParameterMemory(wiring.Component):
 
 @shared("cfg")
 class VectorLane(wiring.Component):
-    """One accumulator or run of operand bytes to one output byte.
+    """One accumulator or run of operand elements to one output element.
 
     ``q = clamp(round_half_even((x + bias) * M / 2**S) + zero, low, high)``, then
     ``o = clamp(round_half_even(((q - zero_a) * multiplier_a + (b - zero_b) * multiplier_b) / 2**sum_shift)
@@ -63,11 +84,11 @@ class VectorLane(wiring.Component):
     Parameters
     ----------
     cfg : Config
-        Uses ``param_entries``.
+        Uses ``param_entries``, ``param_lane_bytes``, ``bus_bytes`` and ``numbers``.
 
     Members
     -------
-    acc : In(signed(32)), operand : In(signed(8))
+    acc : In(signed(acc_bits)), operand : In(signed(act_bits))
         The two sources; ``operand`` is also the addend b (the last one taken counts).
     take : In(1)
         Take from the sources in this cycle.
@@ -81,21 +102,21 @@ class VectorLane(wiring.Component):
         Parameter entry of the word, with ``word``.
     stage : In(latency)
         Bit i: a word is at the input of stage i; clock enables of the pipeline. Bit 0 is ``word``.
-    zero : In(signed(8))
+    zero : In(signed(act_bits))
         With ``stage[rounding]``.
-    low, high : In(signed(8))
+    low, high : In(signed(act_bits))
         With ``stage[clamping]``.
-    zero_a, zero_b : In(signed(8)), multiplier_a, multiplier_b : In(24)
+    zero_a, zero_b : In(signed(act_bits)), multiplier_a, multiplier_b : In(24)
         With ``stage[adding]``.
     sum_shift : In(6)
         With ``stage[sum_shifting]``.
-    sum_zero : In(signed(8))
+    sum_zero : In(signed(act_bits))
         With ``stage[sum_rounding]``.
-    sum_low, sum_high : In(signed(8))
+    sum_low, sum_high : In(signed(act_bits))
         With ``stage[sum_clamping]``.
-    write : In(1), write_entry, write_data : In(64)
-        Writes one parameter, see :data:`PARAMETER`.
-    o : Out(signed(8))
+    write, write_entry, write_data
+        Writes one parameter, see :class:`ParameterMemory`.
+    o : Out(signed(act_bits))
 
     Timing
     ------
@@ -108,9 +129,10 @@ class VectorLane(wiring.Component):
 
     def __init__(self, cfg: Config):
         self.cfg = cfg
+        element = signed(cfg.numbers.act_bits)
         super().__init__({
-            "acc": In(signed(32)),
-            "operand": In(signed(8)),
+            "acc": In(signed(cfg.numbers.acc_bits)),
+            "operand": In(element),
             "take": In(1),
             "from_operand": In(1),
             "first": In(1),
@@ -118,32 +140,35 @@ class VectorLane(wiring.Component):
             "max_taps": In(1),
             "entry": In(range(cfg.param_entries)),
             "stage": In(self.latency),
-            **{name: In(signed(8)) for name in ("zero", "low", "high", "zero_a", "zero_b")},
-            "multiplier_a": In(24),
-            "multiplier_b": In(24),
+            **{name: In(element) for name in ("zero", "low", "high", "zero_a", "zero_b")},
+            "multiplier_a": In(MULTIPLIER_BITS),
+            "multiplier_b": In(MULTIPLIER_BITS),
             "sum_shift": In(SHIFT_BITS),
-            **{name: In(signed(8)) for name in ("sum_zero", "sum_low", "sum_high")},
-            "write": In(1),
+            **{name: In(element) for name in ("sum_zero", "sum_low", "sum_high")},
+            "write": In(write_parts(cfg)),
             "write_entry": In(range(cfg.param_entries)),
-            "write_data": In(64),
-            "o": Out(signed(8)),
+            "write_data": In(8 * cfg.param_lane_bytes),
+            "o": Out(element),
             **({"from_window": In(1), "window": In(signed(SUM_BITS))} if cfg.vector else {}),
         })
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.parameters = parameters = ParameterMemory(self.cfg.param_entries)
-        m.submodules.requantize = requantize = Requantize(56)
-        m.submodules.requantize_sum = requantize_sum = Requantize(34)
+        bits, acc_bits = self.cfg.numbers.act_bits, self.cfg.numbers.acc_bits
+        product_bits = acc_bits + MULTIPLIER_BITS
+        addend_bits = bits + 1 + MULTIPLIER_BITS
+        m.submodules.parameters = parameters = ParameterMemory(self.cfg)
+        m.submodules.requantize = requantize = Requantize(product_bits, bits)
+        m.submodules.requantize_sum = requantize_sum = Requantize(addend_bits + 1, bits)
 
         # Stage 0: reduce, and read the parameters of the completed word.
-        x = Signal(signed(32), reset_less=True)
-        addend = [Signal(signed(8), name=f"addend_{i}", reset_less=True) for i in range(self.adding)]
+        x = Signal(signed(acc_bits), reset_less=True)
+        addend = [Signal(signed(bits), name=f"addend_{i}", reset_less=True) for i in range(self.adding)]
         with m.If(self.take):
             m.d.sync += addend[0].eq(self.operand)
             with m.If(~self.from_operand):
                 m.d.sync += x.eq(self.acc)
-            with m.Elif(self.first | (self.max_taps & (self.operand > x[:8].as_signed()))):
+            with m.Elif(self.first | (self.max_taps & (self.operand > x[:bits].as_signed()))):
                 m.d.sync += x.eq(self.operand)
             with m.Elif(self.add_taps):
                 m.d.sync += x.eq(x + self.operand)
@@ -164,10 +189,10 @@ class VectorLane(wiring.Component):
                 m.d.sync += addend[i].eq(addend[i - 1])
 
         # Stages 1 and 2: bias and multiplier; stages 3 to 5: shift, round, clamp.
-        biased = Signal(signed(32), reset_less=True)
-        multiplier = Signal(24, reset_less=True)
+        biased = Signal(signed(acc_bits), reset_less=True)
+        multiplier = Signal(MULTIPLIER_BITS, reset_less=True)
         shift = [Signal(SHIFT_BITS, name=f"shift_{i}", reset_less=True) for i in range(2)]
-        product = Signal(signed(56), reset_less=True)
+        product = Signal(signed(product_bits), reset_less=True)
         with m.If(self.stage[1]):
             m.d.sync += [
                 biased.eq(x + parameters.o.bias),
@@ -186,9 +211,9 @@ class VectorLane(wiring.Component):
         ]
 
         # Stages 6 and 7: products of the sum and their sum; stages 8 to 10: shift, round, clamp.
-        product_a = Signal(signed(33), reset_less=True)
-        product_b = Signal(signed(33), reset_less=True)
-        total = Signal(signed(34), reset_less=True)
+        product_a = Signal(signed(addend_bits), reset_less=True)
+        product_b = Signal(signed(addend_bits), reset_less=True)
+        total = Signal(signed(addend_bits + 1), reset_less=True)
         with m.If(self.stage[self.adding]):
             m.d.sync += [
                 product_a.eq((requantize.o - self.zero_a) * self.multiplier_a),

@@ -9,9 +9,9 @@ from amaranth.sim import Simulator
 from dataflows.config import Config
 
 
-def make_config(bus_bits=64, lanes=4, **bus):
-    """A small configuration with the given bus and number of lanes."""
-    word = max(bus_bits // 8, 1 << (lanes - 1).bit_length())
+def make_config(bus_bits=64, lanes=4, bits=8, **bus):
+    """A small configuration with the given bus, number of lanes and width of operands."""
+    word = max(bus_bits // 8, 1 << (lanes - 1).bit_length()) * bits // 8
     return Config.model_validate({
         "name": "test",
         "array": {"rows": 2, "cols": lanes, "dataflow": "weight_stationary"},
@@ -19,10 +19,11 @@ def make_config(bus_bits=64, lanes=4, **bus):
             "input_bytes": 64 * word,
             "weight_bytes": 64 * word,
             "operand_bytes": 64 * word,
-            "acc_bytes": 64 * lanes,
+            "acc_bytes": 96 * lanes,
             "param_bytes": 64 * word,
         },
         "bus": {"data_bits": bus_bits, **bus},
+        "numbers": {"act_bits": bits},
     })
 
 

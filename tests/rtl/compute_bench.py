@@ -8,11 +8,12 @@ from amaranth.sim import Simulator
 from dataflows import config
 
 SIZES = [(1, 1), (1, 3), (3, 1), (2, 5), (4, 4), (5, 3)]
+WIDTHS = [8, 16]
 DATAFLOWS = ["weight_stationary", "output_stationary", "input_stationary"]
 
 
-def make_config(rows: int, cols: int, dataflow: str, acc_words: int = 64) -> config.Config:
-    """A small accelerator; ``acc_words`` in each accumulator bank."""
+def make_config(rows: int, cols: int, dataflow: str, acc_words: int = 64, bits: int = 8) -> config.Config:
+    """A small accelerator for operands of ``bits`` bits; ``acc_words`` in each accumulator bank."""
     return config.parse(
         {
             "name": "small",
@@ -20,20 +21,22 @@ def make_config(rows: int, cols: int, dataflow: str, acc_words: int = 64) -> con
             "memory": {
                 "input_bytes": 4096,
                 "weight_bytes": 4096,
-                "acc_bytes": 2 * acc_words * 4 * cols,
+                "acc_bytes": 2 * acc_words * config.ACC_BITS[bits] // 8 * cols,
                 "operand_bytes": 4096,
                 "param_bytes": 4096,
             },
+            "numbers": {"act_bits": bits},
             "bus": {"data_bits": 64},
         },
         "test",
     )
 
 
-def int8(rng: np.random.Generator, *shape: int) -> np.ndarray:
-    """Random bytes, a quarter of them at the ends of the range."""
-    values = rng.integers(-128, 128, shape)
-    return np.where(rng.random(shape) < 0.25, rng.choice([-128, 127], shape), values)
+def integers(rng: np.random.Generator, bits: int, *shape: int) -> np.ndarray:
+    """Random signed numbers of ``bits`` bits, a quarter of them at the ends of the range."""
+    limit = 1 << (bits - 1)
+    values = rng.integers(-limit, limit, shape)
+    return np.where(rng.random(shape) < 0.25, rng.choice([-limit, limit - 1], shape), values)
 
 
 @dataclass

@@ -6,13 +6,7 @@ import numpy as np
 import pytest
 
 from rtl.accumulator import LEVELS, Accumulator
-from tests.rtl.compute_bench import idle, make_config, put, simulate
-
-
-def int32(rng, *shape):
-    """Random sums, a quarter of them at the ends of the range."""
-    values = rng.integers(-(2**31), 2**31, shape)
-    return np.where(rng.random(shape) < 0.25, rng.choice([-(2**31), 2**31 - 1], shape), values)
+from tests.rtl.compute_bench import WIDTHS, idle, integers, make_config, put, simulate
 
 
 def make_job(base, counts, strides, keep=0, give=1):
@@ -37,16 +31,17 @@ def run(cfg, jobs, rng, gap=lambda i: 0, read=()):
     """Run jobs, then read words. Returns their values, the expected ones, the tokens and cycles of events."""
     dut = Accumulator(cfg)
     depth = 2 * cfg.acc_bank_words
-    initial = int32(rng, depth, cfg.lanes)
+    bits = cfg.numbers.acc_bits
+    initial = integers(rng, bits, depth, cfg.lanes)
     model = initial.copy()
     words = []
     for _, plan in jobs:
         for address, added in visit(plan):
-            word = int32(rng, cfg.lanes)
+            word = integers(rng, bits, cfg.lanes)
             words.append(word)
             if 0 <= address < depth:
                 model[address] = word + (model[address] if added else 0)
-    model = (model + 2**31) % 2**32 - 2**31
+    model = (model + 2 ** (bits - 1)) % 2**bits - 2 ** (bits - 1)
     fill = make_job(0, (depth, 1, 1, 1), (1, 0, 0, 0), give=2)[0]
     tokens, values = [], []
     times = {"open": [], "i": [], "done": []}
@@ -96,12 +91,13 @@ def run(cfg, jobs, rng, gap=lambda i: 0, read=()):
     return values, model[list(read)] if read else model, tokens, times
 
 
+@pytest.mark.parametrize("bits", WIDTHS)
 @pytest.mark.parametrize("gaps", [False, True], ids=["steady", "gaps"])
 @pytest.mark.parametrize("passes", [1, 2, 3])
 @pytest.mark.parametrize("lanes", [1, 3])
-def test_random_nests(lanes, passes, gaps, rng):
+def test_random_nests(lanes, passes, gaps, bits, rng):
     """Any strides, so that one address comes again after any number of cycles; beyond the banks nothing is written."""
-    cfg = make_config(1, lanes, "weight_stationary", acc_words=11)
+    cfg = make_config(1, lanes, "weight_stationary", acc_words=11, bits=bits)
     jobs = []
     for number in range(12):
         counts = [int(c) for c in rng.integers(1, 5, 4)]

@@ -6,11 +6,24 @@ import numpy as np
 import pytest
 
 from dataflows.catalogue import get
+from dataflows.config import Numbers
 from dataflows.vocabulary import Axis, Dataflow, Dim, Kind, Link
 from rtl.array import PEArray
 from rtl.drain import Transposer
 from rtl.pe import check, links
-from tests.rtl.compute_bench import DATAFLOWS, SIZES, Word, idle, int8, job, make_config, put, simulate, tile
+from tests.rtl.compute_bench import (
+    DATAFLOWS,
+    SIZES,
+    WIDTHS,
+    Word,
+    idle,
+    integers,
+    job,
+    make_config,
+    put,
+    simulate,
+    tile,
+)
 
 
 @dataclass
@@ -29,13 +42,13 @@ class Traffic:
         self.jobs += 1
 
 
-def weight_stationary(rng, rows, cols, jobs):
+def weight_stationary(rng, rows, cols, jobs, bits=8):
     """``jobs``: per job the numbers of input words of its tiles."""
     traffic = Traffic()
     for tiles in jobs:
         inputs, weights, sums = [], [], []
         for words in tiles:
-            x, w = int8(rng, words, rows), int8(rng, rows, cols)
+            x, w = integers(rng, bits, words, rows), integers(rng, bits, rows, cols)
             inputs += tile(x)
             weights += tile(w)
             sums += (x @ w).tolist()
@@ -43,13 +56,13 @@ def weight_stationary(rng, rows, cols, jobs):
     return traffic
 
 
-def output_stationary(rng, rows, cols, jobs):
+def output_stationary(rng, rows, cols, jobs, bits=8):
     """``jobs``: per job the numbers of chunks of its pixel groups."""
     traffic = Traffic()
     for groups in jobs:
         inputs, weights, sums = [], [], []
         for chunks in groups:
-            x, w = int8(rng, rows, chunks * rows), int8(rng, chunks * rows, cols)
+            x, w = integers(rng, bits, rows, chunks * rows), integers(rng, bits, chunks * rows, cols)
             for part in np.split(x, chunks, axis=1):
                 inputs += tile(part)
             weights += tile(w)
@@ -58,13 +71,13 @@ def output_stationary(rng, rows, cols, jobs):
     return traffic
 
 
-def input_stationary(rng, rows, cols, jobs):
+def input_stationary(rng, rows, cols, jobs, bits=8):
     """``jobs``: per job the numbers of channel blocks of its tiles."""
     traffic = Traffic()
     for tiles in jobs:
         inputs, weights, sums = [], [], []
         for blocks in tiles:
-            x, w = int8(rng, cols, rows), int8(rng, blocks * cols, rows)
+            x, w = integers(rng, bits, cols, rows), integers(rng, bits, blocks * cols, rows)
             inputs += tile(x)
             weights += tile(w)
             sums += [row for part in np.split(w, blocks) for row in (x @ part.T).tolist()]
@@ -124,17 +137,18 @@ def anywhere(rng):
     return lambda index: int(rng.choice([0, 0, 0, 1, rng.integers(2, 12)]))
 
 
+@pytest.mark.parametrize("bits", WIDTHS)
 @pytest.mark.parametrize("gaps", [False, True], ids=["steady", "gaps"])
 @pytest.mark.parametrize("dataflow", DATAFLOWS)
 @pytest.mark.parametrize(("rows", "cols"), SIZES)
-def test_products(rows, cols, dataflow, gaps, rng):
+def test_products(rows, cols, dataflow, gaps, bits, rng):
     jobs = [[1], [3, 1, 1], [2 * rows, rows + 1], [1, 2], [rows] * 3]
-    traffic = MAKE[dataflow](rng, rows, cols, jobs)
+    traffic = MAKE[dataflow](rng, rows, cols, jobs, bits)
     options = {}
     if gaps:
         gap = whole_chunks(rng, rows) if dataflow == "output_stationary" else anywhere(rng)
         options = {"input_gap": gap, "weight_gap": gap, "open_gap": anywhere(rng)}
-    cfg = make_config(rows, cols, dataflow)
+    cfg = make_config(rows, cols, dataflow, bits=bits)
     out, times = run(cfg, traffic, **options)
     assert out == traffic.sums
 
@@ -204,7 +218,7 @@ def test_waits_for_the_accumulator(dataflow, rng):
 @pytest.mark.parametrize("gaps", [False, True], ids=["steady", "gaps"])
 def test_transposer(lanes, gaps, rng):
     blocks = rng.integers(-(2**31), 2**31, (6, lanes, lanes))
-    dut = Transposer(lanes)
+    dut = Transposer(make_config(lanes, lanes, "input_stationary"))
     out = []
 
     async def send(ctx):
@@ -244,4 +258,4 @@ def test_description_alone_decides():
     """Another name and the same links are the same hardware."""
     flow = get("weight_stationary")
     twin = Dataflow("twin", "", "", flow.rows, flow.cols, flow.input, flow.weight, flow.output)
-    assert links(twin) == links(flow)
+    assert links(twin, Numbers()) == links(flow, Numbers())

@@ -14,7 +14,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.sim import Simulator
 
 from dataflows import catalogue, isa
-from dataflows.config import Config, load, parse
+from dataflows.config import Config, Numbers, load, parse
 from rtl import emit as emitter
 from rtl.__main__ import main
 from rtl.array import Grid, PEArray
@@ -145,7 +145,7 @@ def test_large_grids_are_converted_once_per_module():
     """What keeps generation fast: the number of netlists does not depend on the size."""
     for rows, cols in ((4, 4), (24, 24)):
         library = Library()
-        library.convert(Grid(catalogue.get("weight_stationary"), rows, cols), "grid")
+        library.convert(Grid(catalogue.get("weight_stationary"), Numbers(), rows, cols), "grid")
         assert [re.search(r"^module \\(\S+)", text, re.MULTILINE)[1] for text in library.texts] == ["pe", "row", "grid"]
         assert "".join(library.texts).count(r"cell \row ") == rows
         assert "".join(library.texts).count(r"cell \pe ") == cols
@@ -245,7 +245,7 @@ def test_merged_text_is_what_the_unmerged_text_computes():
 
 def test_shared_components_simulate_as_they_are():
     """Without a library a shared component is a plain component."""
-    dut = Grid(catalogue.get("weight_stationary"), 1, 1)
+    dut = Grid(catalogue.get("weight_stationary"), Numbers(), 1, 1)
     sim = Simulator(dut)
     sim.add_clock(1e-9)
     seen = []
@@ -259,7 +259,7 @@ def test_shared_components_simulate_as_they_are():
     sim.add_testbench(bench)
     sim.run()
     assert seen == [5]
-    assert "cell \\pe " not in rtlil.convert(Grid(catalogue.get("weight_stationary"), 1, 1), emit_src=False)
+    assert "cell \\pe " not in rtlil.convert(Grid(catalogue.get("weight_stationary"), Numbers(), 1, 1), emit_src=False)
 
 
 # -- companions and cache --------------------------------------------------------------------------

@@ -177,6 +177,18 @@ def test_fill_writes_a_beat_per_cycle_and_reads_nothing():
     assert gaps(cycles) == 0 and len(cycles) == 90 and not slave.read_bursts
 
 
+@pytest.mark.parametrize("bus", [64, 128])
+def test_fill_of_wide_elements(bus):
+    """The two bytes of an element lie in turn at even and odd addresses, in segments of any even address and size."""
+    cfg = make_config(bus, bits=16)
+    job = simple_job(destination=6, row=0, rows=1)
+    where, size = {"address": 6, "target": 2, "fill": 1}, {"fill_value": 0x8001, "bytes": 42}
+    job |= {"destination": where, "segment": size, "segment_a": level(3, 50)}
+    written, *_ = run(cfg, [job])
+    expected = [(2, 6 + 50 * s + i, (0x01, 0x80)[i % 2]) for s in range(3) for i in range(42)]
+    assert written == expected
+
+
 def test_requests_run_ahead_of_writes():
     """Four short jobs wait for the memory once, not four times."""
     cfg = make_config(128, 16)

@@ -9,15 +9,18 @@ from amaranth.sim import Simulator
 
 from rtl.requantize import Requantize
 
+WIDTHS = [(34, 8), (56, 8), (42, 16), (72, 16)]
+"""Product and result: of a sum of two operands and of an accumulator, for both widths of operands."""
+
 
 def requantize(product: int, shift: int, zero: int, low: int, high: int) -> int:
     """The definition: Python rounds a Fraction half to even."""
     return min(max(round(Fraction(product, 2**shift)) + zero, low), high)
 
 
-def rtl_requantize(bits: int, cases: list[tuple[int, int, int, int, int]]) -> list[int]:
+def rtl_requantize(product_bits: int, bits: int, cases: list[tuple[int, int, int, int, int]]) -> list[int]:
     """One case per cycle through the component."""
-    dut = Requantize(bits)
+    dut = Requantize(product_bits, bits)
     results = []
 
     def inputs(i, age):
@@ -42,44 +45,49 @@ def rtl_requantize(bits: int, cases: list[tuple[int, int, int, int, int]]) -> li
     return results
 
 
-def check(bits: int, cases: list[tuple[int, int, int, int, int]]) -> None:
-    found = rtl_requantize(bits, cases)
+def check(product_bits: int, bits: int, cases: list[tuple[int, int, int, int, int]]) -> None:
+    found = rtl_requantize(product_bits, bits, cases)
     wrong = [(c, f, requantize(*c)) for c, f in zip(cases, found, strict=True) if f != requantize(*c)]
     assert not wrong, f"{len(wrong)} wrong, first (case, found, expected): {wrong[0]}"
 
 
 def test_all_small_products():
     """Every product around zero, with every shift that matters to it: all ties, both signs."""
-    check(12, [(p, s, 0, -128, 127) for s in range(6) for p in range(-300, 300)])
+    check(12, 8, [(p, s, 0, -128, 127) for s in range(6) for p in range(-300, 300)])
 
 
-@pytest.mark.parametrize("bits", [34, 56])
-def test_random_products(bits):
-    rng = random.Random(bits)
+@pytest.mark.parametrize(("product_bits", "bits"), WIDTHS)
+def test_random_products(product_bits, bits):
+    rng = random.Random(product_bits)
+    limit, most = 1 << bits - 1, 1 << product_bits - 1
+    near = range(-2 * limit - 44, 2 * limit + 44)
     cases = []
     for _ in range(4000):
         shift = rng.randrange(64)
         product = rng.choice([
-            rng.randrange(-(2 ** (bits - 1)), 2 ** (bits - 1)),
-            rng.randrange(-300, 300) << shift,  # no fraction
-            (2 * rng.randrange(-300, 300) + 1) << shift >> 1,  # a tie
-            ((2 * rng.randrange(-300, 300) + 1) << shift >> 1) + rng.choice([-1, 1]),  # next to a tie
+            rng.randrange(-most, most),
+            rng.choice(near) << shift,  # no fraction
+            (2 * rng.choice(near) + 1) << shift >> 1,  # a tie
+            ((2 * rng.choice(near) + 1) << shift >> 1) + rng.choice([-1, 1]),  # next to a tie
         ])
-        product = min(max(product, -(2 ** (bits - 1))), 2 ** (bits - 1) - 1)
-        low, high = sorted(rng.choice([(-128, 127), (rng.randrange(-128, 128), rng.randrange(-128, 128))]))
-        cases.append((product, shift, rng.choice([-128, 127, 0, rng.randrange(-128, 128)]), low, high))
-    check(bits, cases)
+        product = min(max(product, -most), most - 1)
+        bounds = [(-limit, limit - 1), (rng.randrange(-limit, limit), rng.randrange(-limit, limit))]
+        low, high = sorted(rng.choice(bounds))
+        cases.append((product, shift, rng.choice([-limit, limit - 1, 0, rng.randrange(-limit, limit)]), low, high))
+    check(product_bits, bits, cases)
 
 
-@pytest.mark.parametrize("bits", [34, 56])
-def test_extremes(bits):
+@pytest.mark.parametrize(("product_bits", "bits"), WIDTHS)
+def test_extremes(product_bits, bits):
     """Ends of the range with every shift, zero points at both ends."""
-    products = [-(2 ** (bits - 1)), -(2 ** (bits - 1)) + 1, 2 ** (bits - 1) - 1, -(2 ** (bits - 2)), -1, 0, 1]
-    check(bits, [(p, s, z, -128, 127) for p in products for s in range(64) for z in (-128, 0, 127)])
+    limit, most = 1 << bits - 1, 1 << product_bits - 1
+    products = [-most, -most + 1, most - 1, -most // 2, -1, 0, 1]
+    zeros = (-limit, 0, limit - 1)
+    check(product_bits, bits, [(p, s, z, -limit, limit - 1) for p in products for s in range(64) for z in zeros])
 
 
 def test_holds_without_enable():
-    dut = Requantize(12)
+    dut = Requantize(12, 8)
 
     async def drive(ctx):
         ctx.set(dut.high, 127)
@@ -108,5 +116,5 @@ def test_holds_without_enable():
 @pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")
 def test_narrow_product_is_refused():
     with pytest.raises(ValueError, match="product_bits must be at least 11, not 10"):
-        Requantize(10)
+        Requantize(10, 8)
     gc.collect()  # the half-made component warns when it is collected: now, where that is expected

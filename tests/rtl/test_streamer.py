@@ -8,7 +8,7 @@ import pytest
 from dataflows import isa
 from rtl.memory import OperandBuffer
 from rtl.streamer import Streamer
-from tests.rtl.compute_bench import idle, make_config, put, simulate
+from tests.rtl.compute_bench import WIDTHS, idle, make_config, put, simulate
 
 UNITS = [isa.Unit.INPUT, isa.Unit.WEIGHT]
 
@@ -22,15 +22,21 @@ def random_job(rng, nest, give):
     return job
 
 
-def expect(job, nest, memory, elements):
-    """Words of a job with their flags."""
+def element(memory, address, size):
+    """The signed number in the ``size`` bytes at ``address``, the lowest one first; the memory wraps around."""
+    values = [int(memory[(address + i) % len(memory)]) & 255 for i in range(size)]
+    return int.from_bytes(bytes(values), "little", signed=True)
+
+
+def expect(job, nest, memory, elements, size=1):
+    """Words of a job, of elements of ``size`` bytes, with their flags."""
     counts = [job[name]["count"] for name in nest.levels]
     address, words = job["base"]["address"], []
     indices = [index[::-1] for index in itertools.product(*(range(c) for c in reversed(counts)))]
     for number, index in enumerate(indices):
         inner = list(zip(index, counts, strict=True))[: nest.inner]
         words.append({
-            "data": [int(memory[(address + i) % len(memory)]) for i in range(elements)],
+            "data": [element(memory, address + i * size, size) for i in range(elements)],
             "first": int(all(i == 0 for i, _ in inner)),
             "last": int(all(i == c - 1 for i, c in inner)),
             "begin": int(number == 0),
@@ -45,6 +51,7 @@ def expect(job, nest, memory, elements):
 def run(cfg, unit, jobs, memory, count, job_gap=lambda i: 0, pause=lambda i: 0, latency=OperandBuffer.latency):
     """Run jobs; returns words, cycles of jobs taken, words and tokens, and the tokens."""
     dut = Streamer(cfg, unit, latency)
+    size = cfg.act_bytes
     words, tokens = [], []
     times = {"job": [], "word": [], "done": [], "read": [], "latency": dut.latency}
 
@@ -56,7 +63,8 @@ def run(cfg, unit, jobs, memory, count, job_gap=lambda i: 0, pause=lambda i: 0, 
         while True:
             _, _, address = await ctx.tick().sample(dut.read_address.payload)
             reads = [address, *reads][:latency]
-            ctx.set(dut.read_data, [int(memory[(reads[-1] + i) % len(memory)]) & 255 for i in range(dut.elements)])
+            word = [element(memory, reads[-1] + i * size, size) % 256**size for i in range(dut.elements)]
+            ctx.set(dut.read_data, word)
 
     async def receive(ctx):
         for index in range(count):
@@ -85,7 +93,7 @@ def run(cfg, unit, jobs, memory, count, job_gap=lambda i: 0, pause=lambda i: 0, 
             tokens.extend([token] * seen[2])
             cycle += 1
 
-    simulate(dut, send, receive, limit=6000, background=(buffer, watch))
+    simulate(dut, send, receive, limit=20000, background=(buffer, watch))
     return words, tokens, times
 
 
@@ -93,13 +101,14 @@ def run(cfg, unit, jobs, memory, count, job_gap=lambda i: 0, pause=lambda i: 0, 
 @pytest.mark.parametrize("dataflow", ["weight_stationary", "output_stationary", "input_stationary"])
 @pytest.mark.parametrize(("rows", "cols"), [(1, 1), (3, 5)])
 @pytest.mark.parametrize("pauses", [False, True], ids=["steady", "pauses"])
-def test_words(rows, cols, dataflow, unit, pauses, rng):
-    cfg = make_config(rows, cols, dataflow)
+@pytest.mark.parametrize("bits", WIDTHS)
+def test_words(rows, cols, dataflow, unit, pauses, bits, rng):
+    cfg = make_config(rows, cols, dataflow, bits=bits)
     nest = cfg.dataflow.input_nest if unit is isa.Unit.INPUT else cfg.dataflow.weight_nest
     elements = cfg.input_elements if unit is isa.Unit.INPUT else cfg.weight_elements
     memory = rng.integers(-128, 128, 4096)
     jobs = [random_job(rng, nest, 1 << i) for i in range(8)]
-    expected = [word for job in jobs for word in expect(job, nest, memory, elements)]
+    expected = [word for job in jobs for word in expect(job, nest, memory, elements, cfg.act_bytes)]
     options = {}
     if pauses:
         options["pause"] = lambda i: int(rng.choice([0, 0, 0, 1, rng.integers(2, 12)]))

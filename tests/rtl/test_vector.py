@@ -33,6 +33,11 @@ def simulate(cfg, memories, jobs, ready=lambda cycle: True, offer=lambda cycle: 
     result = Run(dut.latency)
     rng = random.Random(1)
 
+    most = 1 << cfg.numbers.act_bits - 1
+
+    def signed(element):
+        return (element ^ most) - most
+
     async def job_side(ctx):
         for address, beat in memories.param_beats(cfg):
             ctx.set(dut.param_write.payload, {"address": address, "data": list(beat), "first": 0, "count": len(beat)})
@@ -82,13 +87,13 @@ def simulate(cfg, memories, jobs, ready=lambda cycle: True, offer=lambda cycle: 
             if done:
                 result.done.append((cycle, mask, len(result.words)))
             if valid and is_ready:
-                result.words.append((cycle, [(word.data[i] ^ 128) - 128 for i in range(word.count)]))
+                result.words.append((cycle, [signed(word.data[i]) for i in range(word.count // cfg.act_bytes)]))
             if len(result.done) == len(jobs) and not busy:
                 return
         raise AssertionError(f"{len(result.done)} of {len(jobs)} jobs done after {limit} cycles")
 
     def operand_word(address):
-        return [memories.operand[(address + i) % model.OPERAND_BYTES] & 255 for i in range(cfg.lanes)]
+        return [element % (2 * most) for element in memories.word(cfg, address)]
 
     simulator = Simulator(dut)
     simulator.add_clock(1e-9)
@@ -116,11 +121,12 @@ def check(cfg, memories, jobs, result):
 
 
 @pytest.mark.parametrize("stall", [0.0, 0.6])
-@pytest.mark.parametrize(("lanes", "bits"), [(1, 64), (3, 64), (4, 128), (16, 128), (3, 256)])
-def test_random_jobs(lanes, bits, stall):
+@pytest.mark.parametrize(("lanes", "bus"), [(1, 64), (3, 64), (4, 128), (16, 128), (3, 256)])
+@pytest.mark.parametrize("bits", [8, 16])
+def test_random_jobs(lanes, bus, bits, stall):
     """Jobs of all kinds, one after the other, each with its own constants."""
-    cfg = make_config(lanes, bits)
-    rng = random.Random(f"{lanes} {bits} {stall}")
+    cfg = make_config(lanes, bus, bits=bits)
+    rng = random.Random(f"{lanes} {bus} {bits} {stall}")
     memories = Memories.random(rng, cfg)
     kinds = [kind for kind in model.KINDS for _ in range(2 if lanes == 16 else 4)]
     rng.shuffle(kinds)

@@ -16,25 +16,28 @@ LEVELS = ("block", "x", "y", "image")
 TAPS = ("tap_a", "tap_b")
 ACC_WORDS = 64
 OPERAND_BYTES = 512
+SHIFT_BITS = 6
 
 
 def make_config(
-    lanes: int, data_bits: int = 64, entries: int = 6, window_words: int = 0, turned: bool = False
+    lanes: int, data_bits: int = 64, entries: int = 6, window_words: int = 0, turned: bool = False, bits: int = 8
 ) -> Config:
-    """A configuration with the given lanes, bus, number of parameter entries and (if not 0) words of a window row.
+    """A configuration with the given lanes, bus, parameter entries, words of a window row (if not 0), and width.
 
     With ``turned``, accumulator words hold pixels.
     """
+    lane_bytes = {8: 8, 16: 16}[bits]
     values: dict[str, Any] = {
         "name": "vector",
         "array": {"rows": 2, "cols": lanes, "dataflow": "weight_stationary"},
-        "memory": {"input_bytes": 1024, "weight_bytes": 1024, "acc_bytes": 64 * lanes, "operand_bytes": 1024},
+        "memory": {"input_bytes": 1024, "weight_bytes": 1024, "acc_bytes": 96 * lanes, "operand_bytes": 1024},
         "bus": {"data_bits": data_bits},
+        "numbers": {"act_bits": bits},
     }
     if turned:
         values["array"]["dataflow"] = "output_stationary_plane"
         values["stores"] = {"input": 8}
-    entry_bytes = 8 * config.ceil_pow2(max(lanes, data_bits // 64))
+    entry_bytes = lane_bytes * config.ceil_pow2(max(lanes, data_bits // 8 // lane_bytes))
     values["memory"]["param_bytes"] = entries * entry_bytes
     if window_words:
         values["vector"] = {"window_words": window_words}
@@ -58,18 +61,21 @@ class Memories:
     def random(cls, rng: random.Random, cfg: Config) -> Memories:
         """Values over the whole range, extremes included."""
 
-        def int32() -> int:
-            wide, small = rng.randrange(-(2**31), 2**31), rng.randrange(-(2**16), 2**16)
-            return rng.choice([wide, small, small, -(2**31), 2**31 - 1, 0])
+        limit = 1 << cfg.numbers.acc_bits - 1
+        root = 1 << cfg.numbers.acc_bits // 2
+
+        def integer() -> int:
+            wide, small = rng.randrange(-limit, limit), rng.randrange(-root, root)
+            return rng.choice([wide, small, small, -limit, limit - 1, 0])
 
         def param() -> tuple[int, int, int]:
-            # Shifts around those that bring the result into 8 bits, and any.
-            return int32(), rng.choice([rng.randrange(2**24), 2**24 - 1, 2**23, 1]), rng.choice(
+            # Shifts around those that bring the result into the range of an element, and any.
+            return integer(), rng.choice([rng.randrange(2**24), 2**24 - 1, 2**23, 1]), rng.choice(
                 [rng.randrange(64), rng.randrange(30, 48), rng.randrange(20, 34)]
             )
 
         return cls(
-            [[int32() for _ in range(cfg.lanes)] for _ in range(ACC_WORDS)],
+            [[integer() for _ in range(cfg.lanes)] for _ in range(ACC_WORDS)],
             [rng.choice([-128, 127, rng.randrange(-128, 128)]) for _ in range(OPERAND_BYTES)],
             [[param() for _ in range(cfg.lanes)] for _ in range(cfg.param_entries)],
             [
@@ -81,7 +87,7 @@ class Memories:
     def param_beats(self, cfg: Config) -> list[tuple[int, bytes]]:
         """(address, data) of the beats that write all parameters; lanes that do not exist get rubbish."""
         beats = []
-        for part, entries in enumerate(self._parts() if cfg.vector else self._parts()[:1]):
+        for part, entries in enumerate(self._parts(cfg) if cfg.vector else self._parts(cfg)[:1]):
             for entry, lanes in enumerate(entries):
                 address = part * cfg.window_weights_address + entry * cfg.param_entry_bytes
                 image = b"".join(lanes).ljust(cfg.param_entry_bytes, b"\xa5")
@@ -89,13 +95,34 @@ class Memories:
                     beats.append((address + start, image[start : start + cfg.bus_bytes]))
         return beats
 
-    def _parts(self) -> list[list[list[bytes]]]:
-        """Eight bytes per entry and lane: parameters, taps 0 to 7, tap 8."""
+    def _parts(self, cfg: Config) -> list[list[list[bytes]]]:
+        """Bytes per entry and lane: parameters (the shift comes with two bits of rubbish), taps 0 to 7, tap 8."""
+        bias_bytes, size = cfg.numbers.acc_bits // 8, cfg.param_lane_bytes
         return [
-            [[((b & 0xFFFFFFFF) | m << 32 | s << 56).to_bytes(8, "little") for b, m, s in row] for row in self.params],
+            [
+                [
+                    (
+                        b.to_bytes(bias_bytes, "little", signed=True)
+                        + m.to_bytes(3, "little")
+                        + bytes([s | (m & 3) << SHIFT_BITS])
+                    ).ljust(size, b"\xa5")
+                    for b, m, s in row
+                ]
+                for row in self.params
+            ],
             [[bytes(w & 255 for w in taps[:8]) for taps in row] for row in self.weights],
             [[bytes([taps[8] & 255]) + b"\xa5" * 7 for taps in row] for row in self.weights],
         ]
+
+
+    def element(self, cfg: Config, address: int) -> int:
+        """The signed number at a byte address of the operand memory, which wraps around."""
+        raw = bytes(self.operand[(address + i) % OPERAND_BYTES] & 255 for i in range(cfg.act_bytes))
+        return int.from_bytes(raw, "little", signed=True)
+
+    def word(self, cfg: Config, address: int) -> list[int]:
+        """One number per lane, from a byte address on."""
+        return [self.element(cfg, address + lane * cfg.act_bytes) for lane in range(cfg.lanes)]
 
 
 def clamp_rounded(value: Fraction, zero: int, low: int, high: int) -> int:
@@ -118,10 +145,11 @@ def addresses(job: dict[str, Any], base: str, names: list[str]) -> list[int]:
     return sequence
 
 
-def bounds(rng: random.Random) -> dict[str, int]:
+def bounds(rng: random.Random, cfg: Config) -> dict[str, int]:
     """Zero point and clamp."""
-    low, high = rng.choice([(-128, 127), sorted((rng.randrange(-128, 128), rng.randrange(-128, 128)))])
-    return {"zero": rng.choice([-128, 127, rng.randrange(-128, 128)]), "low": low, "high": high}
+    limit = 1 << cfg.numbers.act_bits - 1
+    low, high = rng.choice([(-limit, limit - 1), sorted((rng.randrange(-limit, limit), rng.randrange(-limit, limit)))])
+    return {"zero": rng.choice([-limit, limit - 1, rng.randrange(-limit, limit)]), "low": low, "high": high}
 
 
 def random_job(rng: random.Random, cfg: Config, kind: str, sizes: tuple[int, ...] = (1, 1, 2, 3)) -> dict[str, Any]:
@@ -137,7 +165,16 @@ def random_job(rng: random.Random, cfg: Config, kind: str, sizes: tuple[int, ...
     blocks = rng.choice([counts["block"], 1, 2, 3])
     broadcast = int(blocks > cfg.param_entries or rng.random() < 0.3)
     reduce = {"sum": isa.Reduce.SUM, "max": isa.Reduce.MAX}.get(kind, isa.Reduce.NONE)
-    addend = bounds(rng)
+    limit = 1 << cfg.numbers.act_bits - 1
+    addend = {
+        "multiplier_a": rng.choice([rng.randrange(2**24), 2**24 - 1]),
+        "shift": rng.choice([rng.randrange(64), 22, 24]),
+        "zero_a": rng.randrange(-limit, limit),
+        "zero_b": rng.choice([-limit, limit - 1, rng.randrange(-limit, limit)]),
+        "multiplier_b": rng.choice([rng.randrange(2**24), 2**24 - 1]),
+        **bounds(rng, cfg),
+    }
+    registers = [r for r in isa.units(cfg)[isa.Unit.VECTOR] if r.name in isa.SUM_REGISTERS]
     return {
         "mode": {
             "from_operand": int(kind not in ("acc", "acc_add")),
@@ -150,14 +187,8 @@ def random_job(rng: random.Random, cfg: Config, kind: str, sizes: tuple[int, ...
             "blocks": blocks,
             "tail": rng.randrange(1, cfg.lanes + 1),
         },
-        "requantize": bounds(rng),
-        "addend": {
-            "multiplier_a": rng.choice([rng.randrange(2**24), 2**24 - 1]),
-            "shift": rng.choice([rng.randrange(64), 22, 24]),
-            "zero_a": rng.randrange(-128, 128),
-            "zero_b": rng.choice([-128, 127, rng.randrange(-128, 128)]),
-        },
-        "sum": {"multiplier_b": rng.choice([rng.randrange(2**24), 2**24 - 1]), **addend},
+        "requantize": bounds(rng, cfg),
+        **{r.name: {f.name: addend[f.name] for f in r.fields} for r in registers},
         "acc_base": {"address": rng.randrange(2**20, 2**21)},
         **{f"acc_{name}": level(counts[name]) for name in LEVELS},
         "operand_base": {"address": rng.randrange(2**20, 2**21)},
@@ -199,7 +230,7 @@ def slide(cfg: Config, memories: Memories, job: dict[str, Any], operand: list[in
     words, results = iter(operand), []
     for y, x, block in product(range(rows), range(columns), range(blocks)):
         address, place = next(words), x * blocks + block
-        word = [memories.operand[(address + lane) % OPERAND_BYTES] for lane in range(cfg.lanes)]
+        word = memories.word(cfg, address)
         memories.rows[place] = [word, *memories.rows.get(place, [])[:2]]
         if x < 2 or y < window["skip"] or (x - 2) % window["stride_x"] or (y - window["skip"]) % window["stride_y"]:
             continue
@@ -236,7 +267,9 @@ def window_jobs(
 
 
 def run(cfg: Config, memories: Memories, job: dict[str, Any]) -> list[list[int]]:
-    """Valid bytes of every output word, signed."""
+    """Valid elements of every output word, signed."""
+    limit = 1 << cfg.numbers.acc_bits - 1
+    total = {name: value for register in isa.SUM_REGISTERS for name, value in job.get(register, {}).items()}
     acc = addresses(job, "acc_base", [f"acc_{n}" for n in LEVELS])
     operand = addresses(job, "operand_base", [f"operand_{n}" for n in (*TAPS, *LEVELS)])
     mode, param = job["mode"], job["param"]
@@ -256,7 +289,7 @@ def run(cfg: Config, memories: Memories, job: dict[str, Any]) -> list[list[int]]
         valid = param["tail"] if block == param["blocks"] - 1 else cfg.lanes
         word = []
         for lane in range(valid):
-            window = [memories.operand[(a + lane) % OPERAND_BYTES] for a in operand[i * taps : (i + 1) * taps]]
+            window = [memories.element(cfg, a + lane * cfg.act_bytes) for a in operand[i * taps : (i + 1) * taps]]
             if not mode["from_operand"]:
                 x = sums[i][lane]
             elif mode["reduce"] == isa.Reduce.WINDOW:
@@ -266,13 +299,12 @@ def run(cfg: Config, memories: Memories, job: dict[str, Any]) -> list[list[int]]
             else:
                 x = max(window) if mode["reduce"] == isa.Reduce.MAX else window[0]
             bias, multiplier, shift = memories.params[entry][lane]
-            biased = (x + bias + 2**31) % 2**32 - 2**31
+            biased = (x + bias + limit) % (2 * limit) - limit
             q = clamp_rounded(Fraction(biased * multiplier, 2**shift), **job["requantize"])
             if mode["add"]:
-                scale, total = job["addend"], job["sum"]
-                total_a = (q - scale["zero_a"]) * scale["multiplier_a"]
-                total_b = (window[-1] - scale["zero_b"]) * total["multiplier_b"]
-                exact = Fraction(total_a + total_b, 2 ** scale["shift"])
+                total_a = (q - total["zero_a"]) * total["multiplier_a"]
+                total_b = (window[-1] - total["zero_b"]) * total["multiplier_b"]
+                exact = Fraction(total_a + total_b, 2 ** total["shift"])
                 q = clamp_rounded(exact, total["zero"], total["low"], total["high"])
             word.append(q)
         words.append(word)
