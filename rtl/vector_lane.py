@@ -55,13 +55,10 @@ class ParameterMemory(wiring.Component):
         m = Module()
         bits = parameter_layout(self.cfg).size
         m.submodules.memory = memory = Memory(shape=bits, depth=self.cfg.param_entries, init=[])
-        if len(self.write) == 1:
-            write, enables = memory.write_port(), self.write
-        else:  # in units that end where a beat ends
-            unit = gcd(bits, 8 * self.cfg.bus_bytes)
-            write = memory.write_port(granularity=unit)
-            enables = Cat(self.write[i * unit // (8 * self.cfg.bus_bytes)] for i in range(bits // unit))
-        read = memory.read_port()
+        beat = 8 * self.cfg.bus_bytes
+        unit = bits if bits <= beat else gcd(bits, beat)  # what one beat writes is whole units
+        write, read = memory.write_port(granularity=unit), memory.read_port()
+        enables = Cat(self.write[i * unit // beat] for i in range(bits // unit))
         m.d.comb += [
             write.en.eq(enables),
             write.addr.eq(self.write_entry),

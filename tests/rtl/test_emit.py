@@ -30,7 +30,7 @@ def _config(rows: int, cols: int, dataflow: str = "weight_stationary", **section
     values = load("configs/tiny.toml").model_dump()
     values["array"] = {"rows": rows, "cols": cols, "dataflow": dataflow}
     values["memory"] = {
-        "input_bytes": 4096, "weight_bytes": 4096, "operand_bytes": 4096, "acc_bytes": 64 * 4 * cols,
+        "input_bytes": 4096, "weight_bytes": 4096, "operand_bytes": 4096, "acc_bytes": 96 * 4 * cols,
         "param_bytes": 4096,
     }
     values["name"] = "".join(word[0] for word in dataflow.split("_")) + f"{rows}x{cols}"
@@ -60,6 +60,14 @@ def test_tiny_is_lint_clean(tiny):
 @pytest.mark.parametrize("dataflow", catalogue.NAMES)
 def test_odd_sizes_of_every_dataflow_are_lint_clean(dataflow, size, tmp_path):
     cfg = _config(*size, dataflow)
+    _lint(cfg, emit(cfg, tmp_path))
+
+
+@pytest.mark.parametrize("dataflow", ["weight_stationary", "output_stationary", "input_stationary"])
+@pytest.mark.parametrize("bus", [64, 256])
+def test_wide_operands_are_lint_clean(dataflow, bus, tmp_path):
+    wide = {"act_bits": 16, "weight_bits": 16, "acc_bits": 48}
+    cfg = _config(3, 5, dataflow, numbers=wide, bus={"data_bits": bus})
     _lint(cfg, emit(cfg, tmp_path))
 
 
