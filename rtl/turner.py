@@ -19,7 +19,7 @@ class Turner(wiring.Component):
     Parameters
     ----------
     cfg : Config
-        Uses ``lanes`` and the width of accumulators.
+        Uses ``lanes`` and ``acc_bits``.
 
     Members
     -------
@@ -40,9 +40,9 @@ class Turner(wiring.Component):
     def __init__(self, cfg: Config):
         self.cfg = cfg
         super().__init__({
-            "i": In(sum_stream(cfg.lanes)),
+            "i": In(sum_stream(cfg)),
             "span": In(span_layout(cfg)),
-            "o": Out(sum_stream(cfg.lanes)),
+            "o": Out(sum_stream(cfg)),
             "wanted": Out(1),
             "end": Out(1),
         })
@@ -50,7 +50,7 @@ class Turner(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         final = self.cfg.lanes - 1
-        m.submodules.transposer = transposer = Transposer(self.cfg.lanes)
+        m.submodules.transposer = transposer = Transposer(self.cfg)
         wiring.connect(m, wiring.flipped(self.i), transposer.i)
         wiring.connect(m, transposer.o, wiring.flipped(self.o))
 
