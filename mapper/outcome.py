@@ -45,6 +45,12 @@ class Outcome:
         """The accelerator."""
         return self.program.cfg
 
+    @property
+    def batches(self) -> int:
+        """Executions of the program that ``samples`` take."""
+        network = self.program.network
+        return self.samples // network.tensors[network.inputs[0]].shape[0]
+
     @cached_property
     def rows(self) -> list[table.Row]:
         """One per scheduled layer."""

@@ -96,15 +96,15 @@ def rows(
         macs = network.macs(layer) * batches
         found = measured.get(index)
         cycles = predicted[index] * batches if found is None else found
-        multipliers = _multipliers(program.cfg, entry.engine)
+        slots = multipliers(program.cfg, entry.engine)
         return Row(
             index=index, name=layer.name, fused=entry.fused.name if entry.fused else None, op=layer.op,
             engine=entry.engine, shape=network.tensors[entry.output].shape,
             macs=macs, act_bits=program.cfg.numbers.act_bits,
             weight_bits=program.cfg.numbers.weight_bits if isinstance(layer, Conv) else None,
             cycles_predicted=predicted[index] * batches, cycles_measured=found,
-            utilization=ratio(macs, cycles * multipliers) if isinstance(layer, Conv) else None,
-            utilization_all=ratio(macs, cycles * _all_multipliers(program.cfg)),
+            utilization=ratio(macs, cycles * slots) if isinstance(layer, Conv) else None,
+            utilization_all=ratio(macs, cycles * all_multipliers(program.cfg)),
             dram_read_bytes=prediction.dram_read_bytes.get(index, 0) * batches,
             dram_write_bytes=prediction.dram_write_bytes.get(index, 0) * batches,
             energy_pj=None, sqnr_db=quality.get(entry.output),
@@ -127,11 +127,13 @@ def ratio(macs: int, slots: int) -> float:
     return macs / slots if slots else 0.0
 
 
-def _multipliers(cfg: Config, engine: str) -> int:
+def multipliers(cfg: Config, engine: str) -> int:
+    """MAC multipliers of the engine that runs a layer."""
     return cfg.window_multipliers if engine == "vector window" else cfg.multipliers
 
 
-def _all_multipliers(cfg: Config) -> int:
+def all_multipliers(cfg: Config) -> int:
+    """MAC multipliers of the whole accelerator."""
     return cfg.multipliers + cfg.window_multipliers
 
 
@@ -148,8 +150,8 @@ def totals(program: Program, table: list[Row], samples: int, run: Run | None) ->
         "macs": macs,
         "cycles_predicted": predicted,
         "cycles_measured": run.cycles if run else None,
-        "utilization": ratio(macs, sum(r.cycles * _multipliers(program.cfg, r.engine) for r in table)),
-        "utilization_all": ratio(macs, cycles * _all_multipliers(program.cfg)),
+        "utilization": ratio(macs, sum(r.cycles * multipliers(program.cfg, r.engine) for r in table)),
+        "utilization_all": ratio(macs, cycles * all_multipliers(program.cfg)),
         "dram_read_bytes": run.dram["read_bytes"] if run else reads,
         "dram_write_bytes": run.dram["write_bytes"] if run else writes,
         "energy_pj": None,

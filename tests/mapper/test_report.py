@@ -2,20 +2,26 @@
 
 import json
 import re
+from collections import Counter
+from dataclasses import replace
 from html.parser import HTMLParser
+from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
 
 from dataflows import config, isa
+from dataflows.network import Tensor, Window
 from mapper import quality, stages
 from mapper.options import parse
 from mapper.progress import Progress
-from mapper.report import SHADES, activity, report, stretches
-from mapper.table import layer_cycles
+from mapper.report import report
+from mapper.report_layers import LOST, OTHER, STALLS, USEFUL, parts, reached, views
+from mapper.report_roofline import roofline
+from mapper.report_timeline import joined, stretches
 from mapper.timing import Span
-from mapper.trace_events import LAYERS, trace_events
+from mapper.trace_events import LAYERS, MEASURED, PROCESS, UNITS, trace_events
 from tests.mapper import models
 from tests.mapper.fake_rtl import FakeRtl
 
@@ -47,6 +53,11 @@ class Page(HTMLParser):
         self.words.append(data)
 
 
+def embedded(text):
+    """The data that the page's script reads."""
+    return json.loads(re.search(r'<script type="application/json" id="data">(.*)</script>\n<script>', text)[1])
+
+
 @pytest.fixture(scope="module")
 def mapped(tmp_path_factory):
     """(model, outcome without a run) of a small residual network."""
@@ -70,14 +81,14 @@ def test_page_without_a_run(mapped):
     for row in mapped[1].rows:
         assert row.name in words and f"{row.cycles_predicted:,}" in words
     assert "net<1> on tiny" in words and "<1>" not in text
-    assert "not run" in words and "measured" not in words
+    assert "not run" in words and "bit-exact" not in words and "Counters" not in words
     assert mapped[1].arguments.command in words and mapped[1].cfg.hash in words
 
 
 def test_page_is_self_contained(mapped):
     text = report(mapped[1])
-    assert not [a for a in Page(text).attributes if a[1] in ("src", "href", "xlink:href")]
-    assert not re.search(r"url\(|@import|<script", text)
+    assert not [a for a in Page(text).attributes if a[1] in ("src", "href", "xlink:href", "srcset", "action")]
+    assert not re.search(r"url\(|@import|import\(|fetch\(|XMLHttp|https?:", text)
 
 
 def test_page_of_a_run(mapped, rtl):
@@ -90,46 +101,196 @@ def test_page_of_a_run(mapped, rtl):
     assert "1 differ" in words and "job 7: STORE x" in words and "--layers conv1..conv1" in words
 
 
-def test_layers_fill_the_timeline(mapped):
-    prediction = mapped[1].prediction
-    cycles = layer_cycles(mapped[1].program, prediction.layer_end, prediction.cycles)
-    assert sum(cycles.values()) == prediction.cycles and min(cycles.values()) >= 0
-    pieces = stretches(mapped[1])
-    assert pieces[0].start == 0 and pieces[-1].start + pieces[-1].width == pytest.approx(800)
+def test_every_chart_has_every_layer(mapped):
+    text = report(mapped[1])
+    layers = views(mapped[1])
+    found = Counter(value for _, name, value in Page(text).attributes if name == "data-layer")
+    points = sum(v.intensity is not None for v in layers)
+    assert points and found.total() == 3 * len(layers) + points  # bars, table, traffic; roofline
+    assert set(found) == {str(v.position) for v in layers}
+    data = embedded(text)
+    assert [tip[0] for tip in data["tips"]] == [row.title for row in mapped[1].rows]
+    assert data["timeline"]["layers"][-1] == mapped[1].prediction.cycles
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_activity_is_the_covered_share(seed):
+def test_hostile_names_stay_text(mapped):
+    name = "</script><img src=x onerror='alert(1)'>\"&{{7*7}}"
+    outcome = mapped[1]
+    entry = outcome.program.schedule[0]
+    schedule = (replace(entry, layer=replace(entry.layer, name=name)), *outcome.program.schedule[1:])
+    changed = replace(outcome, program=replace(outcome.program, schedule=schedule))
+    text = report(changed)
+    page = Page(text)
+    assert not [a for a in page.attributes if a[0] == "img" or a[1].startswith("on")]
+    assert "<img" not in text and name in page.words
+    assert embedded(text)["tips"][0][0] == name
+    assert name in [e["name"] for e in json.loads(json.dumps(trace_events(changed)))["traceEvents"]]
+
+
+def row(mapped, **changes):
+    return replace(mapped[1].rows[0], cycles_measured=None, **changes)
+
+
+def test_parts_without_reasons(mapped):
+    found = parts(row(mapped, macs=1000, cycles_predicted=30, stalls={}), 50)
+    assert {p.reason: p.cycles for p in found} == {USEFUL: 20, LOST: 10}
+    found = parts(row(mapped, macs=1001, cycles_predicted=15, stalls={}), 50)  # faster than its share: it overlaps
+    assert {p.reason: p.cycles for p in found} == {USEFUL: 15}
+    assert parts(row(mapped, macs=0, cycles_predicted=0, stalls={}), 50) == ()
+    found = parts(row(mapped, macs=0, cycles_predicted=9, stalls={}), 50)
+    assert {p.reason: p.cycles for p in found} == {OTHER: 9}
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_parts_add_up(mapped, seed):
     rng = np.random.default_rng(seed)
-    total, bins = int(rng.integers(1, 500)), 16
-    starts = rng.integers(0, total, 12)
-    ends = np.minimum(starts + rng.integers(0, 40, 12), total)
-    spans = [Span(isa.Unit.LOAD, 0, 0, int(s), int(e), "") for s, e in zip(starts, ends, strict=True)]
-    fine = np.zeros(total * bins)
+    names = [reason.key for reason in STALLS]
+    stalls = {name: int(rng.integers(0, 40)) for name in rng.permutation(names)[: rng.integers(0, 7)]}
+    engine = ("array", "vector", "vector window")[seed % 3]
+    macs, cycles = int(rng.integers(0, 5000)) * int(rng.integers(0, 2)), int(rng.integers(0, 200))
+    found = parts(row(mapped, engine=engine, macs=macs, cycles_predicted=cycles, stalls=stalls), 50)
+    assert sum(p.cycles for p in found) == cycles and all(p.cycles > 0 for p in found)
+    by_key = {p.reason.key: p.cycles for p in found}
+    assert all(by_key.get(name, 0) <= stalls.get(name, 0) for name in names)
+    if sum(stalls.values()) + -(-macs // 50) <= cycles:
+        assert all(by_key.get(name, 0) == count for name, count in stalls.items())
+        assert by_key.get("useful", 0) == -(-macs // 50)
+
+
+def test_reasons_are_drawn(mapped):
+    outcome = replace(mapped[1])
+    first = outcome.rows[0]
+    vars(outcome)["rows"] = [replace(first, macs=0, stalls={"dram": 1, "write_back": 2}), *outcome.rows[1:]]
+    text = report(outcome)
+    assert 'class="dram"' in text and 'class="write_back"' in text and "the array waits for operands" in text
+
+
+def test_least_traffic_counts_what_windows_reach():
+    tensor = Tensor("x", (2, 7, 9, 5), 1.0, 0)
+    for window in (
+        Window(), Window((1, 1), (2, 2)), Window((3, 3), (2, 3), (1, 1, 1, 1)),
+        Window((2, 1), (3, 4), (0, 2, 1, 0), (2, 1)),
+    ):  # fmt: skip
+        height, width = window.output_size(7, 9)
+        seen = np.zeros((7, 9), bool)
+        for y, x, ky, kx in np.ndindex(height, width, *window.kernel):
+            at = y * window.stride[0] + ky * window.dilation[0] - window.padding[0]
+            along = x * window.stride[1] + kx * window.dilation[1] - window.padding[1]
+            if 0 <= at < 7 and 0 <= along < 9:
+                seen[at, along] = True
+        assert reached(tensor, window, height, width) == 2 * 5 * seen.sum()
+
+
+def test_traffic_is_at_least_the_least(mapped):
+    for view in views(mapped[1]):
+        assert 0 < view.least_bytes <= view.bytes
+
+
+def test_roofline_is_to_scale(mapped):
+    outcome = mapped[1]
+    drawing = roofline(outcome, views(outcome))
+    for axis in (drawing.x_ticks, drawing.y_ticks):
+        steps = np.diff([tick.at for tick in axis])
+        assert len(axis) > 1 and np.ptp(steps) <= 0.2 and len({tick.label for tick in axis}) == len(axis)
+    decade = drawing.x_ticks[1].at - drawing.x_ticks[0].at
+    for a, b in pairwise(drawing.points):
+        shift = decade * np.log10(b.view.intensity / a.view.intensity)
+        assert b.x - a.x == pytest.approx(shift, abs=0.3) and a.radius >= b.radius
+    for point in drawing.points:
+        assert drawing.left <= point.x <= drawing.right and drawing.top <= point.y <= drawing.bottom
+        assert point.view.roof == min(outcome.cfg.multipliers, 8 * point.view.intensity)
+    assert drawing.ridge == outcome.cfg.multipliers / 8
+    assert roofline(outcome, [v for v in views(outcome) if not v.row.macs]) is None
+
+
+def random_spans(seed):
+    """Jobs of one unit in the order they are taken, some overlapping, of 3 layers."""
+    rng = np.random.default_rng(seed)
+    starts = np.sort(rng.integers(0, 900, 60))
+    ends = starts + rng.integers(0, 40, 60)
+    layers = np.sort(rng.integers(0, 3, 60))
+    values = zip(starts.tolist(), ends.tolist(), layers.tolist(), strict=True)
+    return [Span(isa.Unit.LOAD, layer, i, start, end, f"job {i}") for i, (start, end, layer) in enumerate(values)]
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_stretches_cover_what_the_jobs_cover(seed):
+    spans = random_spans(seed)
+    busy, drawn = np.zeros(1000, int), np.zeros(1000, int)
     for span in spans:
-        fine[span.start * bins : span.end * bins] = 1
-    share = fine.reshape(bins, -1).mean(1)
-    found = np.zeros(bins)
-    for bar in activity(spans, total, bins):
-        found[bar.start : bar.start + bar.width] = bar.share
-    np.testing.assert_array_equal(found, np.ceil(share * SHADES - 1e-9) / SHADES)
+        busy[span.start : span.end] = 1
+    pieces = stretches(reversed(spans))
+    for piece in pieces:
+        drawn[piece.start : piece.end] += 1
+    np.testing.assert_array_equal(drawn, busy)
+    for limit in (1, 3, 10, 100):
+        merged, longest = joined(pieces, limit)
+        changes = sum(a.layer != b.layer for a, b in pairwise(pieces))
+        assert len(merged) <= max(limit, changes + 1)
+        assert merged[0].start == pieces[0].start and merged[-1].end == pieces[-1].end
+        assert all(a.end <= b.start for a, b in pairwise(merged))
+        for a, b in pairwise(pieces):
+            together = any(m.start <= a.start and b.end <= m.end for m in merged)
+            assert together == (a.layer == b.layer and len(pieces) > limit and b.start - a.end <= longest)
 
 
-def test_no_activity():
-    assert activity([], 100) == [] and activity([], 0) == []
+def test_no_work_no_stretches():
+    assert stretches([]) == [] and joined([], 0) == ([], 0)
+
+
+def test_timeline_holds_every_job(mapped):
+    outcome = mapped[1]
+    data = embedded(report(outcome))["timeline"]
+    assert [unit["name"] for unit in data["units"]] == [unit.name for unit in isa.Unit] and data["noted"]
+    for unit in data["units"]:
+        jobs = sorted((s for s in outcome.prediction.spans if s.unit.name == unit["name"]), key=lambda s: s.start)
+        values = np.array(unit["spans"]).reshape(-1, 4)
+        ends = np.cumsum(values[:, 0] + values[:, 1])
+        shown = {span.end: span for span in jobs}
+        assert set(ends.tolist()) <= set(shown) and ends[-1] == max(shown)
+        for end, layer, note in zip(ends.tolist(), values[:, 2].tolist(), values[:, 3].tolist(), strict=True):
+            assert outcome.program.schedule[layer].index == shown[end].layer
+            assert data["notes"][note] in {span.note for span in jobs if span.end == end}
+
+
+def events(outcome, kind):
+    return [e for e in json.loads(json.dumps(trace_events(outcome), allow_nan=False))["traceEvents"] if e["ph"] == kind]
 
 
 def test_trace_has_every_job_on_its_unit(mapped):
     outcome = mapped[1]
-    trace = json.loads(json.dumps(trace_events(outcome.program, outcome.prediction)))
-    slices = [e for e in trace["traceEvents"] if e["ph"] == "X"]
-    names = {e["tid"]: e["args"]["name"] for e in trace["traceEvents"] if e["name"] == "thread_name"}
-    assert [names[unit] for unit in isa.Unit] == [unit.name for unit in isa.Unit]
-    jobs = [(s.unit, s.start, s.end) for s in outcome.prediction.spans]
-    assert sorted((e["tid"], e["ts"], e["ts"] + e["dur"]) for e in slices if e["tid"] != LAYERS) == sorted(jobs)
-    layers = [e for e in slices if e["tid"] == LAYERS]
-    assert [e["name"] for e in layers] == [entry.layer.name for entry in outcome.program.schedule]
-    assert sum(e["dur"] for e in layers) == outcome.prediction.cycles
+    names = {e["tid"]: e["args"]["name"] for e in events(outcome, "M") if e["name"] == "thread_name"}
+    assert [names[UNITS + unit].split(":")[0] for unit in isa.Unit] == [unit.name for unit in isa.Unit]
+    assert MEASURED not in names
+    slices = events(outcome, "X")
+    assert {e["tid"] for e in slices} <= set(names) and {e["pid"] for e in slices} == {PROCESS}
+    found = sorted((e["tid"] - UNITS, e["args"]["taken"], e["args"]["done"]) for e in slices if e["tid"] >= UNITS)
+    assert found == sorted((s.unit, s.start, s.end) for s in outcome.prediction.spans)
+
+
+def test_trace_slices_never_overlap(mapped):
+    for track in range(LAYERS, UNITS + len(isa.Unit)):
+        slices = [(e["ts"], e["ts"] + e["dur"], e) for e in events(mapped[1], "X") if e["tid"] == track]
+        assert all(start <= end for start, end, _ in slices)
+        assert all(a[1] <= b[0] for a, b in pairwise(slices))
+        for start, end, event in slices if track >= UNITS else ():
+            assert event["args"]["taken"] <= start and end >= event["args"]["done"]
+
+
+def test_trace_of_a_run_has_the_measured_layers(mapped, rtl):
+    model, outcome = mapped
+    outcome = stages.execute(outcome, model, None, Progress())
+    titles = [row.title for row in outcome.rows]
+    for track, cycles in ((LAYERS, "cycles_predicted"), (MEASURED, "cycles_measured")):
+        slices = [e for e in events(outcome, "X") if e["tid"] == track]
+        assert [e["name"] for e in slices] == titles
+        assert [e["dur"] for e in slices] == [getattr(row, cycles) for row in outcome.rows]
+    counted = events(outcome, "C")
+    assert {e["name"] for e in counted} == {"MACs per cycle", "DRAM bytes per cycle"}
+    rates = {e["ts"]: e["args"]["value"] for e in counted if e["name"] == "MACs per cycle"}
+    ends = [*sorted(rates)[1:], outcome.prediction.cycles]
+    area = sum(rates[start] * (end - start) for start, end in zip(sorted(rates), ends, strict=True))
+    assert area == pytest.approx(outcome.totals["macs"], rel=1e-2)
 
 
 def test_sqnr_of_known_noise(mapped):

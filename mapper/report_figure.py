@@ -1,0 +1,33 @@
+"""The block drawing of the accelerator in the report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dataflows.config import Config
+
+SIDE = 200.0
+"""Longest side of the drawn array."""
+
+MOST = 48
+"""PEs drawn along one side; larger arrays show so many."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """The array in drawing units: size, and one path with the lines between its PEs."""
+
+    width: float
+    height: float
+    grid: str
+
+
+def figure(cfg: Config) -> Figure:
+    """The array to scale."""
+    rows, cols = cfg.array.rows, cfg.array.cols
+    pitch = SIDE / max(rows, cols)
+    width, height = max(cols * pitch, 24.0), max(rows * pitch, 24.0)
+    across, down = min(cols, MOST), min(rows, MOST)
+    lines = [f"M{width * i / across:.1f} 0v{height:.1f}" for i in range(1, across)]
+    lines += [f"M0 {height * i / down:.1f}h{width:.1f}" for i in range(1, down)]
+    return Figure(round(width, 1), round(height, 1), "".join(lines))

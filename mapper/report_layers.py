@@ -1,0 +1,162 @@
+"""What the report draws of every layer: its cycles, useful and lost, its traffic, its place under the roof."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from dataflows.network import AvgPool, Conv, MaxPool, Tensor, Window
+from mapper.compile import Scheduled
+from mapper.outcome import Outcome
+from mapper.table import Row, multipliers
+
+HUES = 8
+"""Colours that layers take in turn."""
+
+
+@dataclass(frozen=True)
+class Reason:
+    """What cycles went into: the key is that of ``Row.stalls`` where the timing model tells it."""
+
+    key: str
+    label: str
+    meaning: str
+
+
+USEFUL = Reason("useful", "MACs", "the cycles that the layer's MACs take on all multipliers of its engine")
+PARTIAL = Reason("partial", "idle PEs", "the array works, on fewer rows or columns than it has")
+STALLS = (
+    Reason("dram", "DRAM", "the array waits for operands from DRAM"),
+    Reason("weights", "weights", "the array waits for weights"),
+    Reason("write_back", "write-back", "the array waits for room for its sums: results are still on their way out"),
+    Reason("vector", "vector unit", "the array waits for the vector unit"),
+    Reason("commands", "commands", "the array waits for commands"),
+    Reason("fill", "fill and drain", "the array fills or drains, or its tiles are rounded up"),
+)
+LOST = Reason("lost", "lost", "no multiplier-cycle of these was needed for the layer's MACs; the cause is not known")
+OTHER = Reason("other", "no MACs", "layers without MACs, while the array may stand still")
+REASONS = (USEFUL, PARTIAL, *STALLS, LOST, OTHER)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A share of a layer's cycles."""
+
+    reason: Reason
+    cycles: int
+
+
+@dataclass(frozen=True)
+class View:
+    """One layer as drawn; everything is summed over the samples.
+
+    ``least_bytes`` is what its tensors and weights take when each crosses the bus once; ``intensity`` is MACs per byte
+    of DRAM traffic, ``rate`` MACs per cycle, ``roof`` the rate that its engine and the DRAM allow at that intensity;
+    these three are None for layers without MACs.
+    """
+
+    position: int
+    row: Row
+    parts: tuple[Part, ...]
+    least_bytes: int
+    intensity: float | None
+    rate: float | None
+    roof: float | None
+
+    @property
+    def hue(self) -> int:
+        """Number of its colour."""
+        return self.position % HUES
+
+    @property
+    def bytes(self) -> int:
+        """DRAM traffic of the layer."""
+        return self.row.dram_read_bytes + self.row.dram_write_bytes
+
+    @property
+    def lost(self) -> int:
+        """Cycles in which nothing was multiplied for it; 0 for layers without MACs."""
+        return sum(p.cycles for p in self.parts if p.reason not in (USEFUL, OTHER)) if self.row.macs else 0
+
+
+def dram_rate(outcome: Outcome) -> float:
+    """Bytes a cycle that the memory gives, reads and writes together."""
+    return outcome.arguments.bytes_per_cycle or float(outcome.cfg.bus_bytes)
+
+
+def views(outcome: Outcome) -> list[View]:
+    """Every row of the table, ready to be drawn."""
+    return [
+        _view(outcome, position, row, entry)
+        for position, (row, entry) in enumerate(zip(outcome.rows, outcome.program.schedule, strict=True))
+    ]
+
+
+def _view(outcome: Outcome, position: int, row: Row, entry: Scheduled) -> View:
+    peak, traffic = multipliers(outcome.cfg, row.engine), row.dram_read_bytes + row.dram_write_bytes
+    intensity = row.macs / traffic if row.macs and traffic else None
+    return View(
+        position=position, row=row, parts=parts(row, peak), least_bytes=_least_bytes(outcome, entry),
+        intensity=intensity, rate=row.macs / row.cycles if row.macs and row.cycles else None,
+        roof=None if intensity is None else min(peak, intensity * dram_rate(outcome)),
+    )  # fmt: skip
+
+
+def parts(row: Row, peak: int) -> tuple[Part, ...]:
+    """A layer's cycles cut by reason; they add up to ``row.cycles``.
+
+    Parameters
+    ----------
+    row : Row
+        ``stalls`` says for what the array waited. Without it, all that is not useful is called lost.
+    peak : int
+        Multipliers of the engine.
+    """
+    useful = min(-(-row.macs // peak), row.cycles)
+    left, result = row.cycles - useful, [Part(USEFUL, useful)]
+    for reason in STALLS:
+        cycles = min(row.stalls.get(reason.key, 0), left)
+        result.append(Part(reason, cycles))
+        left -= cycles
+    rest = OTHER if not row.macs else PARTIAL if row.stalls and row.engine == "array" else LOST
+    result.append(Part(rest, left))
+    order = {reason: place for place, reason in enumerate(REASONS)}
+    return tuple(sorted((p for p in result if p.cycles), key=lambda p: order[p.reason]))
+
+
+def total_parts(layers: Iterable[View]) -> list[Part]:
+    """Cycles of the whole network by reason."""
+    sums = dict.fromkeys(REASONS, 0)
+    for view in layers:
+        for part in view.parts:
+            sums[part.reason] += part.cycles
+    return [Part(reason, cycles) for reason, cycles in sums.items() if cycles]
+
+
+def _least_bytes(outcome: Outcome, entry: Scheduled) -> int:
+    """Bytes that a layer needs of its tensors, and its weights and biases, each once.
+
+    What passes inside from a convolution to its fused addition is not counted, nor are pixels that no window reaches.
+    """
+    network, numbers = outcome.program.network, outcome.cfg.numbers
+    inside = {entry.layer.output} if entry.fused else set()
+    names = {*entry.layer.inputs, *(entry.fused.inputs if entry.fused else ()), entry.output} - inside
+    sizes = {name: network.tensors[name].size for name in names}
+    if isinstance(entry.layer, Conv | MaxPool | AvgPool):
+        source, (_, height, width, _) = entry.layer.inputs[0], network.tensors[entry.output].shape
+        sizes[source] = reached(network.tensors[source], entry.layer.window, height, width)
+    least = sum(sizes.values()) * numbers.act_bits // 8
+    if isinstance(entry.layer, Conv):
+        least += entry.layer.weight.size * numbers.weight_bits // 8 + entry.layer.bias.size * 4
+    return least * outcome.batches
+
+
+def reached(tensor: Tensor, window: Window, height: int, width: int) -> int:
+    """Elements of a tensor that ``height`` x ``width`` windows reach: a stride may pass over some."""
+    images, rows, cols, channels = tensor.shape
+    sides = [
+        {at * window.stride[i] + tap * window.dilation[i] - window.padding[i] for at in range(many)
+         for tap in range(window.kernel[i])}.intersection(range(size))
+        for i, (many, size) in enumerate(((height, rows), (width, cols)))
+    ]  # fmt: skip
+    return images * len(sides[0]) * len(sides[1]) * channels
