@@ -257,6 +257,16 @@ class Config(Section):
         return ceil_pow2(max(self.bus_bytes, self.weight_elements * self.act_bytes))
 
     @property
+    def weight_granule(self) -> int:
+        """Largest power of two that divides a weight word, at most a bank's.
+
+        Weights lie in whole words on chip: they are read at multiples of it, and written at multiples of it or of a
+        beat, whichever is less.
+        """
+        pitch = self.weight_elements * self.act_bytes
+        return min(pitch & -pitch, self.weight_word_bytes)
+
+    @property
     def operand_word_bytes(self) -> int:
         """Physical word of one operand bank."""
         return ceil_pow2(max(self.bus_bytes, self.lanes * self.act_bytes))
@@ -325,9 +335,9 @@ class Config(Section):
         """All fields with every derived value and the hash, as written to ``config.json``."""
         derived = (
             "multipliers", "lanes", "input_elements", "weight_elements", "act_bytes", "param_lane_bytes", "bus_bytes",
-            "input_word_bytes", "weight_word_bytes", "operand_word_bytes", "acc_word_bytes", "acc_bank_words",
-            "param_entry_bytes", "param_entries", "window_multipliers", "window_weights_address", "window_weight_bytes",
-            "on_chip_bytes",
+            "input_word_bytes", "weight_word_bytes", "weight_granule", "operand_word_bytes", "acc_word_bytes",
+            "acc_bank_words", "param_entry_bytes", "param_entries", "window_multipliers", "window_weights_address",
+            "window_weight_bytes", "on_chip_bytes",
         )  # fmt: skip
         return {
             **self.model_dump(mode="json"),

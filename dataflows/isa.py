@@ -267,7 +267,10 @@ def units(cfg: Config) -> dict[Unit, tuple[Register, ...]]:
             *_levels(cfg.dataflow.input_nest.levels, "bytes"),
             *_geometry(cfg.dataflow),
         ),
-        Unit.WEIGHT: (_base("byte address in the weight buffer"), *_levels(cfg.dataflow.weight_nest.levels, "bytes")),
+        Unit.WEIGHT: (
+            _base("byte address in the weight buffer; all words of a job begin at multiples of weight_granule"),
+            *_levels(cfg.dataflow.weight_nest.levels, "bytes"),
+        ),
         Unit.ACC: (
             _base("word address in the accumulator buffer; bank 1 starts at acc_bank_words"),
             Register("mode", (Field("keep", 1, "add to what is there from the first pass on, do not overwrite"),)),

@@ -170,7 +170,7 @@ def compile_network(cfg: Config, network: Network, options: Options, *, fuse: bo
     memory = cfg.memory
     rings = {
         "input": Ring(memory.input_bytes),
-        "weight": Ring(memory.weight_bytes),
+        "weight": Ring(memory.weight_bytes, cfg.weight_granule),
         "operand": Ring(memory.operand_bytes),
         "param": Ring(memory.param_bytes, cfg.param_entry_bytes),
     }

@@ -117,16 +117,15 @@ class Accelerator(wiring.Component):
     def _engines(self, m):
         """The data path: six engines, the memories and the array between them."""
         cfg = self.cfg
-        memory = cfg.memory
-        beat = cfg.bus_bytes
+        memory, beat, element = cfg.memory, cfg.bus_bytes, cfg.act_bytes
         m.submodules.input_buffer = inputs = OperandBuffer(
-            memory.input_bytes, cfg.input_word_bytes, beat, cfg.input_elements * cfg.act_bytes
+            memory.input_bytes, cfg.input_word_bytes, beat, cfg.input_elements * element, granule=element
         )
         m.submodules.weight_buffer = weights = OperandBuffer(
-            memory.weight_bytes, cfg.weight_word_bytes, beat, cfg.weight_elements * cfg.act_bytes
+            memory.weight_bytes, cfg.weight_word_bytes, beat, cfg.weight_elements * element, cfg.weight_granule
         )
         m.submodules.operand_buffer = operands = OperandBuffer(
-            memory.operand_bytes, cfg.operand_word_bytes, beat, cfg.lanes * cfg.act_bytes
+            memory.operand_bytes, cfg.operand_word_bytes, beat, cfg.lanes * element, granule=element
         )
         m.submodules.load = load = LoadEngine(cfg)
         m.submodules.input = input_streamer = Streamer(cfg, Unit.INPUT, OperandBuffer.latency)

@@ -121,6 +121,9 @@ class Machine:
         assert data.size == where.size, "row bytes and segment bytes differ"
         target = self.memory[isa.Target(job["destination"]["target"])]
         assert where.min() >= 0 and where.max() < target.size, "load outside the memory"
+        if job["destination"]["target"] == isa.Target.WEIGHT:
+            granule = min(self.cfg.weight_granule, self.cfg.bus_bytes)
+            assert not any(v % granule for v in (size, *starts, job["source"]["address"])), "weights out of line"
         target[where] = data
 
     def weight(self, job: dict) -> None:
@@ -135,6 +138,8 @@ class Machine:
         names = (self.cfg.dataflow.input_nest if unit is isa.Unit.INPUT else self.cfg.dataflow.weight_nest).levels
         addresses, _ = nest(job["base"]["address"], [job[n] for n in names])
         memory = self.memory[isa.Target[unit.name]]
+        if unit is isa.Unit.WEIGHT:
+            assert not (addresses % self.cfg.weight_granule).any(), "weights out of line"
         return memory[(addresses[:, None] + np.arange(width)) % memory.size].view(np.int8).astype(np.int64)
 
     def input(self, job: dict) -> None:

@@ -10,26 +10,33 @@ from tests.rtl.axi_model import simulate
 
 
 @pytest.mark.parametrize(
-    ("rows", "word", "beat", "read"),
-    [(5, 8, 8, 3), (16, 16, 16, 16), (4, 32, 16, 20), (3, 16, 8, 1), (7, 16, 16, 12), (1, 8, 8, 8), (2, 64, 64, 20)],
-)
-def test_random_runs_and_windows(rows, word, beat, read):
+    ("rows", "word", "beat", "read", "granule"),
+    [
+        (5, 8, 8, 3, 1), (16, 16, 16, 16, 1), (4, 32, 16, 20, 1), (3, 16, 8, 1, 1), (7, 16, 16, 12, 1), (1, 8, 8, 8, 1),
+        (2, 64, 64, 20, 1), (4, 32, 16, 20, 2), (4, 32, 16, 20, 4), (3, 16, 16, 16, 16), (2, 64, 16, 64, 64),
+        (3, 64, 16, 48, 16), (3, 64, 16, 32, 32), (2, 32, 32, 16, 16), (5, 8, 8, 8, 64),
+    ],
+)  # fmt: skip
+def test_random_runs_and_windows(rows, word, beat, read, granule):
     rng = random.Random(1)
-    dut = OperandBuffer(2 * word * rows, word, beat, read)
+    dut = OperandBuffer(2 * word * rows, word, beat, read, granule)
     size = dut.size_bytes
+    unit = min(granule, beat)  # of writes
+    pitch = min(granule, word)  # of reads
+    last = (size - read) // pitch * pitch
     steps = 400
 
     async def testbench(ctx):
         model = bytearray(size)
         expected = []  # what each read must return, one per cycle
         for _ in range(steps):
-            first = rng.randrange(beat)
-            count = rng.choice([1, beat - first, rng.randint(1, beat - first)])
+            first = rng.randrange(beat // unit) * unit
+            count = rng.choice([unit, beat - first, rng.randint(1, (beat - first) // unit) * unit])
             count = min(count, size)
-            address = rng.choice([0, size - count, rng.randint(0, size - count)])
+            address = rng.choice([0, size - count, rng.randint(0, (size - count) // unit) * unit])
             valid = rng.random() < 0.8
             data = [rng.randrange(256) for _ in range(beat)]
-            window = rng.choice([0, size - read, rng.randint(0, size - read)])
+            window = rng.choice([0, last, rng.randint(0, last // pitch) * pitch])
             ctx.set(dut.write.payload, {"address": address, "data": data, "first": first, "count": count})
             ctx.set(dut.write.valid, valid)
             # A window that overlaps the write of the same cycle is undefined: the same words are not read then.
@@ -45,7 +52,7 @@ def test_random_runs_and_windows(rows, word, beat, read):
         # Everything that was written, read one window a cycle: also the last write, one cycle after it.
         ctx.set(dut.write.valid, 0)
         ctx.set(dut.read_address.valid, 1)
-        windows = [min(at, size - read) for at in [address, *range(0, size, read)]]
+        windows = [min(at // pitch * pitch, last) for at in [address, *range(0, size, pitch)]]
         for step in range(len(windows) + dut.latency):
             if step < len(windows):
                 ctx.set(dut.read_address.payload, windows[step])
@@ -79,7 +86,10 @@ def test_windows_and_runs_beyond_the_end_do_no_harm():
 
 
 @pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")
-@pytest.mark.parametrize("args", [(96, 12, 8, 8), (128, 8, 16, 8), (128, 8, 8, 16), (100, 8, 8, 8), (0, 8, 8, 8)])
+@pytest.mark.parametrize("args", [
+    (96, 12, 8, 8), (128, 8, 16, 8), (128, 8, 8, 16), (100, 8, 8, 8), (0, 8, 8, 8), (128, 8, 6, 8),
+    (128, 8, 8, 8, 3), (128, 8, 8, 8, 0),
+])  # fmt: skip
 def test_wrong_sizes_are_refused(args):
     with pytest.raises(ValueError, match=r"OperandBuffer .* must be"):
         OperandBuffer(*args)
