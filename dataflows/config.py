@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from dataflows import catalogue
 from dataflows.errors import InputError
+from dataflows.run_length import Format
 from dataflows.vocabulary import Dataflow, Kind, Operand
 
 PROGRAM_VERSION = 1
@@ -122,6 +123,16 @@ class Vector(Section):
     )
 
 
+class Codec(Section):
+    """Run-length compression of activations on their way to and from DRAM (``docs/numerics.md``)."""
+
+    run_bits: Annotated[int, Field(strict=True, ge=1, le=16)] = Field(5, description="width of a run of zeros")
+    level_bits: Literal[8, 16] = Field(8, description="width of an element: numbers.act_bits")
+    blocks: Annotated[int, Field(strict=True, ge=2, le=1 << 16)] = Field(
+        1024, description="compressed blocks whose sizes are kept on chip at a time"
+    )
+
+
 class Bus(Section):
     """The AXI4 master."""
 
@@ -160,6 +171,7 @@ class Config(Section):
     stores: Stores = Stores()  # pyright: ignore[reportCallIssue]
     memory: Memory
     vector: Vector | None = None
+    codec: Codec | None = None
     bus: Bus = Bus()  # pyright: ignore[reportCallIssue]
     control: Control = Control()  # pyright: ignore[reportCallIssue]
 
@@ -169,6 +181,10 @@ class Config(Section):
             raise ValueError(
                 "[vector] must be left out unless numbers.act_bits is 8: windows take 8-bit operands, "
                 f"not {self.numbers.act_bits}-bit ones"
+            )
+        if self.codec and self.codec.level_bits != self.numbers.act_bits:
+            raise ValueError(
+                f"codec.level_bits must be {self.numbers.act_bits} as numbers.act_bits is, not {self.codec.level_bits}"
             )
         self._check_array()
         for name, granule, why in (
@@ -238,6 +254,11 @@ class Config(Section):
     def param_lane_bytes(self) -> int:
         """Bytes of one lane's parameters: bias (``acc_bits``), multiplier (24 bits), shift (6), rounded up."""
         return ceil_pow2(self.numbers.acc_bits // 8 + 4)
+
+    @property
+    def codec_format(self) -> Format | None:
+        """Words of compressed activations; None without a codec."""
+        return Format(self.codec.run_bits, self.codec.level_bits) if self.codec else None
 
     # -- memories ------------------------------------------------------------------------------
 

@@ -129,6 +129,8 @@ class Register:
 VALUE_BITS = 48
 COUNT_BITS = 16
 STEP_BITS = 32
+BLOCK_BITS = 16
+"""Entries of the size table, and words of a compressed block."""
 SEMAPHORE_BITS = 8
 MARK_BYTES = 16
 
@@ -189,6 +191,22 @@ _TURN = Register(
         Field("count", 16, "pixels that do, at least 1"),
     ),
 )
+
+
+def _codec(cfg: Config) -> tuple[Register, ...]:
+    """Compressed rows: registers of LOAD and STORE jobs where the configuration has a codec."""
+    if cfg.codec is None:
+        return ()
+    return (
+        Register(
+            "codec",
+            (
+                Field("coded", 1, "each row is a compressed block; row bytes count what it holds uncompressed"),
+                Field("block", BLOCK_BITS, "size table entry of the first row; the next row has the next entry"),
+                Field("zero", cfg.numbers.act_bits, "element that runs are made of"),
+            ),
+        ),
+    )
 
 
 def _geometry(flow: Dataflow) -> tuple[Register, ...]:
@@ -261,6 +279,7 @@ def units(cfg: Config) -> dict[Unit, tuple[Register, ...]]:
                 Field("bytes", 24, "contiguous bytes per segment in the target"),
             ),
             *_levels(("segment_a", "segment_b", "segment_c"), "target bytes, between segment starts"),
+            *_codec(cfg),
         ),
         Unit.INPUT: (
             _base("byte address in the input buffer"),
@@ -324,6 +343,7 @@ def units(cfg: Config) -> dict[Unit, tuple[Register, ...]]:
             Register("target", source.fields),
             Register("row", (Field("bytes", 24, "contiguous DRAM bytes per row"),)),
             *_levels(rows, "DRAM bytes, between row starts"),
+            *_codec(cfg),
         ),
     }
 

@@ -8,6 +8,8 @@ from dataflows import isa
 from dataflows.config import Config
 from rtl import axi
 from rtl.agu import AddressGenerator, connect_nest
+from rtl.block_sizes import coded_row_layout
+from rtl.decompress import Decompressor
 from rtl.job import engine_ports, job_layout
 from rtl.memory import write_layout
 from rtl.queue import Queue
@@ -24,6 +26,7 @@ class LoadEngine(wiring.Component):
     The front issues the rows of a job to the read master and runs up to ``JOBS_AHEAD`` jobs ahead of the back, which
     writes what returns. Each cycle writes the largest run of bytes that lies in one beat and in one segment.
     A fill job asks for nothing; the back makes its bytes. The rows of a job hold as many bytes as its segments.
+    Where the configuration has a codec, rows may be compressed blocks.
 
     Parameters
     ----------
@@ -35,7 +38,7 @@ class LoadEngine(wiring.Component):
         A job is done when a read started by its token sees the last byte.
     regions : In(array of 40-bit addresses)
         Base address of each region.
-    request : Out(stream of row_layout())
+    request : Out(stream of row_layout(), or of coded_row_layout() where there is a codec)
         Rows to read.
     data : In(stream of beat_layout(bus_bytes))
         Their beats, in order.
@@ -54,7 +57,7 @@ class LoadEngine(wiring.Component):
         super().__init__({
             **engine_ports(cfg, isa.Unit.LOAD),
             "regions": In(data.ArrayLayout(axi.ADDRESS_BITS, len(isa.Region))),
-            "request": Out(stream.Signature(axi.row_layout())),
+            "request": Out(stream.Signature(coded_row_layout() if cfg.codec else axi.row_layout())),
             "data": In(stream.Signature(beat_layout(cfg.bus_bytes))),
             "input": Out(write),
             "weight": Out(write),
@@ -66,11 +69,12 @@ class LoadEngine(wiring.Component):
         m = Module()
         layout = job_layout(self.cfg, isa.Unit.LOAD)
         kept = ("destination", "segment", "segment_a", "segment_b", "segment_c", "give")
+        kept += ("row", "codec") if self.cfg.codec else ()
         m.submodules.jobs = jobs = Queue(data.StructLayout({name: layout[name].shape for name in kept}), JOBS_AHEAD)
         m.submodules.writer = writer = SegmentWriter(self.cfg, jobs.o.payload.shape())
         m.submodules.rows = rows = AddressGenerator(levels=3, address_bits=axi.ADDRESS_BITS)
         wiring.connect(m, jobs.o, writer.job)
-        wiring.connect(m, wiring.flipped(self.data), writer.data)
+        self._elaborate_data(m, writer)
         for name in ("done", "input", "weight", "operand", "param"):
             wiring.connect(m, getattr(writer, name), wiring.flipped(getattr(self, name)))
 
@@ -94,11 +98,30 @@ class LoadEngine(wiring.Component):
             self.request.p.bytes.eq(row_bytes),
             rows.o.ready.eq(self.request.ready),
         ]
+        if self.cfg.codec:
+            with m.If(self.request.valid & self.request.ready):
+                m.d.sync += self.request.p.block.eq(self.request.p.block + 1)
+            with m.If(rows.nest.valid & rows.nest.ready):
+                m.d.sync += [self.request.p.block.eq(job.codec.block), self.request.p.coded.eq(job.codec.coded)]
 
         open_jobs = Signal(range(JOBS_AHEAD + 8))  # the queue, and what the writer holds
         m.d.sync += open_jobs.eq(open_jobs + (self.job.valid & self.job.ready) - self.done.valid)
         m.d.comb += [self.busy.eq(open_jobs != 0), self.stalled.eq(self.busy & ~writer.moved)]
         return m
+
+    def _elaborate_data(self, m, writer):
+        """Beats to the back, through the decoder where there is one."""
+        if self.cfg.codec is None:
+            wiring.connect(m, wiring.flipped(self.data), writer.data)
+            return
+        m.submodules.decompressor = decompressor = Decompressor(self.cfg)
+        wiring.connect(m, wiring.flipped(self.data), decompressor.i)
+        wiring.connect(m, decompressor.o, writer.data)
+        m.d.comb += [
+            decompressor.coded.eq(writer.coded),
+            decompressor.length.eq(writer.block_bytes),
+            decompressor.zero.eq(writer.block_zero),
+        ]
 
 
 def region_base(regions, region):

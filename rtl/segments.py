@@ -19,7 +19,8 @@ class SegmentWriter(wiring.Component):
     ----------
     cfg : Config
     job_shape : data.StructLayout
-        ``destination``, ``segment``, ``segment_a`` to ``segment_c`` and ``give`` of a LOAD job.
+        ``destination``, ``segment``, ``segment_a`` to ``segment_c`` and ``give`` of a LOAD job; with a codec also
+        ``row`` and ``codec``.
 
     Members
     -------
@@ -30,6 +31,8 @@ class SegmentWriter(wiring.Component):
     input, weight, operand, param : Out(stream of write_layout(bus_bytes), always ready)
     moved : Out(1)
         A piece is taken in this cycle.
+    coded, block_bytes, block_zero : Out(1), Out(24), Out(act_bits)
+        With a codec only: the open segment belongs to a job of compressed blocks, their length and their zero.
 
     Timing
     ------
@@ -48,6 +51,7 @@ class SegmentWriter(wiring.Component):
             "operand": Out(write),
             "param": Out(write),
             "moved": Out(1),
+            **({"coded": Out(1), "block_bytes": Out(24), "block_zero": Out(cfg.numbers.act_bits)} if cfg.codec else {}),
         })
 
     def elaborate(self, platform):
@@ -66,9 +70,10 @@ class SegmentWriter(wiring.Component):
         address = Signal(isa.STEP_BITS, reset_less=True)
         left = Signal(24, reset_less=True)
         final = Signal(reset_less=True)  # last segment of its job
+        coded = {name: job.shape()[name].shape for name in ("row", "codec")} if self.cfg.codec else {}
         current = Signal(
             data.StructLayout({
-                "target": 2, "fill": 1, "fill_value": self.cfg.numbers.act_bits, "give": len(job.give),
+                "target": 2, "fill": 1, "fill_value": self.cfg.numbers.act_bits, "give": len(job.give), **coded,
             }),
             reset_less=True,
         )
@@ -105,7 +110,13 @@ class SegmentWriter(wiring.Component):
                 left.eq(coming.segment.bytes),
                 final.eq(segments.o.p.last.all()),
                 *(current[name].eq(destination[name]) for name in ("target", "fill", "fill_value")),
-                current.give.eq(coming.give),
+                *(current[name].eq(coming[name]) for name in ("give", *coded)),
+            ]
+        if self.cfg.codec:
+            m.d.comb += [
+                self.coded.eq(open_ & current.codec.coded & ~fill),
+                self.block_bytes.eq(current.row.bytes),
+                self.block_zero.eq(current.codec.zero),
             ]
 
         self._elaborate_write(m, take, current, address, used, count)

@@ -8,6 +8,8 @@ from dataflows import isa
 from dataflows.config import Config
 from rtl import axi
 from rtl.agu import AddressGenerator, connect_nest
+from rtl.block_sizes import size_layout
+from rtl.compress import Compressor, store_row_layout
 from rtl.job import engine_ports
 from rtl.load import region_base
 from rtl.pack import Narrower, Packer, word_layout
@@ -44,6 +46,8 @@ class StoreEngine(wiring.Component):
     marks : Out(16)
         Records written since ``clear``.
     i : In(stream of word_layout(lanes * act_bytes))
+    size : Out(stream of size_layout(), always ready)
+        With a codec only: words of each compressed block, before its job is done.
     error, drain, idle, beats, axi
         As in WriteMaster. While ``drain`` is high, ``i`` is taken and thrown away.
 
@@ -68,6 +72,7 @@ class StoreEngine(wiring.Component):
             "idle": Out(1),
             "beats": Out(1),
             "axi": Out(wiring.Signature(axi.write_members(cfg.bus.data_bits))),
+            **({"size": Out(stream.Signature(size_layout(), always_ready=True))} if cfg.codec else {}),
         })
 
     def elaborate(self, platform):
@@ -75,10 +80,15 @@ class StoreEngine(wiring.Component):
         bus_bytes = self.cfg.bus_bytes
         m.submodules.bursts = bursts = axi.BurstSplitter(bus_bytes, self.cfg.bus.max_write_burst)
         m.submodules.narrower = narrower = Narrower(self.cfg.lanes * self.cfg.act_bytes, bus_bytes)
-        m.submodules.packer = packer = Packer(narrower.piece_bytes, bus_bytes, self.cfg.bus.max_write_burst)
+        compressor = None
+        if self.cfg.codec:
+            m.submodules.compressor = compressor = Compressor(self.cfg, narrower.piece_bytes)
+        words = narrower if compressor is None else compressor
+        word_bytes = narrower.piece_bytes if compressor is None else compressor.word_bytes
+        m.submodules.packer = packer = Packer(word_bytes, bus_bytes, self.cfg.bus.max_write_burst)
         m.submodules.master = master = WriteMaster(self.cfg)
         wiring.connect(m, bursts.o, packer.burst)
-        wiring.connect(m, narrower.o, packer.i)
+        wiring.connect(m, words.o, packer.i)
         wiring.connect(m, packer.o, master.i)
         wiring.connect(m, master.axi, wiring.flipped(self.axi))
         wiring.connect(m, master.error, wiring.flipped(self.error))
@@ -91,7 +101,13 @@ class StoreEngine(wiring.Component):
             self.beats.eq(master.beats),
         ]
         closed = Signal()
-        jobs = self._elaborate_front(m, bursts.i, closed)
+        if compressor is None:
+            jobs = self._elaborate_front(m, bursts.i, closed)
+        else:
+            wiring.connect(m, narrower.o, compressor.i)
+            wiring.connect(m, compressor.request, bursts.i)
+            wiring.connect(m, compressor.size, wiring.flipped(self.size))
+            jobs = self._elaborate_front(m, compressor.row, closed)
         self._elaborate_end(m, jobs, master.response, packer.record, closed)
         moved = (self.i.valid & self.i.ready) | self.beats
         m.d.comb += self.stalled.eq(self.busy & ~moved)
@@ -129,6 +145,11 @@ class StoreEngine(wiring.Component):
             row.p.last.eq(rows.o.p.last.all()),
             rows.o.ready.eq(row.ready),
         ]
+        if self.cfg.codec:
+            with m.If(row.valid & row.ready):
+                m.d.sync += row.p.block.eq(row.p.block + 1)
+            with m.If(accept):
+                m.d.sync += [getattr(row.p, name).eq(job.codec[name]) for name in ("coded", "block", "zero")]
         return jobs.o
 
     def _elaborate_end(self, m, job, response, record, closed):

@@ -13,6 +13,7 @@ from dataflows.isa import Region, Unit
 from rtl import axi
 from rtl.accumulator import Accumulator
 from rtl.arrays import array_of
+from rtl.block_sizes import BlockSizes
 from rtl.command import CommandUnit
 from rtl.counters import Counters
 from rtl.front_end import FrontEnd
@@ -92,7 +93,13 @@ class Accelerator(wiring.Component):
 
         join(m, command.request, reads.command)
         join(m, reads.command_data, command.data)
-        join(m, load.request, reads.load)
+        if cfg.codec:
+            m.submodules.block_sizes = sizes = BlockSizes(cfg)
+            join(m, load.request, sizes.i)
+            join(m, sizes.o, reads.load)
+            join(m, store.size, sizes.write)
+        else:
+            join(m, load.request, reads.load)
         join(m, reads.load_data, load.data)
         join(m, reads.error, supervisor.read_error)
         join(m, store.error, supervisor.write_error)

@@ -106,7 +106,7 @@ def testbench_of(function, *args):
 
 @dataclass
 class AxiSlave:
-    """Reads return :func:`dram_byte`; writes go to ``memory``; addresses in ``bad`` get an error response.
+    """Reads return ``contents``, elsewhere :func:`dram_byte`; writes go to ``memory``; ``bad`` addresses give errors.
 
     ``latency`` counts cycles from the address handshake to the first R, and from the last W to B.
     """
@@ -118,6 +118,7 @@ class AxiSlave:
     bad: tuple[int, ...] = ()
     seed: int = 0
     memory: dict[int, int] = field(default_factory=dict)
+    contents: dict[int, int] = field(default_factory=dict)
     read_bursts: list[tuple[int, int]] = field(default_factory=list)
     write_bursts: list[tuple[int, int]] = field(default_factory=list)
     beat_cycles: list[int] = field(default_factory=list)
@@ -148,7 +149,8 @@ class AxiSlave:
             if offered is None and waiting and waiting[0][0] <= now and rng.random() >= self.stall:
                 offered = waiting.popleft()
                 _, address, last, error = offered
-                ctx.set(axi.rdata, int.from_bytes(bytes(dram_byte(address + i) for i in range(size)), "little"))
+                beat = bytes(self.contents.get(address + i, dram_byte(address + i)) for i in range(size))
+                ctx.set(axi.rdata, int.from_bytes(beat, "little"))
                 ctx.set(axi.rlast, last)
                 ctx.set(axi.rresp, 2 if error else 0)
             elif offered is None:
