@@ -1,6 +1,6 @@
 """Compressed blocks on the way from DRAM: beats become words, words become beats of elements."""
 
-from amaranth import Mux, Module, Signal
+from amaranth import Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -13,7 +13,7 @@ from rtl.run_length import LENGTH_BITS, Decoder
 class Decompressor(wiring.Component):
     """Passes beats on as they are, or decodes them.
 
-    Blocks begin at multiples of ``WORD_BYTES`` in DRAM. What follows the last element in a block's last word is dropped.
+    Blocks begin at multiples of ``WORD_BYTES`` in DRAM. What follows the last element in the last word is dropped.
 
     Parameters
     ----------
@@ -39,7 +39,8 @@ class Decompressor(wiring.Component):
         self.cfg = cfg
         beats = stream.Signature(beat_layout(cfg.bus_bytes))
         super().__init__({
-            "coded": In(1), "length": In(LENGTH_BITS), "zero": In(cfg.numbers.act_bits), "i": In(beats), "o": Out(beats),
+            "coded": In(1), "length": In(LENGTH_BITS), "zero": In(cfg.numbers.act_bits),
+            "i": In(beats), "o": Out(beats),
         })
 
     def elaborate(self, platform):

@@ -31,11 +31,17 @@ _WINDOW_PARAMETERS = {
     "WINDOW_WEIGHTS_ADDRESS": "distance of taps 0 to 7 behind the parameters; tap 8 lies twice as far",
 }
 
+_CODEC_PARAMETERS = {
+    "RUN_BITS": "width of a run of zeros in compressed blocks",
+    "LEVEL_BITS": "width of an element in compressed blocks",
+    "BLOCKS": "compressed blocks whose sizes are on chip",
+}
+
 
 def parameters(cfg: Config) -> dict[str, tuple[int, str]]:
     """Numbers a driver needs, each with what it means."""
-    sources = (cfg, cfg.array, cfg.memory, cfg.control, cfg.vector, isa)
-    docs = _PARAMETERS | (_WINDOW_PARAMETERS if cfg.vector else {})
+    sources = (cfg, cfg.array, cfg.memory, cfg.control, cfg.vector, cfg.codec, isa)
+    docs = _PARAMETERS | (_WINDOW_PARAMETERS if cfg.vector else {}) | (_CODEC_PARAMETERS if cfg.codec else {})
     return {
         name: (next(getattr(s, key) for s in sources for key in (name, name.lower()) if hasattr(s, key)), doc)
         for name, doc in docs.items()

@@ -94,7 +94,7 @@ class PairFinder(wiring.Component):
             total.eq(run + (place - start)[: len(place)]),
             full.eq(total > longest),
             behind.eq(count - place - found),
-            complete.eq(~full & ((pending & ~first) == 0) & (behind <= longest)),
+            complete.eq(~full & ((pending & ~first) == 0) & (lanes <= longest or behind <= longest)),
             self.o.valid.eq(open_ & (full | found)),
             pair.run.eq(Mux(full, longest, total)),
             pair.level.eq(Mux(full, self.zero, level)),

@@ -9,7 +9,7 @@ from dataflows.config import Config
 from rtl import axi
 from rtl.agu import AddressGenerator, connect_nest
 from rtl.block_sizes import size_layout
-from rtl.compress import Compressor, store_row_layout
+from rtl.compress import Compressor
 from rtl.job import engine_ports
 from rtl.load import region_base
 from rtl.pack import Narrower, Packer, word_layout

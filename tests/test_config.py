@@ -179,6 +179,7 @@ FIELDS = [
     ("memory.param_bytes", 4096), ("bus.data_bits", 64), ("bus.max_read_burst", 32), ("bus.max_write_burst", 8),
     ("bus.reads_in_flight", 4), ("bus.writes_in_flight", 4), ("control.queue_words", 32), ("control.semaphores", 12),
     ("control.watchdog_cycles", 2048), ("vector.window_words", 512),
+    ("codec.run_bits", 4), ("codec.blocks", 512),
 ]
 
 STORE_FIELDS = [("stores.input", 16), ("stores.weight", 225), ("stores.output", 16), ("array.zero_gating", True)]
@@ -188,7 +189,7 @@ def test_hash_depends_on_every_field():
     names = {f"{section}.{field}" for section, info in Config.model_fields.items()
              for kind in (info.annotation, *get_args(info.annotation)) if hasattr(kind, "model_fields")
              for field in kind.model_fields}
-    fixed = {"numbers.act_bits", "numbers.weight_bits", "numbers.acc_bits"}  # they change together, see below
+    fixed = {"numbers.act_bits", "numbers.weight_bits", "numbers.acc_bits", "codec.level_bits"}  # they change together, see below
     assert {key for key, _ in FIELDS} | {key for key, _ in STORE_FIELDS} == names - fixed
     hashes = [load(WS16).hash] + [parse(changed(key, value), "x").hash for key, value in FIELDS]
     rows = {**changed("array.dataflow", "row_stationary"), "stores": {"input": 12, "weight": 224, "output": 24}}
@@ -345,3 +346,20 @@ def test_a_dataflow_is_found_by_its_file(root: Path) -> None:
     """Adding a dataflow means adding one file that defines DATAFLOW."""
     files = {f.stem for f in (root / "dataflows").glob("*.py") if "\nDATAFLOW = " in f.read_text()}
     assert files == set(catalogue.NAMES)
+
+
+def test_codec_is_optional_and_fits_the_operands():
+    """Compression has a section of its own; its levels are as wide as activations."""
+    plain = parse(changed("vector", None), "x")
+    cfg = parse({**changed("vector", None), "codec": {}}, "x")
+    assert plain.codec is None and plain.codec_format is None and plain.hash != cfg.hash
+    assert (cfg.codec_format.run_bits, cfg.codec_format.level_bits, cfg.codec_format.pairs) == (5, 8, 4)
+    for codec, message in (
+        ({"level_bits": 16}, r"codec\.level_bits must be 8 as numbers\.act_bits is, not 16 \(x\)"),
+        ({"run_bits": 0}, r"codec\.run_bits must be a positive integer, not 0 \(x\)"),
+        ({"blocks": 1}, r"codec\.blocks must be at least 2, not 1 \(x\)"),
+    ):
+        with pytest.raises(InputError, match=message):
+            parse({**changed("name", "x"), "codec": codec}, "x")
+    names = {r.name for unit in (isa.Unit.LOAD, isa.Unit.STORE) for r in isa.units(cfg)[unit]}
+    assert "codec" in names and all("codec" not in {r.name for r in isa.units(plain)[unit]} for unit in isa.Unit)

@@ -378,3 +378,19 @@ def test_command_line_refuses_in_one_line(capsys, tmp_path):
 def test_schema_is_json(capsys):
     assert main(["--schema"]) == 0
     assert "array" in json.loads(capsys.readouterr().out)["properties"]
+
+
+@pytest.mark.parametrize(("cols", "bits", "run_bits"), [(1, 64, 3), (5, 128, 5), (20, 512, 1)])
+def test_codec_is_lint_clean(cols, bits, run_bits, tmp_path):
+    cfg = _config(2, cols, codec={"run_bits": run_bits, "blocks": 50}, bus={"data_bits": bits})
+    folder = emit(cfg, tmp_path)
+    _lint(cfg, folder)
+    text = (folder / f"{cfg.name}.v").read_text()
+    assert MODULE.findall(text).count(f"{cfg.name}_decoder") == 1
+    assert f"_BLOCKS {cfg.codec.blocks}u" in (folder / f"{cfg.name}.h").read_text()
+
+
+def test_no_codec_no_hardware_for_it(tiny):
+    cfg, folder = tiny
+    text = (folder / "tiny.v").read_text()
+    assert cfg.codec is None and "coded" not in text and "compressor" not in text
