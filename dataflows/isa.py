@@ -303,6 +303,7 @@ def units(cfg: Config) -> dict[Unit, tuple[Register, ...]]:
                     Field("reduce", 2, "Reduce, over the two innermost operand levels"),
                     Field("add", 1, "add an operand word to the requantized word"),
                     Field("broadcast", 1, "one parameter entry for all blocks instead of one per block"),
+                    Field("keep", 1, "output words go to the operand buffer instead of STORE"),
                 ),
             ),
             Register(
@@ -336,6 +337,8 @@ def units(cfg: Config) -> dict[Unit, tuple[Register, ...]]:
             *_levels(("block", "x", "y", "image"), "accumulator words", prefix="acc_"),
             Register("operand_base", (Field("address", STEP_BITS, "byte address in the operand buffer"),)),
             *_levels(("tap_a", "tap_b", "block", "x", "y", "image"), "operand bytes", prefix="operand_"),
+            Register("result_base", (Field("address", STEP_BITS, "byte address of kept words in the operand buffer"),)),
+            *_levels(("block", "x", "y"), "operand bytes, of kept words", prefix="result_"),
             *((_WINDOW,) if cfg.vector else ()),
             *((_TURN,) if cfg.dataflow.output_turned_late else ()),
         ),

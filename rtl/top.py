@@ -132,7 +132,8 @@ class Accelerator(wiring.Component):
             memory.weight_bytes, cfg.weight_word_bytes, beat, cfg.weight_elements * element, cfg.weight_granule
         )
         m.submodules.operand_buffer = operands = OperandBuffer(
-            memory.operand_bytes, cfg.operand_word_bytes, beat, cfg.lanes * element, granule=element
+            memory.operand_bytes, cfg.operand_word_bytes, max(beat, cfg.lanes * element), cfg.lanes * element,
+            granule=element,
         )
         m.submodules.load = load = LoadEngine(cfg)
         m.submodules.input = input_streamer = Streamer(cfg, Unit.INPUT, OperandBuffer.latency)
@@ -144,7 +145,7 @@ class Accelerator(wiring.Component):
 
         join(m, load.input, inputs.write)
         join(m, load.weight, weights.write)
-        join(m, load.operand, operands.write)
+        self._write_operands(m, load.operand, vector.result, operands.write)
         join(m, load.param, vector.param_write)
         for reader, buffer in ((input_streamer, inputs), (weight_streamer, weights)):
             join(m, reader.read_address, buffer.read_address)
@@ -168,6 +169,14 @@ class Accelerator(wiring.Component):
             Unit.VECTOR: vector,
             Unit.STORE: store,
         }
+
+    def _write_operands(self, m, load, result, port):
+        """Writes of LOAD, and of the words that VECTOR keeps where LOAD has none in that cycle."""
+        m.d.comb += [port.valid.eq(load.valid | result.valid), result.ready.eq(~load.valid)]
+        for name in ("address", "first", "count"):
+            m.d.comb += port.payload[name].eq(Mux(load.valid, load.payload[name], result.payload[name]))
+        data = (Value.cast(source.payload.data) for source in (load, result))
+        m.d.comb += Value.cast(port.payload.data).eq(Mux(load.valid, *data))
 
     def _control(self, m, registers, supervisor, counters, command):
         """Host registers to run control, counters and errors to host registers."""

@@ -8,6 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from dataflows import isa
 from dataflows.config import Config, ceil_pow2
+from rtl.agu import AddressGenerator, connect_nest
 from rtl.job import engine_ports
 from rtl.memory import write_layout
 from rtl.param_write import lane_writes
@@ -23,6 +24,10 @@ def output_layout(cfg: Config) -> data.StructLayout:
     """An output word of one element per lane: its first ``count`` bytes are valid."""
     size = cfg.lanes * cfg.act_bytes
     return data.StructLayout({"data": data.ArrayLayout(cfg.numbers.act_bits, cfg.lanes), "count": range(size + 1)})
+
+
+RESULT_LEVELS = ("result_block", "result_x", "result_y")
+"""Loop levels of kept words, innermost first."""
 
 
 class Words(NamedTuple):
@@ -65,6 +70,10 @@ class VectorEngine(wiring.Component):
         Byte ``b`` of lane ``l`` of entry ``e`` is at ``e * param_entry_bytes + param_lane_bytes * l + b``; with
         windows, taps 0 to 7 and tap 8 follow likewise, ``window_weights_address`` and twice that further on.
     o : Out(stream of output_layout)
+        Words of jobs that do not keep them.
+    result : Out(stream of rtl.memory.write_layout)
+        Words of jobs that do, each a write to the operand buffer. Such a job runs alone: it is taken when no other is
+        open, and no other is taken until it is done.
 
     Timing
     ------
@@ -95,6 +104,7 @@ class VectorEngine(wiring.Component):
             "operand_data": In(data.ArrayLayout(cfg.numbers.act_bits, cfg.lanes)),
             "param_write": In(stream.Signature(write_layout(cfg.bus_bytes), always_ready=True)),
             "o": Out(stream.Signature(output_layout(cfg))),
+            "result": Out(stream.Signature(write_layout(cfg.lanes * cfg.act_bytes))),
         })
 
     @property
@@ -117,18 +127,22 @@ class VectorEngine(wiring.Component):
             m.submodules[f"lane_{i}"] = lane
 
         # Jobs: a new one is begun when the one before the previous one is done, which frees its constants.
+        # One that keeps its words is alone: what it writes can be read by the next.
         opened = Signal(range(3))
-        begin = Signal()
+        begin, keeps, free = Signal(), Signal(), Signal()
         m.d.comb += [
             begin.eq(self.job.valid & self.job.ready),
+            free.eq((opened == 0) | ((opened == 1) & ~keeps & ~self.job.payload.mode.keep)),
             issue.job.payload.eq(self.job.payload),
-            issue.job.valid.eq(self.job.valid & (opened != 2)),
-            self.job.ready.eq(issue.job.ready & (opened != 2)),
+            issue.job.valid.eq(self.job.valid & free),
+            self.job.ready.eq(issue.job.ready & free),
             constants.job.eq(self.job.payload),
             constants.begin.eq(begin),
             self.busy.eq(opened != 0),
         ]
         m.d.sync += opened.eq(opened + begin - self.done.valid)
+        with m.If(begin):
+            m.d.sync += keeps.eq(self.job.payload.mode.keep)
 
         # Reads: the address of the faster memory waits, so that both data arrive together with the tap.
         for source, port, cycles in (
@@ -184,9 +198,10 @@ class VectorEngine(wiring.Component):
             queue.i.payload.end.eq(ends[-1]),
             queue.i.payload.word.count.eq(Mux(tail[-1], constants.tail, cfg.lanes) * cfg.act_bytes),
             *(queue.i.payload.word.data[i].eq(lane.o) for i, lane in enumerate(lanes)),
-            self.o.valid.eq(queue.o.valid & ~drop),
+            self.o.valid.eq(queue.o.valid & ~drop & ~keeps),
             self.o.payload.eq(queue.o.payload.word),
-            queue.o.ready.eq(self.o.ready | drop),
+            self.result.valid.eq(queue.o.valid & ~drop & keeps),
+            queue.o.ready.eq(Mux(keeps, self.result.ready, self.o.ready) | drop),
             leave.eq(queue.o.valid & queue.o.ready),
             issue.go.eq(room != 0),
             queued.eq(queue.level.any() & ~queue.o.valid),  # a word is on its way through the queue
@@ -200,9 +215,24 @@ class VectorEngine(wiring.Component):
             self.done.valid.eq(leave & queue.o.payload.end),
         ]
 
+        self._elaborate_result(m, begin, queue.o.payload.word)
         sums = self.acc_data if turner is None else turner.o.payload
         self._connect_lanes(m, lanes, constants, stage, words.take, tap, sums, window)
         return m
+
+    def _elaborate_result(self, m, begin, word):
+        """Addresses of kept words."""
+        m.submodules.result = agu = AddressGenerator(len(RESULT_LEVELS), isa.STEP_BITS)
+        job, write = self.job.payload, self.result.payload
+        connect_nest(m, agu.nest.payload, job.result_base.address, [job[name] for name in RESULT_LEVELS])
+        m.d.comb += [
+            agu.nest.valid.eq(begin & job.mode.keep),
+            agu.o.ready.eq(self.result.valid & self.result.ready),
+            write.address.eq(agu.o.payload.address),
+            write.data.as_value().eq(word.data.as_value()),
+            write.first.eq(0),
+            write.count.eq(word.count),
+        ]
 
     def _elaborate_window(self, m, take, tap):
         """The window, and the words behind it: those that slid through it, and those that passed."""

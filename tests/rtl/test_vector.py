@@ -18,7 +18,8 @@ class Run:
     """What happened, in cycle numbers, and the latency the unit states."""
 
     latency: int
-    words: list = field(default_factory=list)  # (cycle, valid bytes)
+    words: list = field(default_factory=list)  # (cycle, valid elements), to STORE
+    kept: list = field(default_factory=list)  # (address, valid elements), to the operand buffer
     acc_reads: list = field(default_factory=list)
     operand_reads: list = field(default_factory=list)
     begun: list = field(default_factory=list)
@@ -92,6 +93,22 @@ def simulate(cfg, memories, jobs, ready=lambda cycle: True, offer=lambda cycle: 
                 return
         raise AssertionError(f"{len(result.done)} of {len(jobs)} jobs done after {limit} cycles")
 
+    async def result_side(ctx):
+        cycle = 0
+        while True:
+            ctx.set(dut.result.ready, ready(cycle))
+            _, _, valid, is_ready, write = await ctx.tick().sample(
+                dut.result.valid, dut.result.ready, dut.result.payload
+            )
+            if valid and is_ready:
+                size, data = cfg.act_bytes, bytes(write.data)
+                assert write.first == 0
+                elements = [
+                    int.from_bytes(data[i : i + size], "little", signed=True) for i in range(0, write.count, size)
+                ]
+                result.kept.append((write.address, elements))
+            cycle += 1
+
     def operand_word(address):
         return [element % (2 * most) for element in memories.word(cfg, address)]
 
@@ -104,6 +121,7 @@ def simulate(cfg, memories, jobs, ready=lambda cycle: True, offer=lambda cycle: 
     operand = memory_side(dut.operand_address, dut.operand_data, latencies[1], operand_word, result.operand_reads)
     simulator.add_testbench(acc, background=True)
     simulator.add_testbench(operand, background=True)
+    simulator.add_testbench(result_side, background=True)
     simulator.add_testbench(output_side)
     simulator.run()
     return result
@@ -111,7 +129,10 @@ def simulate(cfg, memories, jobs, ready=lambda cycle: True, offer=lambda cycle: 
 
 def check(cfg, memories, jobs, result):
     """Words and tokens of all jobs, in order; a token never before its job's last word."""
-    expected = [model.run(cfg, memories, job) for job in jobs]
+    results = [model.run(cfg, memories, job) for job in jobs]
+    kept = [list(zip(model.kept(j), r, strict=True)) if model.kept(j) else [] for j, r in zip(jobs, results, strict=True)]
+    assert result.kept == [write for writes in kept for write in writes]
+    expected = [[] if writes else words for words, writes in zip(results, kept, strict=True)]
     assert [w for _, w in result.words] == [w for words in expected for w in words]
     assert [mask for _, mask, _ in result.done] == [job["give"] for job in jobs]
     left = 0
@@ -133,6 +154,22 @@ def test_random_jobs(lanes, bus, bits, stall):
     jobs = [random_job(rng, cfg, kind) for kind in kinds]
     result = simulate(cfg, memories, jobs, lambda _: rng.random() >= stall, lambda _: rng.random() >= stall)
     check(cfg, memories, jobs, result)
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("stall", [0.0, 0.6])
+def test_kept_words(bits, stall):
+    """Jobs that keep their words for the operand buffer among jobs that do not; each runs alone."""
+    cfg = make_config(3, bits=bits)
+    rng = random.Random(f"kept {bits} {stall}")
+    memories = Memories.random(rng, cfg)
+    jobs = [random_job(rng, cfg, kind) for kind in ("acc", "acc_add") * 8]
+    jobs = [model.keeping(rng, job) if rng.random() < 0.6 else job for job in jobs]
+    result = simulate(cfg, memories, jobs, lambda _: rng.random() >= stall, lambda _: rng.random() >= stall)
+    check(cfg, memories, jobs, result)
+    for i, job in enumerate(jobs[:-1]):
+        if job["mode"].get("keep") or jobs[i + 1]["mode"].get("keep"):
+            assert result.begun[i + 1] > result.done[i][0]
 
 
 @pytest.mark.parametrize("stall", [0.0, 0.6])

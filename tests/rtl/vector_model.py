@@ -216,6 +216,25 @@ def turn(cfg: Config, words: list[list[int]], job: dict[str, Any]) -> list[list[
     return [[word[pixel] for word in block] for block in blocks for pixel in range(first, first + count)]
 
 
+def keeping(rng: random.Random, job: dict[str, Any]) -> dict[str, Any]:
+    """The job, keeping its words in the operand buffer at a nest of its own."""
+    counts = [job[f"acc_{n}"]["count"] for n in ("block", "x")]
+    counts.append(job["acc_y"]["count"] * job["acc_image"]["count"])
+    levels = {
+        f"result_{name}": {"count": count, "step": rng.randrange(-100, 100)}
+        for name, count in zip(("block", "x", "y"), counts, strict=True)
+    }
+    base = {"result_base": {"address": rng.randrange(2**20, 2**21)}}
+    return job | {"mode": job["mode"] | {"keep": 1}} | base | levels
+
+
+def kept(job: dict[str, Any]) -> list[int]:
+    """Addresses of the words a job keeps; none if it does not."""
+    if not job["mode"].get("keep"):
+        return []
+    return addresses(job, "result_base", ["result_block", "result_x", "result_y"])
+
+
 def reads(job: dict[str, Any]) -> int:
     """Addresses the job sends (the busier port)."""
     names = [f"operand_{n}" for n in (*TAPS, *LEVELS)]
