@@ -56,7 +56,7 @@ def _columns(outcome: Outcome) -> list[tuple[str, bool]]:
     """Headings of the table of layers, and whether their cells hold text."""
     measured = [("measured", False), ("difference", False)] if outcome.run else []
     return [
-        ("#", False), ("layer", True), ("operation", True), ("engine", True), ("output (N, H, W, C)", False),
+        ("#", False), ("layer", True), ("operation", True), ("output, NHWC", False),
         ("MACs", False), ("predicted", False), *measured, ("utilization", False), ("DRAM read", False),
         ("written", False), ("MACs per byte", False), *([("SQNR, dB", False)] if outcome.run else []),
     ]  # fmt: skip

@@ -136,7 +136,7 @@ def findings(outcome: Outcome, layers: Sequence[View]) -> list[str]:
             for part in view.parts
             if part.reason not in (USEFUL, LOST, OTHER)
         )
-        text = f"{row.title} loses {view.lost:,} cycles, {percent(view.lost / total)} of all"
+        text = f"Layer {row.title} loses {view.lost:,} cycles, {percent(view.lost / total)} of all"
         text += f" ({why})" if why else ""
         if view.roof is not None and view.rate is not None and view.intensity is not None:
             text += f": {view.rate:.1f} MACs a cycle where its roof is {view.roof:.1f}"

@@ -87,7 +87,7 @@ all("#layers thead th").forEach((head, column) => head.querySelector("button").a
   for (const other of all("#layers thead th")) other.removeAttribute("aria-sort");
   head.setAttribute("aria-sort", text !== turn ? "ascending" : "descending");
   const sign = text !== turn ? 1 : -1;
-  body.append(...[...body.rows].sort((a, b) => sign * (text ? value(a).localeCompare(value(b)) : value(a) - value(b))));
+  body.append(...[...body.rows].sort((a, b) => sign * (text ? value(a).localeCompare(value(b), "en", { numeric: true }) : value(a) - value(b))));
 }));
 
 // The timeline.

@@ -6,19 +6,22 @@ from collections import Counter
 from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from dataflows import config, isa
+from dataflows import catalogue, config, isa
 from dataflows.network import Tensor, Window
 from mapper import quality, stages
 from mapper.options import parse
 from mapper.progress import Progress
 from mapper.report import report
+from mapper.report_figure import figure
 from mapper.report_layers import LOST, OTHER, STALLS, USEFUL, parts, reached, views
 from mapper.report_roofline import roofline
+from mapper.report_text import sections
 from mapper.report_timeline import joined, stretches
 from mapper.timing import Span
 from mapper.trace_events import LAYERS, MEASURED, PROCESS, UNITS, trace_events
@@ -99,6 +102,28 @@ def test_page_of_a_run(mapped, rtl):
     outcome = stages.execute(outcome, model, None, Progress())
     words = " ".join(Page(report(outcome)).words)
     assert "1 differ" in words and "job 7: STORE x" in words and "--layers conv1..conv1" in words
+
+
+@pytest.mark.parametrize("path", sorted(Path("configs").glob("*.toml")), ids=lambda path: path.stem)
+def test_every_configuration_is_drawn(mapped, path):
+    cfg = config.load(path)
+    outcome = replace(mapped[1], program=replace(mapped[1].program, cfg=cfg))
+    words = " ".join(Page(report(outcome)).words)
+    assert f"net<1> on {cfg.name}" in words and cfg.dataflow.title in words
+    for section in sections(cfg):
+        assert section.title in words and all(key in words and value in words for key, value, _ in section.rows)
+    drawn = figure(cfg)
+    assert max(drawn.width, drawn.height) == 200
+    assert drawn.grid.count("v") <= 47 and drawn.grid.count("h") <= 47
+    assert drawn.width / drawn.height == pytest.approx(cfg.array.cols / cfg.array.rows, rel=0.01)
+
+
+@pytest.mark.parametrize("name", catalogue.NAMES)
+def test_every_dataflow_is_drawn(mapped, name):
+    array = mapped[1].cfg.array.model_copy(update={"dataflow": name})
+    cfg = mapped[1].cfg.model_copy(update={"array": array})
+    text = report(replace(mapped[1], program=replace(mapped[1].program, cfg=cfg)))
+    assert cfg.dataflow.title in " ".join(Page(text).words)
 
 
 def test_every_chart_has_every_layer(mapped):
