@@ -1,7 +1,9 @@
 """Which generator builds the array of a dataflow: decided by how its inputs travel."""
 
 from dataflows.config import Config
+from dataflows.vocabulary import Kind
 from rtl.array import PEArray
+from rtl.plane_array import PlaneArray
 
 
 def array_of(cfg: Config):
@@ -11,4 +13,6 @@ def array_of(cfg: Config):
     more job) and ``o`` (stream of words of one sum per lane), and ``geometry`` where :func:`dataflows.isa.geometry`
     has registers.
     """
+    if cfg.dataflow.input.kind is Kind.NEIGHBOUR:
+        return PlaneArray(cfg)
     return PEArray(cfg)
