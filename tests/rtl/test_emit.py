@@ -17,7 +17,7 @@ from dataflows import catalogue, isa
 from dataflows.config import Config, Numbers, load, parse
 from rtl import emit as emitter
 from rtl.__main__ import main
-from rtl.array import Grid, PEArray
+from rtl.array import Grid
 from rtl.arrays import array_of
 from rtl.emit import emit, is_current
 from rtl.merge import merge
