@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from dataflows import catalogue
 from dataflows.errors import InputError
+from dataflows.formats import ACC_BITS
 from dataflows.run_length import Format
 from dataflows.vocabulary import Dataflow, Kind, Operand
 
@@ -31,9 +32,6 @@ _WANTED = {
 
 WINDOW_TAPS = 9
 """Bytes of a window per lane: three rows of three columns."""
-
-ACC_BITS = {8: 32, 16: 48}
-"""Accumulator width for each operand width."""
 
 Size = Annotated[int, Field(strict=True, ge=1, le=256)]
 Bytes = Annotated[int, Field(strict=True, ge=1, le=1 << 26)]

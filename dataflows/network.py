@@ -3,32 +3,64 @@
 It holds integers and scales only.  How scales become multipliers and shifts is written down in
 ``docs/numerics.md`` and implemented twice, once by the golden model and once by the mapper.
 
-Tensors are NHWC (a vector is N x 1 x 1 x C), signed 8 bit, real value = scale * (q - zero).
+Tensors are NHWC (a vector is N x 1 x 1 x C), signed 8 or 16 bit, real value = scale * (q - zero).
+All tensors and weights of a network have one width.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dataflows.formats import ACC_BITS
+
+Codes = NDArray[np.signedinteger[Any]]
+"""Quantized values, as wide as their tensor."""
+
 
 @dataclass(frozen=True)
 class Tensor:
-    """An activation: name, shape (N, H, W, C), float32 scale and zero point (-128..127)."""
+    """An activation: name, shape (N, H, W, C), float32 scale, zero point (any value of its type), width in bits."""
 
     name: str
     shape: tuple[int, int, int, int]
     scale: float
     zero: int
+    bits: int = 8
 
     @property
     def size(self) -> int:
-        """Elements, which are also bytes."""
+        """Elements."""
         n, h, w, c = self.shape
         return n * h * w * c
+
+    @property
+    def bytes(self) -> int:
+        """Bytes in memory."""
+        return self.size * self.bits // 8
+
+    @property
+    def dtype(self) -> np.dtype[np.signedinteger[Any]]:
+        """Type of an element."""
+        return np.dtype(f"i{self.bits // 8}")
+
+    @property
+    def lowest(self) -> int:
+        """Smallest value of an element."""
+        return -(1 << self.bits - 1)
+
+    @property
+    def highest(self) -> int:
+        """Largest value of an element."""
+        return (1 << self.bits - 1) - 1
+
+    @property
+    def acc_bits(self) -> int:
+        """Width of accumulators of what is computed from this tensor."""
+        return ACC_BITS[self.bits]
 
 
 @dataclass(frozen=True)
@@ -51,7 +83,7 @@ class Window:
 
 @dataclass(frozen=True)
 class Layer:
-    """Base of all layers. ``low``/``high`` clamp the result: (-128, 127), or tighter for an activation."""
+    """Base of all layers. ``low``/``high`` clamp the result: the range of its type, or tighter for an activation."""
 
     op: ClassVar[str] = ""
     name: str
@@ -69,15 +101,15 @@ class Conv(Layer):
 
     Attributes
     ----------
-    weight : int8 array (out channels, in channels / groups, kernel rows, kernel columns)
+    weight : int8 or int16 array (out channels, in channels / groups, kernel rows, kernel columns)
     weight_scale : float32 array (out channels,)
-    bias : int32 array (out channels,), in units of input scale * weight scale
+    bias : int32 or (48 bits) int64 array (out channels,), in units of input scale * weight scale
     """
 
     op: ClassVar[str] = "conv"
-    weight: NDArray[np.int8] = field(default_factory=lambda: np.zeros((1, 1, 1, 1), np.int8))
+    weight: Codes = field(default_factory=lambda: np.zeros((1, 1, 1, 1), np.int8))
     weight_scale: NDArray[np.float32] = field(default_factory=lambda: np.ones(1, np.float32))
-    bias: NDArray[np.int32] = field(default_factory=lambda: np.zeros(1, np.int32))
+    bias: Codes = field(default_factory=lambda: np.zeros(1, np.int32))
     window: Window = Window()
     groups: int = 1
 

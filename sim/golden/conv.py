@@ -2,37 +2,53 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-from dataflows.network import Conv, Tensor
-from sim.golden.requantize import Ints, requantize, wrap32
+from dataflows.network import Codes, Conv, Tensor
+from sim.golden.requantize import Ints, requantize, wrap
 from sim.golden.window import pad, taps
 
+Numbers = NDArray[Any]
+"""All of one type: float64 or int64."""
 
-def accumulate(layer: Conv, x: NDArray[np.int8], x_zero: int) -> Ints:
-    """``bias + sum(w * (x - x_zero))`` modulo 2**32, as signed values.
+
+EXACT_BITS = 53
+"""Integers that float64 holds."""
+
+
+def accumulate(layer: Conv, x: Codes, source: Tensor) -> Ints:
+    """``bias + sum(w * (x - zero))`` modulo 2**acc_bits, as signed values.
 
     Parameters
     ----------
-    x : int8 array (N, H, W, C)
+    x : array (N, H, W, C) of tensor ``source``
 
     Returns
     -------
     int64 array (N, OH, OW, O)
     """
-    # Each product is below 2**15, so float64 sums are exact for any reduction below 2**38: BLAS may do them.
-    centred = pad(x.astype(np.float64) - x_zero, layer.window, 0)
-    weight = layer.weight.astype(np.float64)
-    total: NDArray[np.float64] | None = None
-    for row, col, seen in taps(centred, layer.window):
+    if layer.weight[0].size << 2 * source.bits - 1 < 1 << EXACT_BITS:
+        total = _sums(layer, x.astype(np.float64) - source.zero, layer.weight.astype(np.float64))  # BLAS is exact
+    else:
+        total = _sums(layer, x.astype(np.int64) - source.zero, layer.weight.astype(np.int64))
+    return wrap(total.astype(np.int64) + layer.bias, source.acc_bits)
+
+
+def _sums(layer: Conv, centred: Numbers, weight: Numbers) -> Numbers:
+    """Sums over all kernel positions, (N, OH, OW, O)."""
+    padded = pad(centred, layer.window, 0)
+    total: Numbers | None = None
+    for row, col, seen in taps(padded, layer.window):
         part = _multiply(seen, weight[:, :, row, col], layer.groups)
         total = part if total is None else total + part
     assert total is not None, "a kernel has at least one element"
-    return wrap32(total.astype(np.int64) + layer.bias)
+    return total
 
 
-def _multiply(x: NDArray[np.float64], weight: NDArray[np.float64], groups: int) -> NDArray[np.float64]:
+def _multiply(x: Numbers, weight: Numbers, groups: int) -> Numbers:
     """One kernel position: x (N, OH, OW, C) with weight (O, C / groups) gives (N, OH, OW, O)."""
     outputs, depth = weight.shape
     weight = weight.reshape(groups, outputs // groups, depth)
@@ -44,9 +60,9 @@ def _multiply(x: NDArray[np.float64], weight: NDArray[np.float64], groups: int) 
     return result.reshape(*x.shape[:3], outputs)
 
 
-def conv(layer: Conv, x: NDArray[np.int8], source: Tensor, result: Tensor) -> NDArray[np.int8]:
-    """Convolve int8 (N, H, W, C) to int8 (N, OH, OW, O)."""
-    acc = accumulate(layer, x, source.zero)
+def conv(layer: Conv, x: Codes, source: Tensor, result: Tensor) -> Codes:
+    """Convolve (N, H, W, C) to (N, OH, OW, O)."""
+    acc = accumulate(layer, x, source)
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):  # the result is checked
         scale = np.float32(source.scale) * layer.weight_scale.astype(np.float32) / np.float32(result.scale)
-    return requantize(acc, scale, result.zero, layer.low, layer.high, layer.name)
+    return requantize(acc, scale, result, layer.low, layer.high, layer.name)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from dataflows.network import Add, Concat, Reshape, Tensor
+from dataflows.network import Add, Codes, Concat, Reshape, Tensor
 from sim.golden.requantize import Ints, clamp, common_fixed_point, round_shift
 
 
@@ -16,24 +15,24 @@ def _multipliers(layer: Add | Concat, sources: list[Tensor], result: Tensor) -> 
     return common_fixed_point(scale, layer.name)
 
 
-def _scaled(x: NDArray[np.int8], zero: int, multiplier: np.int64) -> Ints:
+def _scaled(x: Codes, zero: int, multiplier: np.int64) -> Ints:
     return (x.astype(np.int64) - zero) * multiplier
 
 
-def add(layer: Add, xs: list[NDArray[np.int8]], sources: list[Tensor], result: Tensor) -> NDArray[np.int8]:
-    """Sum of int8 tensors of equal shape, rounded once."""
+def add(layer: Add, xs: list[Codes], sources: list[Tensor], result: Tensor) -> Codes:
+    """Sum of tensors of equal shape, rounded once."""
     multiplier, shift = _multipliers(layer, sources, result)
     total = sum(_scaled(x, s.zero, m) for x, s, m in zip(xs, sources, multiplier, strict=True))
-    return clamp(round_shift(np.asarray(total), shift) + result.zero, layer.low, layer.high)
+    return clamp(round_shift(np.asarray(total), shift) + result.zero, layer.low, layer.high, result)
 
 
-def concat(layer: Concat, xs: list[NDArray[np.int8]], sources: list[Tensor], result: Tensor) -> NDArray[np.int8]:
-    """Channels of int8 tensors (N, H, W, C_i) one after the other, each at the result's scale."""
+def concat(layer: Concat, xs: list[Codes], sources: list[Tensor], result: Tensor) -> Codes:
+    """Channels of tensors (N, H, W, C_i) one after the other, each at the result's scale."""
     multiplier, shift = _multipliers(layer, sources, result)
     scaled = [_scaled(x, s.zero, m) for x, s, m in zip(xs, sources, multiplier, strict=True)]
-    return clamp(round_shift(np.concatenate(scaled, axis=3), shift) + result.zero, layer.low, layer.high)
+    return clamp(round_shift(np.concatenate(scaled, axis=3), shift) + result.zero, layer.low, layer.high, result)
 
 
-def reshape(layer: Reshape, x: NDArray[np.int8]) -> NDArray[np.int8]:
+def reshape(layer: Reshape, x: Codes, result: Tensor) -> Codes:
     """Flatten (N, H, W, C) to (N, 1, 1, H*W*C) in NHWC order."""
-    return clamp(x.reshape(x.shape[0], 1, 1, -1), layer.low, layer.high)
+    return clamp(x.reshape(x.shape[0], 1, 1, -1), layer.low, layer.high, result)

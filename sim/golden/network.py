@@ -4,30 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
-from numpy.typing import NDArray
-
 from dataflows.errors import InputError
-from dataflows.network import Add, AvgPool, Concat, Conv, Layer, MaxPool, Network, Reshape
+from dataflows.network import Add, AvgPool, Codes, Concat, Conv, Layer, MaxPool, Network, Reshape
 from sim.golden import elementwise, pooling
 from sim.golden.conv import conv
 
-Activation = NDArray[np.int8]
 
-
-def run(network: Network, inputs: Mapping[str, Activation]) -> dict[str, Activation]:
+def run(network: Network, inputs: Mapping[str, Codes]) -> dict[str, Codes]:
     """Compute every tensor of a network.
 
     Parameters
     ----------
     network : Network
-    inputs : one int8 array (N, H, W, C) per network input
+    inputs : one array (N, H, W, C) per network input, of the type of its tensor
         N need not be the one of the network: samples do not affect each other.
 
     Returns
     -------
     dict
-        Tensor name to int8 array (N, H, W, C), inputs included, in the order they were computed.
+        Tensor name to array (N, H, W, C), inputs included, in the order they were computed.
 
     Raises
     ------
@@ -36,10 +31,11 @@ def run(network: Network, inputs: Mapping[str, Activation]) -> dict[str, Activat
         a layer's result does not have the shape the network says.
     """
     _check_names(network, inputs)
-    values: dict[str, Activation] = {}
+    values: dict[str, Codes] = {}
     for name in network.inputs:
-        if inputs[name].dtype != np.int8:
-            raise InputError(f"input {name!r} must be an array of int8, not {inputs[name].dtype}")
+        wanted = network.tensors[name].dtype
+        if inputs[name].dtype != wanted:
+            raise InputError(f"input {name!r} must be an array of {wanted}, not {inputs[name].dtype}")
         values[name] = inputs[name]
         _check_shape(network, name, values[name], "input")
     for layer in network.layers:
@@ -47,8 +43,8 @@ def run(network: Network, inputs: Mapping[str, Activation]) -> dict[str, Activat
     return values
 
 
-def run_layer(network: Network, layer: Layer, values: Mapping[str, Activation]) -> Activation:
-    """Compute the output of one layer, int8 (N, H, W, C), from the tensors in ``values``."""
+def run_layer(network: Network, layer: Layer, values: Mapping[str, Codes]) -> Codes:
+    """Compute the output of one layer, (N, H, W, C), from the tensors in ``values``."""
     xs = [values[name] for name in layer.inputs]
     sources = [network.tensors[name] for name in layer.inputs]
     target = network.tensors[layer.output]
@@ -56,7 +52,7 @@ def run_layer(network: Network, layer: Layer, values: Mapping[str, Activation]) 
         case Conv():
             result = conv(layer, xs[0], sources[0], target)
         case MaxPool():
-            result = pooling.max_pool(layer, xs[0])
+            result = pooling.max_pool(layer, xs[0], target)
         case AvgPool():
             result = pooling.avg_pool(layer, xs[0], sources[0], target)
         case Add():
@@ -64,20 +60,20 @@ def run_layer(network: Network, layer: Layer, values: Mapping[str, Activation]) 
         case Concat():
             result = elementwise.concat(layer, xs, sources, target)
         case Reshape():
-            result = elementwise.reshape(layer, xs[0])
+            result = elementwise.reshape(layer, xs[0], target)
         case _:
             raise InputError(f"layer {layer.name!r}: the golden model has no operator {layer.op!r}")
     _check_shape(network, layer.output, result, f"layer {layer.name!r}: result")
     return result
 
 
-def _check_names(network: Network, inputs: Mapping[str, Activation]) -> None:
+def _check_names(network: Network, inputs: Mapping[str, Codes]) -> None:
     if set(inputs) != set(network.inputs):
         wanted, found = ", ".join(network.inputs), ", ".join(inputs) or "none"
         raise InputError(f"network {network.name!r} takes the inputs {wanted}, not {found}")
 
 
-def _check_shape(network: Network, name: str, value: Activation, what: str) -> None:
+def _check_shape(network: Network, name: str, value: Codes, what: str) -> None:
     wanted = network.tensors[name].shape
     if value.ndim != 4 or value.shape[1:] != wanted[1:]:
         sizes = ", ".join(str(size) for size in wanted[1:])

@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dataflows.network import Tensor
+from dataflows.network import Codes, Tensor
 
 
-def dequantize(tensor: Tensor, values: NDArray[np.int8]) -> NDArray[np.float32]:
+def dequantize(tensor: Tensor, values: Codes) -> NDArray[np.float32]:
     """Real values of a quantized tensor, same shape: ``scale * (q - zero)``."""
     return np.float32(tensor.scale) * (values.astype(np.float32) - np.float32(tensor.zero))
 
 
-def sqnr(reference: NDArray[np.floating[Any]], tensor: Tensor, values: NDArray[np.int8]) -> float:
+def sqnr(reference: NDArray[np.floating[Any]], tensor: Tensor, values: Codes) -> float:
     """Signal to quantization noise ratio in dB.
 
     Parameters
@@ -25,7 +25,7 @@ def sqnr(reference: NDArray[np.floating[Any]], tensor: Tensor, values: NDArray[n
         What the float model computes, in the layout of ``values``.
     tensor : Tensor
         Scale and zero point of ``values``.
-    values : int8 array
+    values : array of the tensor
 
     Returns
     -------

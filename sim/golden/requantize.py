@@ -1,4 +1,4 @@
-"""From real scales to integer multipliers and shifts, and from accumulators to 8 bits."""
+"""From real scales to integer multipliers and shifts, and from accumulators to activations."""
 
 from __future__ import annotations
 
@@ -6,9 +6,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dataflows.errors import InputError
+from dataflows.network import Codes, Tensor
 
 MULTIPLIER_BITS = 24
 MAX_SHIFT = 63
+
+_REST = (1 << MULTIPLIER_BITS) - 1
+_FAR = 1 << 38
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
@@ -76,17 +80,37 @@ def round_shift(value: Ints, shift: ArrayLike) -> Ints:
     return np.asarray((value + below_half + odd) >> shift)
 
 
-def clamp(value: Ints | NDArray[np.int8], low: int, high: int) -> NDArray[np.int8]:
-    """Limit to ``low <= value <= high`` and store as 8 bits."""
-    return np.clip(value, low, high).astype(np.int8)
+def clamp(value: Ints | Codes, low: int, high: int, result: Tensor) -> Codes:
+    """Limit to ``low <= value <= high`` and store in the type of tensor ``result``."""
+    return np.clip(value, low, high).astype(result.dtype)
 
 
-def requantize(acc: Ints, scale: Floats, zero: int, low: int, high: int, layer: str) -> NDArray[np.int8]:
-    """``clamp(round_half_even(acc * scale) + zero, low, high)``; ``scale`` broadcasts against ``acc``."""
+def requantize(acc: Ints, scale: Floats, result: Tensor, low: int, high: int, layer: str) -> Codes:
+    """``clamp(round_half_even(acc * scale) + zero, low, high)`` for tensor ``result``; ``scale`` broadcasts.
+
+    Exact for accumulators of up to 48 bits.
+    """
     multiplier, shift = fixed_point(scale, layer)
-    return clamp(round_shift(acc * multiplier, shift) + zero, low, high)
+    return clamp(scaled(acc, multiplier, shift) + result.zero, low, high, result)
 
 
-def wrap32(value: Ints) -> Ints:
-    """The value a 32-bit two's complement accumulator holds."""
-    return value.astype(np.int32).astype(np.int64)
+def scaled(acc: Ints, multiplier: Ints, shift: Ints) -> Ints:
+    """``acc * multiplier / 2**shift``, rounded half to even; beyond 2**38 in magnitude only the sign is right.
+
+    Products that may not fit are split into a high part and a rest of 24 bits.
+    """
+    if max(acc.max(initial=0), -acc.min(initial=0)) < _FAR:
+        return round_shift(acc * multiplier, shift)
+    product = (acc & _REST) * multiplier
+    high, rest = (acc >> MULTIPLIER_BITS) * multiplier + (product >> MULTIPLIER_BITS), product & _REST
+    # Shifts below 24 need the rest itself; a product that does not fit is far beyond any clamp after such a shift.
+    whole = (np.clip(high, -_FAR, _FAR - 1) << MULTIPLIER_BITS) + rest
+    # Of larger shifts all but the first bit of the rest only breaks ties.
+    folded = (high << 2) + ((rest >> MULTIPLIER_BITS - 1) << 1) + ((rest & _REST >> 1) != 0)
+    return np.where(shift < MULTIPLIER_BITS, round_shift(whole, shift), round_shift(folded, np.maximum(shift - 22, 0)))
+
+
+def wrap(value: Ints, bits: int) -> Ints:
+    """The value a two's complement accumulator of ``bits`` bits holds."""
+    half = 1 << bits - 1
+    return ((value + half) & (2 * half - 1)) - half

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from dataflows.network import Window
 
-Element = TypeVar("Element", np.float64, np.int64, np.int8)
+Element = TypeVar("Element", bound=np.generic)
 
 
 def pad(x: NDArray[Element], window: Window, value: int) -> NDArray[Element]:

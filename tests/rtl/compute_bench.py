@@ -6,6 +6,7 @@ import numpy as np
 from amaranth.sim import Simulator
 
 from dataflows import config
+from dataflows.formats import ACC_BITS
 
 SIZES = [(1, 1), (1, 3), (3, 1), (2, 5), (4, 4), (5, 3)]
 WIDTHS = [8, 16]
@@ -21,7 +22,7 @@ def make_config(rows: int, cols: int, dataflow: str, acc_words: int = 64, bits: 
             "memory": {
                 "input_bytes": 4096,
                 "weight_bytes": 4096,
-                "acc_bytes": 2 * acc_words * config.ACC_BITS[bits] // 8 * cols,
+                "acc_bytes": 2 * acc_words * ACC_BITS[bits] // 8 * cols,
                 "operand_bytes": 4096,
                 "param_bytes": 4096,
             },

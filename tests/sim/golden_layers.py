@@ -9,15 +9,24 @@ from dataflows.network import Layer, Network, Tensor, Window
 from sim.golden import run_layer
 
 SEED = st.integers(0, 2**32 - 1)
-ZERO = st.one_of(st.sampled_from([-128, 127, 0]), st.integers(-128, 127))
 
 
-def random_int8(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """Uniform int8; every sixth element is an extreme, and some arrays hold extremes only."""
-    values = rng.integers(-128, 128, shape)
-    extreme = rng.choice([-128, 127], shape)
+def zeros(bits: int) -> st.SearchStrategy[int]:
+    """Zero points of tensors of ``bits`` bits."""
+    limit = 1 << bits - 1
+    return st.one_of(st.sampled_from([-limit, limit - 1, 0]), st.integers(-limit, limit - 1))
+
+
+ZERO = zeros(8)
+
+
+def random_codes(rng: np.random.Generator, shape: tuple[int, ...], bits: int = 8) -> np.ndarray:
+    """Uniform integers of ``bits`` bits; every sixth element is an extreme, and some arrays hold extremes only."""
+    limit = 1 << bits - 1
+    values = rng.integers(-limit, limit, shape)
+    extreme = rng.choice([-limit, limit - 1], shape)
     share = rng.choice([1 / 6, 1.0], p=[0.9, 0.1])
-    return np.where(rng.random(shape) < share, extreme, values).astype(np.int8)
+    return np.where(rng.random(shape) < share, extreme, values).astype(f"i{bits // 8}")
 
 
 @st.composite

@@ -12,28 +12,27 @@ from dataflows.errors import InputError
 from dataflows.network import Conv, Tensor, Window
 from sim.golden.conv import accumulate
 from sim.golden.requantize import fixed_point
-from tests.sim.golden_layers import SEED, ZERO, apply, random_int8, windows
+from tests.sim.golden_layers import SEED, ZERO, apply, random_codes, windows, zeros
 
 
-def torch_accumulate(layer: Conv, x: np.ndarray, zero: int) -> np.ndarray:
-    """The same sums by PyTorch, in float64 (exact far beyond 32 bits), modulo 2**32."""
+def torch_accumulate(layer: Conv, x: np.ndarray, zero: int, bits: int = 32) -> np.ndarray:
+    """The same sums by PyTorch, in float64 (exact up to 53 bits, without the bias), modulo 2**bits."""
     top, left, bottom, right = layer.window.padding
     nchw = torch.from_numpy(x.transpose(0, 3, 1, 2).astype(np.float64))
     centred = torch.nn.functional.pad(nchw - zero, (left, right, top, bottom))
     total = torch.nn.functional.conv2d(
         centred,
         torch.from_numpy(layer.weight.astype(np.float64)),
-        torch.from_numpy(layer.bias.astype(np.float64)),
         stride=layer.window.stride,
         dilation=layer.window.dilation,
         groups=layer.groups,
     )
-    exact = total.numpy().transpose(0, 2, 3, 1).astype(np.int64)
-    return (exact + 2**31) % 2**32 - 2**31
+    exact = total.numpy().transpose(0, 2, 3, 1).astype(np.int64) + layer.bias
+    return (exact + 2 ** (bits - 1)) % 2**bits - 2 ** (bits - 1)
 
 
 @st.composite
-def layers(draw: st.DrawFn) -> tuple[Conv, np.ndarray, int]:
+def layers(draw: st.DrawFn, bits: int = 8) -> tuple[Conv, np.ndarray, int]:
     groups = draw(st.sampled_from([1, 1, 2, 3, 5]))
     depth, outputs = draw(st.integers(1, 5)), draw(st.integers(1, 4)) * groups
     n, height, width = draw(st.tuples(st.integers(1, 2), st.integers(1, 9), st.integers(1, 9)))
@@ -43,19 +42,46 @@ def layers(draw: st.DrawFn) -> tuple[Conv, np.ndarray, int]:
         "layer",
         ("x",),
         "y",
-        weight=random_int8(rng, (outputs, depth, *window.kernel)),
+        weight=random_codes(rng, (outputs, depth, *window.kernel), bits),
         weight_scale=rng.uniform(1e-4, 0.05, outputs).astype(np.float32),
-        bias=rng.integers(-(2**31), 2**31, outputs).astype(np.int32),
+        bias=random_bias(rng, outputs, bits),
         window=window,
         groups=groups,
     )
-    return layer, random_int8(rng, (n, height, width, depth * groups)), draw(ZERO)
+    return layer, random_codes(rng, (n, height, width, depth * groups), bits), draw(zeros(bits))
+
+
+def random_bias(rng: np.random.Generator, outputs: int, bits: int) -> np.ndarray:
+    """Biases over the whole range of an accumulator."""
+    limit = 2**31 if bits == 8 else 2**47
+    return rng.integers(-limit, limit, outputs).astype(np.int32 if bits == 8 else np.int64)
+
+
+def source_of(x: np.ndarray, zero: int) -> Tensor:
+    return Tensor("x", x.shape, 1.0, zero, 8 * x.itemsize)
 
 
 @given(layers())
 def test_accumulate_equals_pytorch(case):
     layer, x, zero = case
-    np.testing.assert_array_equal(accumulate(layer, x, zero), torch_accumulate(layer, x, zero))
+    np.testing.assert_array_equal(accumulate(layer, x, source_of(x, zero)), torch_accumulate(layer, x, zero))
+
+
+@given(layers(bits=16))
+def test_wide_accumulate_equals_pytorch(case):
+    layer, x, zero = case
+    np.testing.assert_array_equal(accumulate(layer, x, source_of(x, zero)), torch_accumulate(layer, x, zero, 48))
+
+
+def test_long_reductions_are_exact():
+    """More products than float64 can add up; the sum in Python integers."""
+    rng = np.random.default_rng(1)
+    depth = 3 << 21
+    x, w = (rng.choice([-(2**15), 2**15 - 1], depth).astype(np.int16) for _ in range(2))
+    layer = Conv("l", ("x",), "y", weight=w.reshape(1, depth, 1, 1), bias=np.array([5], np.int64))
+    exact = 5 + sum((int(a) - 2**15 + 1) * int(b) for a, b in zip(x, w, strict=True))
+    got = accumulate(layer, x.reshape(1, 1, 1, depth), source_of(x.reshape(1, 1, 1, depth), 2**15 - 1))
+    assert got.item() == (exact + 2**47) % 2**48 - 2**47
 
 
 def test_accumulate_by_hand():
@@ -69,26 +95,40 @@ def test_accumulate_by_hand():
         window=Window((2, 2), padding=(1, 0, 0, 1)),
     )
     expected = [[7 + 100 * 0 - 128 * 1, 7 + 100 * 1], [7 + 0 + 10 * 1 + 100 * 2 - 128 * 3, 7 + 1 + 100 * 3]]
-    assert accumulate(layer, x, 1)[0, :, :, 0].tolist() == expected
+    assert accumulate(layer, x, source_of(x, 1))[0, :, :, 0].tolist() == expected
 
 
 def test_accumulator_wraps():
     layer = Conv("l", ("x",), "y", weight=np.full((1, 1, 1, 1), -128, np.int8), bias=np.array([-(2**31)], np.int32))
-    assert accumulate(layer, np.array([[[[127]]]], np.int8), -128).tolist() == [[[[2**31 - 255 * 128]]]]
+    x = np.array([[[[127]]]], np.int8)
+    assert accumulate(layer, x, source_of(x, -128)).tolist() == [[[[2**31 - 255 * 128]]]]
 
 
 @given(layers(), ZERO, st.floats(2**-10, 4, width=32), SEED)
 def test_layer_equals_rational_arithmetic(case, result_zero, result_scale, seed):
     layer, x, zero = case
     rng = np.random.default_rng(seed)
-    low, high = sorted(rng.integers(-128, 128, 2).tolist())
-    layer = Conv(
-        **{**vars(layer), "low": low, "high": high, "bias": rng.integers(-2000, 2000, len(layer.bias)).astype(np.int32)}
-    )
+    bias = rng.integers(-2000, 2000, len(layer.bias)).astype(np.int32)
+    check_layer(layer, x, zero, result_zero, result_scale, rng, bias)
+
+
+@given(layers(bits=16), zeros(16), st.floats(2**-18, 4, width=32), SEED)
+def test_wide_layer_equals_rational_arithmetic(case, result_zero, result_scale, seed):
+    """Accumulators over the whole range of 48 bits, times 24 bits."""
+    layer, x, zero = case
+    rng = np.random.default_rng(seed)
+    bias = rng.integers(-(2**46), 2**46, len(layer.bias)) >> rng.integers(0, 40, len(layer.bias))
+    check_layer(layer, x, zero, result_zero, result_scale, rng, bias)
+
+
+def check_layer(layer, x, zero, result_zero, result_scale, rng, bias):
+    bits = 8 * x.itemsize
+    low, high = sorted(rng.integers(-(2 ** (bits - 1)), 2 ** (bits - 1), 2).tolist())
+    layer = Conv(**{**vars(layer), "low": low, "high": high, "bias": bias})
     outputs = len(layer.weight)
-    tensors = [Tensor("x", x.shape, 0.0173, zero), Tensor("y", (), result_scale, result_zero)]
+    tensors = [Tensor("x", x.shape, 0.0173, zero, bits), Tensor("y", (), result_scale, result_zero, bits)]
     got = apply(layer, tensors, [x], outputs)
-    expected = torch_accumulate(layer, x, zero)
+    expected = torch_accumulate(layer, x, zero, tensors[0].acc_bits)
     for channel in range(outputs):
         scale = np.float32(0.0173) * layer.weight_scale[channel]
         multiplier, shift = fixed_point(np.array([scale / np.float32(result_scale)]), "layer")
@@ -100,7 +140,7 @@ def test_layer_equals_rational_arithmetic(case, result_zero, result_scale, seed)
 def test_layer_is_real_arithmetic_rounded():
     """Up to the few parts in 2**24 by which the scale is rounded."""
     rng = np.random.default_rng(5)
-    weight, x = random_int8(rng, (7, 6, 3, 3)), random_int8(rng, (1, 10, 10, 6))
+    weight, x = random_codes(rng, (7, 6, 3, 3)), random_codes(rng, (1, 10, 10, 6))
     layer = Conv(
         "l",
         ("x",),

@@ -9,7 +9,7 @@ import pytest
 from dataflows.errors import InputError
 from dataflows.network import Add, AvgPool, Concat, Conv, Layer, MaxPool, Network, Reshape, Tensor, Window
 from sim.golden import dequantize, run, sqnr
-from tests.sim.golden_layers import random_int8
+from tests.sim.golden_layers import random_codes
 
 
 def small(rng: np.random.Generator) -> Network:
@@ -20,7 +20,7 @@ def small(rng: np.random.Generator) -> Network:
             name,
             (source,),
             target,
-            weight=random_int8(rng, (outputs, depth, kernel, kernel)),
+            weight=random_codes(rng, (outputs, depth, kernel, kernel)),
             weight_scale=np.full(outputs, 0.01, np.float32),
             bias=rng.integers(-500, 500, outputs).astype(np.int32),
             window=Window((kernel, kernel), padding=(kernel // 2,) * 4),
@@ -55,7 +55,7 @@ def small(rng: np.random.Generator) -> Network:
 
 def test_every_tensor_comes_back(rng):
     network = small(rng)
-    x = random_int8(rng, (1, 4, 4, 3))
+    x = random_codes(rng, (1, 4, 4, 3))
     values = run(network, {"x": x})
     assert list(values) == ["x", *(layer.output for layer in network.layers)]
     assert all(v.dtype == np.int8 and v.shape == network.tensors[name].shape for name, v in values.items())
@@ -65,7 +65,7 @@ def test_every_tensor_comes_back(rng):
 
 def test_samples_do_not_affect_each_other(rng):
     network = small(rng)
-    x = random_int8(rng, (5, 4, 4, 3))
+    x = random_codes(rng, (5, 4, 4, 3))
     together = run(network, {"x": x})
     for i in range(5):
         alone = run(network, {"x": x[i : i + 1]})
@@ -110,14 +110,14 @@ def test_a_large_convolution_takes_no_time(rng):
         "l",
         ("x",),
         "y",
-        weight=random_int8(rng, (64, 64, 3, 3)),
+        weight=random_codes(rng, (64, 64, 3, 3)),
         weight_scale=np.full(64, 0.001, np.float32),
         bias=np.zeros(64, np.int32),
         window=Window((3, 3), padding=(1, 1, 1, 1)),
     )
     tensors = {name: Tensor(name, (1, 56, 56, 64), 0.1, 0) for name in "xy"}
     start = time.process_time()
-    run(Network("n", tensors, (layer,), ("x",), ("y",)), {"x": random_int8(rng, (1, 56, 56, 64))})
+    run(Network("n", tensors, (layer,), ("x",), ("y",)), {"x": random_codes(rng, (1, 56, 56, 64))})
     assert time.process_time() - start < 2
 
 

@@ -7,7 +7,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from dataflows.network import Add, AvgPool, Concat, Conv, Tensor, Window
-from tests.sim.golden_layers import apply, random_int8
+from tests.sim.golden_layers import apply, random_codes
 
 
 def infer(nodes: list[onnx.NodeProto], constants: dict[str, np.ndarray], inputs: dict[str, np.ndarray]) -> np.ndarray:
@@ -44,7 +44,7 @@ def parameters(prefix: str, scale: float, zero: int) -> dict[str, np.ndarray]:
 )
 @pytest.mark.parametrize("zeros", [(0, 0), (-128, 127), (127, -128), (5, -11)])
 def test_conv(rng, groups, stride, dilation, padding, zeros):
-    x, weight = random_int8(rng, (2, 9, 8, 6)), random_int8(rng, (12, 6 // groups, 3, 3))
+    x, weight = random_codes(rng, (2, 9, 8, 6)), random_codes(rng, (12, 6 // groups, 3, 3))
     weight = np.maximum(weight, -127)  # symmetric weights, as quantization makes them
     weight_scale = (2.0 ** rng.integers(-9, -5, 12)).astype(np.float32)
     bias = rng.integers(-3000, 3000, 12).astype(np.int32)
@@ -78,7 +78,7 @@ ADD_SHAPE = (1, 8, 8, 16)
 )
 def test_add_as_onnx_defines_it(rng, a, b, y):
     """Dequantize, add, quantize: exact in float32 with these scales."""
-    xs = {"a": random_int8(rng, ADD_SHAPE), "b": random_int8(rng, ADD_SHAPE)}
+    xs = {"a": random_codes(rng, ADD_SHAPE), "b": random_codes(rng, ADD_SHAPE)}
     tensors = [Tensor("a", ADD_SHAPE, *a), Tensor("b", ADD_SHAPE, *b), Tensor("y", (), *y)]
     got = apply(Add("l", ("a", "b"), "y"), tensors, list(xs.values()), 16)
     nodes = [
@@ -101,7 +101,7 @@ def test_add_as_onnx_defines_it(rng, a, b, y):
 )
 def test_add_fused(rng, a, b, y):
     """ONNX Runtime's fused operator adds the zero point before it rounds: ties agree only where that is even."""
-    xs = {"a": random_int8(rng, ADD_SHAPE), "b": random_int8(rng, ADD_SHAPE)}
+    xs = {"a": random_codes(rng, ADD_SHAPE), "b": random_codes(rng, ADD_SHAPE)}
     tensors = [Tensor("a", ADD_SHAPE, *a), Tensor("b", ADD_SHAPE, *b), Tensor("y", (), *y)]
     got = apply(Add("l", ("a", "b"), "y"), tensors, list(xs.values()), 16)
     names = ["a", "a_scale", "a_zero", "b", "b_scale", "b_zero", "y_scale", "y_zero"]
@@ -112,7 +112,7 @@ def test_add_fused(rng, a, b, y):
 
 @pytest.mark.parametrize(("x", "y"), [((1.0, 0), (1.0, 0)), ((0.5, -128), (0.25, 100)), ((2.0, 31), (4.0, -7))])
 def test_average_pool(rng, x, y):
-    value = random_int8(rng, (1, 8, 6, 16))
+    value = random_codes(rng, (1, 8, 6, 16))
     window = Window((2, 4), (2, 2))
     layer = AvgPool("l", ("x",), "y", window=window, divisors=np.full(window.output_size(8, 6), 8, np.int32))
     got = apply(layer, [Tensor("x", value.shape, *x), Tensor("y", (), *y)], [value], 16)
@@ -128,7 +128,7 @@ def test_average_pool(rng, x, y):
 
 
 def test_concat(rng):
-    values = {"a": random_int8(rng, (1, 5, 5, 3)), "b": random_int8(rng, (1, 5, 5, 4))}
+    values = {"a": random_codes(rng, (1, 5, 5, 3)), "b": random_codes(rng, (1, 5, 5, 4))}
     scales = {"a": (0.5, 3), "b": (4.0, -100), "y": (2.0, 9)}
     tensors = [
         Tensor("a", values["a"].shape, *scales["a"]),

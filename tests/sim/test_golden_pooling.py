@@ -9,15 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataflows.network import AvgPool, MaxPool, Tensor, Window
-from tests.sim.golden_layers import SEED, ZERO, apply, random_int8, windows
+from tests.sim.golden_layers import SEED, apply, random_codes, windows, zeros
 
 
 @st.composite
-def cases(draw: st.DrawFn) -> tuple[Window, np.ndarray]:
+def cases(draw: st.DrawFn, bits: int = 8) -> tuple[Window, np.ndarray]:
     n, height, width, channels = draw(
         st.tuples(st.integers(1, 2), st.integers(1, 9), st.integers(1, 9), st.integers(1, 5))
     )
-    return draw(windows(height, width)), random_int8(np.random.default_rng(draw(SEED)), (n, height, width, channels))
+    rng = np.random.default_rng(draw(SEED))
+    return draw(windows(height, width)), random_codes(rng, (n, height, width, channels), bits)
 
 
 def seen_by(x: np.ndarray, window: Window, i: int, j: int) -> np.ndarray:
@@ -28,18 +29,20 @@ def seen_by(x: np.ndarray, window: Window, i: int, j: int) -> np.ndarray:
     return x[:, rows][:, :, cols].reshape(x.shape[0], -1, x.shape[3])
 
 
-@given(cases(), st.integers(-128, 127), st.integers(-128, 127))
-def test_max_pool(case, a, b):
-    window, x = case
-    tensors = [Tensor("x", x.shape, 0.1, 3), Tensor("y", (), 0.1, 3)]
+@pytest.mark.parametrize("bits", [8, 16])
+@given(st.data())
+def test_max_pool(bits, data):
+    window, x = data.draw(cases(bits))
+    a, b = data.draw(zeros(bits)), data.draw(zeros(bits))
+    tensors = [Tensor("x", x.shape, 0.1, 3, bits), Tensor("y", (), 0.1, 3, bits)]
     got = apply(MaxPool("l", ("x",), "y", min(a, b), max(a, b), window), tensors, [x], x.shape[3])
     for i, j in np.ndindex(got.shape[1:3]):
-        largest = seen_by(x, window, i, j).astype(int).max(axis=1, initial=-128)
+        largest = seen_by(x, window, i, j).astype(int).max(axis=1, initial=-(2 ** (bits - 1)))
         np.testing.assert_array_equal(got[:, i, j], np.clip(largest, min(a, b), max(a, b)))
 
 
 def test_max_pool_equals_pytorch(rng):
-    x = random_int8(rng, (2, 15, 11, 3))
+    x = random_codes(rng, (2, 15, 11, 3))
     got = apply(
         MaxPool("l", ("x",), "y", window=Window((3, 3), (2, 2), (1, 1, 1, 1))),
         [Tensor("x", x.shape, 0.1, 3), Tensor("y", (), 0.1, 3)],
@@ -61,12 +64,14 @@ def test_max_pool_padding_never_wins():
     assert (got == -128).all()
 
 
-@given(cases(), ZERO, ZERO, st.floats(2**-8, 8, width=32), SEED)
-def test_avg_pool(case, zero, result_zero, result_scale, seed):
-    window, x = case
+@pytest.mark.parametrize("bits", [8, 16])
+@given(st.data(), st.floats(2**-8, 8, width=32), SEED)
+def test_avg_pool(bits, data, result_scale, seed):
+    window, x = data.draw(cases(bits))
+    zero, result_zero = data.draw(zeros(bits)), data.draw(zeros(bits))
     rng = np.random.default_rng(seed)
     divisors = rng.integers(1, 50, window.output_size(*x.shape[1:3])).astype(np.int32)
-    tensors = [Tensor("x", x.shape, 0.25, zero), Tensor("y", (), result_scale, result_zero)]
+    tensors = [Tensor("x", x.shape, 0.25, zero, bits), Tensor("y", (), result_scale, result_zero, bits)]
     layer = AvgPool("l", ("x",), "y", -100, 90, window, divisors)
     got = apply(layer, tensors, [x], x.shape[3])
     for i, j in np.ndindex(divisors.shape):
@@ -78,7 +83,7 @@ def test_avg_pool(case, zero, result_zero, result_scale, seed):
 
 
 def test_avg_pool_counts_as_pytorch(rng):
-    x = random_int8(rng, (1, 7, 6, 4))
+    x = random_codes(rng, (1, 7, 6, 4))
     tensors = [Tensor("x", x.shape, 0.5, -7), Tensor("y", (), 0.5, 20)]
     window = Window((3, 2), (2, 2), (1, 1, 1, 1))
     real = torch.from_numpy((x.transpose(0, 3, 1, 2).astype(np.float64) + 7) * 0.5)

@@ -8,10 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataflows.errors import InputError
-from sim.golden.requantize import common_fixed_point, fixed_point, requantize, round_shift, wrap32
+from dataflows.network import Tensor
+from sim.golden.requantize import common_fixed_point, fixed_point, requantize, round_shift, scaled, wrap
 
 ACC = st.integers(-(2**31), 2**31 - 1)
 SCALE = st.floats(min_value=0, max_value=float(np.float32(2**24 - 1)), width=32)
+
+
+def target(zero: int) -> Tensor:
+    return Tensor("y", (1, 1, 1, 1), 1.0, zero)
 
 
 def one(scale: float) -> np.ndarray:
@@ -97,7 +102,7 @@ def test_requantize(accumulators, scale, zero, a, b):
     low, high = min(a, b), max(a, b)
     multiplier, shift = (int(v[0]) for v in fixed_point(one(scale), "layer"))
     expected = [min(max(round(Fraction(acc * multiplier, 2**shift)) + zero, low), high) for acc in accumulators]
-    got = requantize(np.array(accumulators, np.int64), one(scale), zero, low, high, "layer")
+    got = requantize(np.array(accumulators, np.int64), one(scale), target(zero), low, high, "layer")
     assert got.dtype == np.int8
     assert got.tolist() == expected
 
@@ -105,13 +110,40 @@ def test_requantize(accumulators, scale, zero, a, b):
 def test_requantize_extremes():
     extremes = np.array([-(2**31), 2**31 - 1, 0, 1, -1], np.int64)
     largest = one(np.nextafter(np.float32(2**24), np.float32(0)))
-    assert requantize(extremes, largest, 0, -128, 127, "layer").tolist() == [-128, 127, 0, 127, -128]
-    assert requantize(extremes, one(2.0**-41), 5, -128, 127, "layer").tolist() == [5] * 5
-    assert requantize(extremes, one(2.0**-31), 5, -128, 127, "layer").tolist() == [4, 6, 5, 5, 5]
+    assert requantize(extremes, largest, target(0), -128, 127, "layer").tolist() == [-128, 127, 0, 127, -128]
+    assert requantize(extremes, one(2.0**-41), target(5), -128, 127, "layer").tolist() == [5] * 5
+    assert requantize(extremes, one(2.0**-31), target(5), -128, 127, "layer").tolist() == [4, 6, 5, 5, 5]
 
 
-@given(st.integers(-(2**60), 2**60))
-def test_wrap32(value):
-    wrapped = int(wrap32(np.array([value], np.int64))[0])
-    assert -(2**31) <= wrapped < 2**31
-    assert (wrapped - value) % 2**32 == 0
+WIDE = st.one_of(st.integers(-(2**47), 2**47 - 1), st.sampled_from([-(2**47), 2**47 - 1, 0, -1, 1]))
+
+
+@given(st.lists(WIDE, min_size=1, max_size=8), st.integers(0, 2**24 - 1), st.integers(0, 63))
+def test_products_of_72_bits_are_exact(accumulators, multiplier, shift):
+    """Where the quotient is so large that it clamps anyway, it may be any as large one."""
+    got = scaled(np.array(accumulators, np.int64), np.int64(multiplier), np.int64(shift))
+    for acc, value in zip(accumulators, got.tolist(), strict=True):
+        exact = round(Fraction(acc * multiplier, 2**shift))
+        assert value == exact if abs(exact) < 2**38 else abs(value) >= 2**38 and (value > 0) == (exact > 0)
+
+
+@pytest.mark.parametrize("shift", range(64))
+def test_wide_ties(shift):
+    """Products at ties and one beside them: multiplier 1 leaves the accumulator, 3 makes ties of its halves."""
+    half = 2**shift // 2
+    wide = 2**40 << 7  # one accumulator that takes the way of large products
+    values = [k * 2**shift + sign * half + d for k in range(-3, 4) for sign in (-1, 1) for d in (-1, 0, 1)]
+    values = [v for v in values if abs(v) < 2**47]
+    for multiplier in (1, 3, 2**23):
+        got = scaled(np.array([*values, -wide], np.int64), np.int64(multiplier), np.int64(shift))[:-1]
+        exact = [round(Fraction(v * multiplier, 2**shift)) for v in values]
+        assert [g for g, e in zip(got.tolist(), exact, strict=True) if abs(e) < 2**38] == [
+            e for e in exact if abs(e) < 2**38
+        ]
+
+
+@given(st.integers(-(2**60), 2**60), st.sampled_from([32, 48]))
+def test_wrap(value, bits):
+    wrapped = int(wrap(np.array([value], np.int64), bits)[0])
+    assert -(2 ** (bits - 1)) <= wrapped < 2 ** (bits - 1)
+    assert (wrapped - value) % 2**bits == 0
