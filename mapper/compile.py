@@ -11,15 +11,18 @@ from numpy.typing import NDArray
 from dataflows import isa
 from dataflows.config import Config
 from dataflows.network import Add, AvgPool, Concat, Conv, Layer, MaxPool, Network, Reshape
+from dataflows.vocabulary import Kind
 from mapper.builder import Builder
 from mapper.context import Constants, Context, Place
 from mapper.conv_plan import ConvPlan, Options
 from mapper.lower_conv import ConvLowering
 from mapper.lower_elementwise import ElementwiseLowering
 from mapper.lower_pool import PoolLowering
+from mapper.lower_rows import RowLowering
 from mapper.lower_window import WindowLowering
 from mapper.pipeline import Ring, run
 from mapper.program import Job, encode
+from mapper.row_plan import RowPlan
 from mapper.window_plan import WindowPlan, window_plan
 
 ALIGNMENT = 64
@@ -36,7 +39,7 @@ class Scheduled:
     index: int
     layer: Layer
     fused: Add | None
-    plan: ConvPlan | None
+    plan: ConvPlan | RowPlan | None
     engine: str
 
     @property
@@ -141,12 +144,20 @@ def _windows(cfg: Config, network: Network, options: Options) -> dict[str, Windo
     return {name: plan for name, plan in plans.items() if plan}
 
 
+def _array_lowering(context: Context, layer: Conv, index: int, add: Add | None) -> ConvLowering | RowLowering:
+    """What lowers a convolution, by how inputs reach the array."""
+    if context.cfg.dataflow.input.kind is Kind.BUS:
+        return RowLowering(context, layer, index)
+    return ConvLowering(context, layer, index, add)
+
+
 def compile_network(cfg: Config, network: Network, options: Options, *, fuse: bool = True) -> Program:
     """Lower every layer and encode the program. Raises ``InputError`` naming a layer that does not fit."""
     places, sizes = place_tensors(network)
     context = Context(cfg, network, options, places, Builder(cfg), Constants(max(ALIGNMENT, cfg.bus_bytes)))
     windows = _windows(cfg, network, options)
-    fused = fuse_additions(network, windows) if fuse else {}
+    # turned accumulators leave pixel by pixel, the other operand of an addition lies row by row
+    fused = fuse_additions(network, windows) if fuse and not cfg.dataflow.output_turned_late else {}
     absorbed = {add.name for add in fused.values()}
     steps, schedule = [], []
     for index, layer in enumerate(network.layers):
@@ -158,7 +169,7 @@ def compile_network(cfg: Config, network: Network, options: Options, *, fuse: bo
             steps += list(WindowLowering(context, layer, index, windows[layer.name]).steps())
             engine = "vector window"
         elif isinstance(layer, Conv):
-            conv = ConvLowering(context, layer, index, fused.get(layer.name))
+            conv = _array_lowering(context, layer, index, fused.get(layer.name))
             steps += list(conv.steps())
             context.bank += conv.drains
             plan, engine = conv.plan, "array"

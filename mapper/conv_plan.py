@@ -110,3 +110,13 @@ class ConvPlan:
         """Weight bytes of one full group."""
         s = self.shape
         return self.words * s.word_bytes(self.blocks) * (1 if s.channels_in_time else self.blocks)
+
+    @property
+    def summary(self) -> dict[str, object]:
+        """What is worth telling about the plan."""
+        return {
+            "layout": self.layout, "tile": list(self.tile), "blocks": self.blocks,
+            "slice_channels": self.slice_channels, "channels_outer": self.channels_outer,
+            "input_resident": self.input_resident, "weights_resident": self.weights_resident,
+            "chunk_words": self.chunk_words,
+        }  # fmt: skip

@@ -87,14 +87,7 @@ def _tensor(outcome: Outcome, name: str) -> dict[str, Any]:
 def _layers(outcome: Outcome, network: Network) -> list[dict[str, Any]]:
     result = []
     for row, entry in zip(outcome.rows, outcome.program.schedule, strict=True):
-        plan = None
-        if entry.plan is not None:
-            p = entry.plan
-            plan = {
-                "layout": p.layout, "tile": list(p.tile), "blocks": p.blocks, "slice_channels": p.slice_channels,
-                "channels_outer": p.channels_outer, "input_resident": p.input_resident,
-                "weights_resident": p.weights_resident, "chunk_words": p.chunk_words,
-            }  # fmt: skip
+        plan = None if entry.plan is None else entry.plan.summary
         result.append(
             {
                 "number": row.index, "name": row.name, "op": row.op, "fused": row.fused, "engine": row.engine,

@@ -86,7 +86,8 @@ class _Mesh:
         places = np.array(sorted(self._arrangements()))
         index, q, p = (a.ravel() for a in np.meshgrid(np.arange(len(places)), q_axis, p_axis, indexing="ij"))
         units, cols, across, folded = places[index].T
-        chained = np.maximum(1, np.minimum(np.minimum(cfg.array.rows // self.kernel[0] // units, MOST_FIELD), -(-self.group_inputs // q)))
+        slots = min(cfg.array.rows // self.kernel[0], MOST_FIELD)
+        chained = np.minimum(slots // units, -(-self.group_inputs // q))
         passes = -(-self.group_inputs // (q * chained))
         chained = np.minimum(chained, -(-self.group_inputs // (q * passes)))
         taps = q * columns
@@ -152,4 +153,5 @@ class _Mesh:
         rate = min(cfg.bus_bytes, self.options.bytes_per_cycle)
         weights = shape.layer.groups * filters * passes * parts * job_bytes / rate
         # narrow tiles read their borders again: a small price that decides between equals
-        return np.maximum(jobs * (passes * one_pass + chunks * (skew + JOB_CYCLES)), weights) + 1e-3 * tiles * filters
+        array: NDArray[np.float64] = np.maximum(jobs * (passes * one_pass + chunks * (skew + JOB_CYCLES)), weights)
+        return array + 1e-3 * tiles * filters

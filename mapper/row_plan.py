@@ -138,7 +138,7 @@ class RowPlan:
     def filter_tiles(self) -> tuple[FilterTile, ...]:
         """All filter tiles in the order of their output channels."""
         per_in, per_out, size = self.group_inputs, self.group_outputs, self.sets.job_filters
-        tiles = []
+        tiles: list[FilterTile] = []
         for g in range(0, self.shape.layer.groups, self.together):
             groups = min(self.together, self.shape.layer.groups - g)
             for first in range(0, per_out, size):
@@ -221,6 +221,11 @@ class RowPlan:
         """Input buffer bytes of a full tile, or of a slice of it."""
         height, width = self.shape.extent(*self.tile[1:])
         return height * width * self.slice_channels * self.shape.cfg.act_bytes
+
+    @property
+    def input_bytes(self) -> int:
+        """Input buffer bytes of all tiles of all channels."""
+        return self.tile_count * self.tile_bytes * ceil(self.shape.layer.groups / self.together)
 
     @property
     def summary(self) -> dict[str, object]:

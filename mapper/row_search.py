@@ -110,8 +110,7 @@ def _slices(p: RowPlan) -> Iterator[RowPlan]:
 def _residencies(p: RowPlan) -> Iterator[RowPlan]:
     """Loop orders, and what can stay on chip in each."""
     memory, several = p.shape.cfg.memory, p.tile_count > 1
-    tensor_bytes = p.tile_count * p.tile_bytes * ceil(p.shape.layer.groups / p.together)
-    input_fits = tensor_bytes <= memory.input_bytes and not p.sliced
+    input_fits = p.input_bytes <= memory.input_bytes and not p.sliced
     for outer in (False, True):
         if outer and not several:
             continue
@@ -126,7 +125,7 @@ def _no_fit(shape: ConvShape) -> str:
     """Which buffer is too small for one output pixel, and what would do."""
     cfg, memory = shape.cfg, shape.cfg.memory
     height, width = shape.extent(1, 1)
-    rows, columns = max(kernel_parts(shape), default=(1, 1))
+    columns = max(across for _, across in kernel_parts(shape))
     kernel_columns = ceil(shape.layer.window.kernel[1] / columns)
     needs = {
         "acc_bytes": 2 * cfg.acc_word_bytes,

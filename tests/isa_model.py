@@ -12,7 +12,8 @@ import numpy as np
 
 from dataflows import isa
 from dataflows.config import Config
-from dataflows.vocabulary import Dim
+from dataflows.vocabulary import Dim, Kind
+from tests.row_model import row_sums
 
 
 def nest(base: int, levels: list[dict[str, int]]) -> tuple[np.ndarray, np.ndarray]:
@@ -140,6 +141,7 @@ class Machine:
         memory = self.memory[isa.Target[unit.name]]
         if unit is isa.Unit.WEIGHT:
             assert not (addresses % self.cfg.weight_granule).any(), "weights out of line"
+        addresses &= (1 << isa.STEP_BITS) - 1
         return memory[(addresses[:, None] + np.arange(width)) % memory.size].view(np.int8).astype(np.int64)
 
     def input(self, job: dict) -> None:
@@ -150,7 +152,9 @@ class Machine:
         w = self._words(isa.Unit.WEIGHT, weight_job, cfg.weight_elements)
         inner = [job[n]["count"] for n in cfg.dataflow.input_nest.levels[:3]]
         pixels = int(np.prod(inner))
-        if cfg.dataflow.temporal is Dim.PIXEL:
+        if cfg.dataflow.input.kind is Kind.BUS:
+            sums = row_sums(cfg, job, x[:, 0], w)
+        elif cfg.dataflow.temporal is Dim.PIXEL:
             tiles = w.reshape(-1, rows, cols)
             sums = np.einsum("tmk,tkn->tmn", x.reshape(len(tiles), pixels, rows), tiles).reshape(-1, cols)
         elif cfg.dataflow.temporal is Dim.REDUCTION:
@@ -192,7 +196,9 @@ class Machine:
                 x = {0: words[:, 0], 1: words.sum(axis=1), 2: words.max(axis=1)}[mode["reduce"]]
         else:
             addresses, _ = nest(job["acc_base"]["address"], [job["acc_" + n] for n in ("block", "x", "y", "image")])
-            x, second = self.acc[addresses], operand
+            x, second = self.acc[addresses % len(self.acc)], operand
+            if cfg.dataflow.output_turned_late:
+                x = self.turned(job, x)
         block = np.arange(len(x)) % param["blocks"]
         entry = param["entry"] + (0 if mode["broadcast"] else block)
         raw = self.memory[isa.Target.PARAM].view(np.uint64).reshape(-1, cfg.param_entry_bytes // 8)[entry]
@@ -211,6 +217,13 @@ class Machine:
             q = np.clip(rhe(total, a["shift"]) + s["zero"], s["low"], s["high"])
         for word, last in zip(q.astype(np.int8).view(np.uint8), block == param["blocks"] - 1, strict=True):
             self.out.extend(word[: param["tail"] if last else lanes])
+
+    def turned(self, job: dict, words: np.ndarray) -> np.ndarray:
+        """Blocks of accumulator words, a pixel per lane, as words of the wanted pixels, a channel per lane."""
+        lanes, first = self.cfg.lanes, job["turn"]["first"]
+        assert job["acc_block"]["count"] == lanes and job["param"]["blocks"] == 1 and job["mode"]["broadcast"]
+        blocks = words.reshape(-1, lanes, lanes).transpose(0, 2, 1)
+        return blocks[:, first : first + job["turn"]["count"]].reshape(-1, lanes)
 
     def window(self, job: dict, words: np.ndarray) -> np.ndarray:
         """Sums or maxima of 3x3 windows over the words of a job and the two rows before it."""
