@@ -17,6 +17,9 @@ LABELS = 6
 ROOM = (150.0, 14.0)
 """Width and height that a name must have to itself."""
 
+DEPTH = 100
+"""How far below the array's multipliers the axis reaches at least."""
+
 SMALLEST, LARGEST = 4.0, 15.0
 """Radii of a point: its area grows with the layer's cycles."""
 
@@ -31,13 +34,12 @@ class Tick:
 
 @dataclass(frozen=True)
 class Roof:
-    """A bound on the rate: its line, and what it says."""
+    """A bound on the rate: its line, and what is written at its end."""
 
     line: str
     label: str
     x: float
     y: float
-    engine: str
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ def roofline(outcome: Outcome, layers: Sequence[View]) -> Roofline | None:
     xs, ys = [i for _, i, _ in shown], [r for _, _, r in shown]
     low, high = min(*xs, ridge, 1.0) / 1.6, max(*xs, 4 * ridge) * 1.6
     x = _Scale(low, high, LEFT, WIDTH - RIGHT)
-    y = _Scale(min(*ys, 1.0) / 1.6, max(*ys, cfg.multipliers) * 3, HEIGHT - BOTTOM, TOP)
+    y = _Scale(min(*(r / 2 for r in ys), cfg.multipliers / DEPTH), max(*ys, cfg.multipliers) * 3, HEIGHT - BOTTOM, TOP)
     peaks = [("array", cfg.multipliers)]
     if any(v.row.engine == "vector window" for v, _, _ in shown):
         peaks.append(("vector window", cfg.window_multipliers))
@@ -118,7 +120,8 @@ def roofline(outcome: Outcome, layers: Sequence[View]) -> Roofline | None:
     for engine, peak in peaks:
         corner = f"{x(peak / rate)},{y(peak)}"
         line = f"M{x(foot)},{y(foot * rate)}L{corner}L{x(high)},{y(peak)}"
-        roofs.append(Roof(line, f"{peak:,} multipliers of the {engine}", x(high), y(peak), engine))
+        below = 16 if roofs else -22  # beside the points, which lie on the roof of the array
+        roofs.append(Roof(line, f"{peak:,} multipliers of the {engine}", x(high), y(peak) + below))
     most = max(v.row.cycles for v, _, _ in shown)
     points = [
         Point(v, x(i), y(r), round(max(SMALLEST, LARGEST * sqrt(v.row.cycles / most)), 1)) for v, i, r in shown
