@@ -130,7 +130,7 @@ def simulate(cfg, memories, jobs, ready=lambda cycle: True, offer=lambda cycle: 
 def check(cfg, memories, jobs, result):
     """Words and tokens of all jobs, in order; a token never before its job's last word."""
     results = [model.run(cfg, memories, job) for job in jobs]
-    kept = [list(zip(model.kept(j), r, strict=True)) if model.kept(j) else [] for j, r in zip(jobs, results, strict=True)]
+    kept = [list(zip(model.kept(j), r, strict=bool(model.kept(j)))) for j, r in zip(jobs, results, strict=True)]
     assert result.kept == [write for writes in kept for write in writes]
     expected = [[] if writes else words for words, writes in zip(results, kept, strict=True)]
     assert [w for _, w in result.words] == [w for words in expected for w in words]
