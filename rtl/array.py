@@ -8,9 +8,10 @@ from dataflows.config import Config, Numbers
 from dataflows.vocabulary import Axis, Dataflow
 from rtl.drain import Deskew, Transposer, sum_stream
 from rtl.feeder import Feeder, operand_stream
-from rtl.pe import PE, check, flags, links
+from rtl.pe import PE, check, edge, flags, links, sum_cycles
 from rtl.shared import shared
 from rtl.skew import taps
+from rtl.tree import AdderTree
 
 
 @shared("flow", "numbers", "cols")
@@ -26,9 +27,9 @@ class Row(wiring.Component):
     Members
     -------
     <name>_i : In
-        West end of each link that travels east.
+        West end of each link that travels east; with no register per hop, the wire to all PEs.
     <name>_i, <name>_o : In, Out, one per column
-        Links that travel south.
+        Links that travel south, and those to each PE, as far as they enter and leave.
     <name>_i : In(1), or one per column
         Flags.
     """
@@ -41,8 +42,10 @@ class Row(wiring.Component):
         for name, wire in links(flow, numbers).items():
             if wire.axis is Axis.EAST:
                 ports[f"{name}_i"] = In(signed(wire.bits))
-            else:
+                continue
+            if wire.enters:
                 ports[f"{name}_i"] = In(signed(wire.bits)).array(cols)
+            if wire.leaves:
                 ports[f"{name}_o"] = Out(signed(wire.bits)).array(cols)
         for name, flag in flags(flow).items():
             ports[f"{name}_i"] = In(1) if flag.axis is Axis.EAST else In(1).array(cols)
@@ -59,18 +62,19 @@ class Row(wiring.Component):
         for col in range(self.cols):
             m.submodules[f"pe_{col}"] = pe = PE(self.flow, self.numbers)
             m.d.comb += [getattr(pe, f"{name}_i").eq(line[col]) for name, line in lines.items()]
-            for name in wires:
-                pe_i, pe_o = getattr(pe, f"{name}_i"), getattr(pe, f"{name}_o")
-                if name in east:
-                    m.d.comb += pe_i.eq(east[name])
-                    east[name] = pe_o
-                else:
-                    m.d.comb += [pe_i.eq(getattr(self, f"{name}_i")[col]), getattr(self, f"{name}_o")[col].eq(pe_o)]
+            for name, wire in wires.items():
+                if wire.enters:
+                    source = east[name] if name in east else getattr(self, f"{name}_i")[col]
+                    m.d.comb += getattr(pe, f"{name}_i").eq(source)
+                if wire.leaves and name in east:
+                    east[name] = getattr(pe, f"{name}_o")
+                elif wire.leaves:
+                    m.d.comb += getattr(self, f"{name}_o")[col].eq(getattr(pe, f"{name}_o"))
         return m
 
 
 class Grid(wiring.Component):
-    """Rows of PEs, one below the other, and the lines of the flags that travel south.
+    """Rows of PEs, one below the other, the lines of the flags that travel south, and adder trees if there are any.
 
     Parameters
     ----------
@@ -80,8 +84,8 @@ class Grid(wiring.Component):
 
     Members
     -------
-    <name>_i : In, one per row or column
-        West or north edge of each link except the output, skewed as the links ask for.
+    <name>_i : In, one per row, column or PE
+        Edge of each link except the output, skewed as the links ask for; row after row where each PE has its own.
     <name>_i : In(1), one per row or column
         Flags, skewed in the same way.
     output_o : Out(signed(acc_bits)), one per column
@@ -93,12 +97,12 @@ class Grid(wiring.Component):
         self.numbers = numbers
         self.rows = rows
         self.cols = cols
-        ports = {"output_o": Out(signed(links(flow, numbers)["output"].bits)).array(cols)}
+        ports = {"output_o": Out(signed(numbers.acc_bits)).array(cols)}
         for name, wire in links(flow, numbers).items():
             if name != "output":
-                ports[f"{name}_i"] = In(signed(wire.bits)).array(rows if wire.axis is Axis.EAST else cols)
+                ports[f"{name}_i"] = In(signed(wire.bits)).array(edge(wire.axis, rows, cols))
         for name, flag in flags(flow).items():
-            ports[f"{name}_i"] = In(1).array(rows if flag.axis is Axis.EAST else cols)
+            ports[f"{name}_i"] = In(1).array(edge(flag.axis, rows, cols))
         super().__init__(ports)
 
     def elaborate(self, platform):
@@ -107,14 +111,18 @@ class Grid(wiring.Component):
         zeros = [0] * self.cols  # sums start from nothing
         south = {name: getattr(self, f"{name}_i", zeros) for name, wire in wires.items() if wire.axis is Axis.SOUTH}
         lines = {name: self._line(m, name, flag) for name, flag in flags(self.flow).items()}
-        for index in range(self.rows):
-            m.submodules[f"row_{index}"] = row = Row(self.flow, self.numbers, self.cols)
+        rows = [Row(self.flow, self.numbers, self.cols) for _ in range(self.rows)]
+        for index, row in enumerate(rows):
+            m.submodules[f"row_{index}"] = row
             for name, wire in wires.items():
                 if wire.axis is Axis.EAST:
                     m.d.comb += getattr(row, f"{name}_i").eq(getattr(self, f"{name}_i")[index])
-                else:
-                    for col in range(self.cols):
-                        m.d.comb += getattr(row, f"{name}_i")[col].eq(south[name][col])
+                elif wire.enters:
+                    for col, sink in enumerate(getattr(row, f"{name}_i")):
+                        own = wire.axis is Axis.BOTH
+                        source = getattr(self, f"{name}_i")[index * self.cols + col] if own else south[name][col]
+                        m.d.comb += sink.eq(source)
+                if wire.axis is Axis.SOUTH and wire.leaves:
                     south[name] = getattr(row, f"{name}_o")
             for name, flag in flags(self.flow).items():
                 port = getattr(row, f"{name}_i")
@@ -122,9 +130,19 @@ class Grid(wiring.Component):
                     m.d.comb += port.eq(lines[name][index])
                 else:
                     m.d.comb += [sink.eq(line[index]) for sink, line in zip(port, lines[name], strict=True)]
+        sums = south["output"] if wires["output"].enters else self._trees(m, rows, wires["output"].bits)
         for col in range(self.cols):
-            m.d.comb += self.output_o[col].eq(south["output"][col])
+            m.d.comb += self.output_o[col].eq(sums[col])
         return m
+
+    def _trees(self, m, rows, bits):
+        """An adder tree for each column; returns the sums."""
+        sums = []
+        for col in range(self.cols):
+            m.submodules[f"tree_{col}"] = tree = AdderTree(self.rows, bits, self.numbers.acc_bits)
+            m.d.comb += [tree.i[index].eq(row.output_o[col]) for index, row in enumerate(rows)]
+            sums.append(tree.o)
+        return sums
 
     def _line(self, m, name, flag):
         """Travelling east: the flag of each row. Travelling south: of each column, the flags of its rows."""
@@ -162,8 +180,9 @@ class PEArray(wiring.Component):
     def __init__(self, cfg: Config):
         check(cfg.dataflow)
         self.cfg = cfg
-        self.latency = Feeder.latency + PE.latency + cfg.array.rows - 1 + cfg.array.cols - 1
-        self.latency += cfg.dataflow.output_transposed
+        flow = cfg.dataflow
+        self.latency = Feeder.latency + sum_cycles(flow, cfg.array.rows) + flow.skew[1] * (cfg.array.cols - 1)
+        self.latency += flow.output_transposed
         super().__init__({
             "input": In(operand_stream(cfg.input_elements, cfg.numbers.act_bits)),
             "weight": In(operand_stream(cfg.weight_elements, cfg.numbers.weight_bits)),

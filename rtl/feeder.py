@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from dataflows.config import Config
 from dataflows.vocabulary import Axis, Kind, Operand
-from rtl.pe import PE, flags, links
+from rtl.pe import PE, edge, flags, links, sum_cycles
 from rtl.skew import delay, staircase, taps
 
 
@@ -31,6 +31,8 @@ class Feeder(wiring.Component):
     streams have a word; within a chunk both must have a word in every cycle, because each row shifts its own word at
     a fixed rate. ``first`` and ``last`` of the weight stream mark the borders of the sums, each of whole chunks.
 
+    *Nothing stays* (no-local-reuse): words enter in pairs. Gaps are allowed anywhere in both streams.
+
     The first word of a job of the moving stream waits for an opened accumulator job.
 
     Parameters
@@ -42,14 +44,15 @@ class Feeder(wiring.Component):
     input, weight : In(operand_stream)
     open : In(1)
         The accumulator has opened one more job.
-    <name>_o : Out, one per row or column
+    <name>_o : Out, one per row, column or PE
         The edge of each link except the output, and of each flag.
     emit : Out(1)
         Column 0 has a sum to hand out at the south edge, in this cycle.
 
     Timing
     ------
-    A word that is transferred in cycle t is at lane i of the edge in cycle ``t + latency + i``.
+    A word that is transferred in cycle t is at lane i of the edge in cycle ``t + latency + i``, or in
+    ``t + latency`` where words take no time from PE to PE.
     """
 
     latency = 1
@@ -59,7 +62,6 @@ class Feeder(wiring.Component):
         wires = links(cfg.dataflow, cfg.numbers)
         self.axes = {name: wire.axis for name, wire in wires.items() if name != "output"}
         self.axes |= {name: flag.axis for name, flag in flags(cfg.dataflow).items()}
-        self.drained = cfg.dataflow.output.kind is Kind.DRAIN
         ports = {
             "input": In(operand_stream(cfg.input_elements, cfg.numbers.act_bits)),
             "weight": In(operand_stream(cfg.weight_elements, cfg.numbers.weight_bits)),
@@ -68,7 +70,7 @@ class Feeder(wiring.Component):
         }
         for name, axis in self.axes.items():
             shape = unsigned(1) if name in flags(cfg.dataflow) else signed(wires[name].bits)
-            ports[f"{name}_o"] = Out(shape).array(cfg.array.rows if axis is Axis.EAST else cfg.array.cols)
+            ports[f"{name}_o"] = Out(shape).array(edge(axis, cfg.array.rows, cfg.array.cols))
         super().__init__(ports)
 
     def elaborate(self, platform):
@@ -83,8 +85,10 @@ class Feeder(wiring.Component):
             allowed.eq(~moving.payload.begin | (credit != 0)),
         ]
         m.d.sync += credit.eq(credit + self.open - begin)
-        if self.drained:
+        if flow.output.kind is Kind.DRAIN:
             self._join(m, allowed)
+        elif flow.stationary is None:
+            self._pair(m, allowed)
         else:
             self._interlock(m, moving, allowed)
         return m
@@ -95,7 +99,7 @@ class Feeder(wiring.Component):
 
     def _step(self, name):
         """Skew between neighbouring lanes of the edge where ``name`` enters."""
-        return self.cfg.dataflow.skew[0 if self.axes[name] is Axis.EAST else 1]
+        return self.cfg.dataflow.skew[0 if self.axes[name] is Axis.EAST else 1]  # 0 where each PE has a lane
 
     def _lanes(self, m, name, lanes):
         """Drive an edge with values of its own for each lane."""
@@ -121,8 +125,7 @@ class Feeder(wiring.Component):
             stationary.ready.eq(~full | swap),
             load.eq(stationary.valid & stationary.ready),
         ]
-        cycles = self.latency + rows - 1 + PE.latency  # until the moving word's sum is at the south edge
-        m.d.comb += self.emit.eq(delay(m, moving.valid & moving.ready, cycles, "emitted", reset_less=False))
+        self._emit(m, moving.valid & moving.ready)
         with m.If(load):
             m.d.sync += place.eq(Cat(place[-1], place)[:words])
         with m.If(load & place[-1]):
@@ -135,18 +138,34 @@ class Feeder(wiring.Component):
         # Word i of a tile stays in row (or column) i, where it comes i cycles after it entered.
         self._lanes(m, "load", [load & here for here in place])
 
-    def _join(self, m, allowed):
-        """Chunks of ``rows`` pairs of words."""
-        rows = self.cfg.array.rows
-        take, close = Signal(), Signal()
-        chunk = Signal(rows, init=1)  # one-hot: place in the chunk
-        weight = self.weight.payload
+    def _emit(self, m, taken):
+        """Each moving word that is taken makes a sum."""
+        cycles = self.latency + sum_cycles(self.cfg.dataflow, self.cfg.array.rows)
+        m.d.comb += self.emit.eq(delay(m, taken, cycles, "emitted", reset_less=False))
+
+    def _both(self, m, allowed):
+        """Take a word of each stream at a time; returns when."""
+        take = Signal()
         m.d.comb += [
             take.eq(self.input.valid & self.weight.valid & allowed),
             self.input.ready.eq(self.weight.valid & allowed),
             self.weight.ready.eq(self.input.valid & allowed),
-            close.eq(take & weight.last),
         ]
+        return take
+
+    def _pair(self, m, allowed):
+        """Pairs of words, each for itself."""
+        self._emit(m, self._both(m, allowed))
+        for operand in (Operand.INPUT, Operand.WEIGHT):
+            self._lanes(m, operand.value, list(getattr(self, operand.value).payload.data))
+
+    def _join(self, m, allowed):
+        """Chunks of ``rows`` pairs of words."""
+        rows = self.cfg.array.rows
+        take, close = self._both(m, allowed), Signal()
+        chunk = Signal(rows, init=1)  # one-hot: place in the chunk
+        weight = self.weight.payload
+        m.d.comb += close.eq(take & weight.last)
         with m.If(take):
             m.d.sync += chunk.eq(Cat(chunk[-1], chunk)[:rows])
         self._serialize(m, take, chunk)

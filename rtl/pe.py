@@ -9,6 +9,7 @@ from amaranth.lib.wiring import In, Out
 from dataflows.config import Numbers
 from dataflows.vocabulary import Axis, Dataflow, Kind, Operand
 from rtl.shared import shared
+from rtl.tree import tree_latency
 
 
 @dataclass(frozen=True)
@@ -20,11 +21,16 @@ class Wire:
     bits : int
         Width; signed.
     axis : Axis
-        Direction of the neighbour.
+        Direction of the neighbour; both: each PE has a connection of its own to the edge.
+    enters, leaves : bool
+        Whether the PE has ``<name>_i`` and ``<name>_o``. A multicast operand only enters, by a wire to all PEs along
+        its axis; a product for an adder tree only leaves.
     """
 
     bits: int
     axis: Axis
+    enters: bool = True
+    leaves: bool = True
 
 
 @dataclass(frozen=True)
@@ -47,24 +53,37 @@ def check(flow: Dataflow) -> None:
     """Refuse a description this generator has no hardware for. Raises ValueError saying what it must be."""
     if not flow.matrix:
         raise ValueError(f"{flow.name}: must unroll whole groups, not {flow.rows.value} and {flow.cols.value}")
+    delay = 0 if flow.stationary is None else 1  # a private operand has no way along which to be late
     for operand in Operand:
-        if flow.link(operand).delay != 1:
+        if flow.link(operand).delay != delay:
             raise ValueError(
-                f"{flow.name}: delay of {operand.value} must be 1 register per hop, not {flow.link(operand).delay}"
+                f"{flow.name}: delay of {operand.value} must be {delay} register{'s' * (not delay)} per hop, "
+                f"not {flow.link(operand).delay}"
             )
     if flow.output.axis is not Axis.SOUTH:
         raise ValueError(f"{flow.name}: output must travel south (one lane per column), not {flow.output.axis.value}")
     drains = flow.output.kind is Kind.DRAIN
     if flow.input_serialized != drains or (drains and flow.input.axis is not Axis.EAST):
         raise ValueError(f"{flow.name}: rows must be reduction unless the output is drained, not {flow.rows.value}")
-    if drains and flow.output_transposed:
-        raise ValueError(f"{flow.name}: columns must be channel when the output is drained, not {flow.cols.value}")
+    if flow.output_transposed and flow.stationary is not Operand.INPUT:
+        raise ValueError(f"{flow.name}: columns must be channel unless the input stays, not {flow.cols.value}")
+
+
+def edge(axis: Axis, rows: int, cols: int) -> int:
+    """Lanes of the edge at which operands enter that travel along ``axis``."""
+    return {Axis.EAST: rows, Axis.SOUTH: cols, Axis.BOTH: rows * cols}[axis]
 
 
 def links(flow: Dataflow, numbers: Numbers) -> dict[str, Wire]:
     """Links between neighbouring PEs: ``input``, ``weight``, ``output``, each as wide as its numbers."""
-    bits = {Operand.INPUT: numbers.act_bits, Operand.WEIGHT: numbers.weight_bits, Operand.OUTPUT: numbers.acc_bits}
-    return {o.value: Wire(bits[o], flow.link(o).axis) for o in Operand}
+    wires = {}
+    for operand, bits in ((Operand.INPUT, numbers.act_bits), (Operand.WEIGHT, numbers.weight_bits)):
+        link = flow.link(operand)
+        wires[operand.value] = Wire(bits, link.axis, leaves=link.delay > 0)
+    tree = flow.output.delay == 0
+    bits = numbers.act_bits + numbers.weight_bits if tree else numbers.acc_bits
+    wires["output"] = Wire(bits, flow.output.axis, enters=not tree)
+    return wires
 
 
 def flags(flow: Dataflow) -> dict[str, Flag]:
@@ -72,8 +91,10 @@ def flags(flow: Dataflow) -> dict[str, Flag]:
 
     A loaded operand has ``load``: the PE keeps the word; it travels across the operand's way. The moving operand has
     ``swap`` (first word of a tile) or, for drained outputs, ``first`` and ``last`` (of a sum) and ``shift`` (the drain
-    registers move on), all three beside the product.
+    registers move on), all three beside the product. Where nothing stays there is nothing to tell.
     """
+    if flow.stationary is None:
+        return {}
     carrier = flow.link(flow.moving).axis
     if flow.output.kind is Kind.DRAIN:
         return {name: Flag(carrier, stage=2) for name in ("first", "last", "shift")}
@@ -83,17 +104,18 @@ def flags(flow: Dataflow) -> dict[str, Flag]:
 
 @shared("flow", "numbers")
 class PE(wiring.Component):
-    """One multiplier, one adder, and the registers the dataflow asks for.
+    """One multiplier, one adder (unless a tree adds), and the registers the dataflow asks for.
 
-    *Forwarded* operands pass through one register, which is also the multiplier's input.
+    *Forwarded* operands pass through one register, which is also the multiplier's input. Those that do not go on to a
+    neighbour (*multicast* and *private* ones) have it too.
 
     A *loaded* operand passes through one register too; ``load`` takes the word at the input into the shadow
     register. ``swap`` moves the shadow register to the active one, for the moving word that is at the input and all
     later ones; a word loaded in the same cycle is the next one.
 
-    *Summed* outputs: ``output_o = output_i + product``. *Drained* outputs: products are added up from the one that
-    comes with ``first`` to the one that comes with ``last``; then the sum is in the drain register ``output_o``, which
-    takes ``output_i`` when ``shift`` is set.
+    *Summed* outputs: ``output_o = output_i + product``; for a tree, ``output_o`` is the product. *Drained* outputs:
+    products are added up from the one that comes with ``first`` to the one that comes with ``last``; then the sum is in
+    the drain register ``output_o``, which takes ``output_i`` when ``shift`` is set.
 
     Parameters
     ----------
@@ -105,15 +127,16 @@ class PE(wiring.Component):
     Members
     -------
     <name>_i, <name>_o : In, Out
-        One pair for each of :func:`links`.
+        For each of :func:`links`, as far as it enters and leaves.
     <name>_i : In(1)
         Each of :func:`flags`.
 
     Timing
     ------
     Operands: 1 cycle from ``_i`` to ``_o``. A pair of operands is in ``output_o`` after ``latency`` cycles: operand
-    registers, product register, sum or drain register. A partial sum takes 1 cycle. No register has a reset: words and
-    flags are equally fast, so what is left in the array from before a reset stays ahead of the first new word.
+    registers, product register, sum or drain register; a product for a tree leaves one cycle earlier. A partial sum
+    takes 1 cycle. No register has a reset: words and flags are equally fast, so what is left in the array from before a
+    reset stays ahead of the first new word.
     """
 
     latency = 3
@@ -124,20 +147,30 @@ class PE(wiring.Component):
         self.numbers = numbers
         ports = {f"{name}_i": In(1) for name in flags(flow)}
         for name, wire in links(flow, numbers).items():
-            ports |= {f"{name}_i": In(signed(wire.bits)), f"{name}_o": Out(signed(wire.bits))}
+            if wire.enters:
+                ports[f"{name}_i"] = In(signed(wire.bits))
+            if wire.leaves:
+                ports[f"{name}_o"] = Out(signed(wire.bits))
         super().__init__(ports)
 
     def elaborate(self, platform):
         m = Module()
+        wires = links(self.flow, self.numbers)
         factors = []
         for operand in (Operand.INPUT, Operand.WEIGHT):
             word = getattr(self, f"{operand.value}_i")
-            passed = self._register(m, operand.value)
+            if wires[operand.value].leaves:
+                passed = self._register(m, operand.value)
+            else:
+                passed = Signal.like(word, name=operand.value, reset_less=True)
             m.d.sync += passed.eq(word)
             factors.append(self._keep(m, word) if self.flow.link(operand).kind is Kind.LOAD else passed)
+        output = self._register(m, "output")
+        if not wires["output"].enters:
+            m.d.sync += output.eq(factors[0] * factors[1])
+            return m
         product = Signal(signed(self.numbers.act_bits + self.numbers.weight_bits), reset_less=True)
         m.d.sync += product.eq(factors[0] * factors[1])
-        output = self._register(m, "output")
         if self.flow.output.kind is Kind.SUM:
             m.d.sync += output.eq(self.output_i + product)
         else:
@@ -171,3 +204,10 @@ class PE(wiring.Component):
             m.d.sync += drain.eq(total)
         with m.Elif(self.shift_i):
             m.d.sync += drain.eq(self.output_i)
+
+
+def sum_cycles(flow: Dataflow, rows: int) -> int:
+    """Cycles from a pair of operands at the first PE of a column to the column's sum at the south edge."""
+    if flow.output.delay == 0:
+        return PE.latency - 1 + tree_latency(rows)
+    return PE.latency + rows - 1

@@ -23,5 +23,10 @@ def taps(m, value, count: int, name: str, *, first: int = 0, step: int = 1, rese
 
 
 def staircase(m, lanes, name: str, *, first: int = 0, step: int = 1) -> list:
-    """Lane ``i`` of ``lanes``, ``first + i * step`` cycles later."""
+    """Lane ``i`` of ``lanes``, ``first + i * step`` cycles later; without steps they share a line."""
+    if not step:
+        shape = lanes[0].shape()
+        line = delay(m, Cat(lanes), first, name)
+        pieces = [line[i * shape.width :][: shape.width] for i in range(len(lanes))]
+        return [piece.as_signed() if shape.signed else piece for piece in pieces]
     return [delay(m, lane, first + i * step, f"{name}_{i}") for i, lane in enumerate(lanes)]

@@ -10,7 +10,7 @@ from dataflows.formats import ACC_BITS
 
 SIZES = [(1, 1), (1, 3), (3, 1), (2, 5), (4, 4), (5, 3)]
 WIDTHS = [8, 16]
-DATAFLOWS = ["weight_stationary", "output_stationary", "input_stationary"]
+DATAFLOWS = ["weight_stationary", "output_stationary", "input_stationary", "no_local_reuse"]
 
 
 def make_config(rows: int, cols: int, dataflow: str, acc_words: int = 64, bits: int = 8) -> config.Config:

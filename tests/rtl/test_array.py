@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
+from amaranth.sim import Simulator
 
 from dataflows.catalogue import get
 from dataflows.config import Numbers
@@ -11,6 +12,7 @@ from dataflows.vocabulary import Axis, Dataflow, Dim, Kind, Link
 from rtl.array import PEArray
 from rtl.drain import Transposer
 from rtl.pe import check, links
+from rtl.tree import AdderTree
 from tests.rtl.compute_bench import (
     DATAFLOWS,
     SIZES,
@@ -85,7 +87,23 @@ def input_stationary(rng, rows, cols, jobs, bits=8):
     return traffic
 
 
-MAKE = {make.__name__: make for make in (weight_stationary, output_stationary, input_stationary)}
+def no_local_reuse(rng, rows, cols, jobs, bits=8):
+    """``jobs``: per job the numbers of pairs of words of its tiles; each pair has weights of its own."""
+    traffic = Traffic()
+    for tiles in jobs:
+        inputs, weights, sums = [], [], []
+        for words in tiles:
+            x, w = integers(rng, bits, words, rows), integers(rng, bits, words, rows, cols)
+            inputs += tile(x)
+            weights += tile(w.reshape(words, -1))
+            sums += np.einsum("mk,mkn->mn", x, w).tolist()
+        traffic.add(inputs, weights, sums)
+    return traffic
+
+
+MAKE = {
+    make.__name__: make for make in (weight_stationary, output_stationary, input_stationary, no_local_reuse)
+}
 
 
 def run(cfg, traffic, input_gap=lambda i: 0, weight_gap=lambda i: 0, open_gap=lambda i: 0):
@@ -205,6 +223,42 @@ def test_output_stationary_has_no_bubbles(rows, cols, chunks, rng):
         assert set(np.diff(times[name])) <= {1}
 
 
+@pytest.mark.parametrize(("rows", "cols"), [(4, 4), (1, 3), (5, 3), (17, 1)])
+def test_no_local_reuse_takes_a_pair_every_cycle(rows, cols, rng):
+    """No bubble between tiles or jobs; the trees add four numbers per register."""
+    traffic = no_local_reuse(rng, rows, cols, [[1, 2, 1], [3], [1], [1]])
+    out, times = run(make_config(rows, cols, "no_local_reuse"), traffic)
+    assert out == traffic.sums
+    for name in ("input", "weight", "sum"):
+        assert set(np.diff(times[name])) == {1}
+    assert times["latency"] == 3 + {1: 0, 4: 1, 5: 2, 17: 3}[rows]  # edge, operand and product registers; the tree
+
+
+@pytest.mark.parametrize("count", [2, 3, 4, 5, 16, 21])
+@pytest.mark.parametrize("sum_bits", [9, 10, 32])
+def test_tree_adds_modulo(count, sum_bits, rng):
+    """One sum per cycle, of numbers at the ends of their range too; narrow sums wrap around."""
+    dut = AdderTree(count, 8, sum_bits)
+    numbers = integers(rng, 8, 30, count)
+    numbers[3:5] = [[-128], [127]]
+    wanted = [int(v + (1 << (sum_bits - 1))) % (1 << sum_bits) - (1 << (sum_bits - 1)) for v in numbers.sum(axis=1)]
+    out = []
+
+    async def bench(ctx):
+        for step in range(len(numbers) + dut.latency):
+            for port, number in zip(dut.i, numbers[min(step, len(numbers) - 1)], strict=True):
+                ctx.set(port, int(number))
+            if step >= dut.latency:
+                out.append(ctx.get(dut.o))
+            await ctx.tick()
+
+    sim = Simulator(dut)
+    sim.add_clock(1e-9)
+    sim.add_testbench(bench)
+    sim.run()
+    assert out == wanted
+
+
 @pytest.mark.parametrize("dataflow", DATAFLOWS)
 def test_waits_for_the_accumulator(dataflow, rng):
     """Long waits for each opened job, with all operands at hand."""
@@ -246,6 +300,13 @@ def test_transposer(lanes, gaps, rng):
                 "output": Link(Kind.SUM, Axis.EAST),
             },
             "output must travel south",
+        ),
+        (
+            {
+                "input": Link(Kind.FORWARD, Axis.EAST, 0),
+                "weight": Link(Kind.PRIVATE, Axis.BOTH, 0),
+            },
+            "delay of output must be 0 registers per hop, not 1",
         ),
     ],
 )

@@ -65,7 +65,7 @@ def test_odd_sizes_of_every_dataflow_are_lint_clean(dataflow, size, tmp_path):
     _lint(cfg, emit(cfg, tmp_path))
 
 
-@pytest.mark.parametrize("dataflow", ["weight_stationary", "output_stationary", "input_stationary"])
+@pytest.mark.parametrize("dataflow", ["weight_stationary", "output_stationary", "input_stationary", "no_local_reuse"])
 @pytest.mark.parametrize("bus", [64, 256])
 def test_wide_operands_are_lint_clean(dataflow, bus, tmp_path):
     wide = {"act_bits": 16, "weight_bits": 16, "acc_bits": 48}

@@ -98,7 +98,7 @@ def run(cfg, unit, jobs, memory, count, job_gap=lambda i: 0, pause=lambda i: 0, 
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda u: u.name)
-@pytest.mark.parametrize("dataflow", ["weight_stationary", "output_stationary", "input_stationary"])
+@pytest.mark.parametrize("dataflow", ["weight_stationary", "output_stationary", "input_stationary", "no_local_reuse"])
 @pytest.mark.parametrize(("rows", "cols"), [(1, 1), (3, 5)])
 @pytest.mark.parametrize("pauses", [False, True], ids=["steady", "pauses"])
 @pytest.mark.parametrize("bits", WIDTHS)
