@@ -40,7 +40,7 @@ def _block_cycles(p: ConvPlan) -> int:
     cfg, places = p.shape.cfg, p.shape.grid(p.tile)
     match cfg.dataflow.temporal:
         case Dim.PIXEL:
-            return p.words * max(places.words, cfg.array.rows)
+            return p.words * max(places.words, cfg.dataflow.load_cycles(cfg.array.rows, cfg.array.cols))
         case Dim.REDUCTION:
             return places.groups * p.words * cfg.array.rows
         case _:  # output channels

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import prod
 
 from dataflows import isa
-from dataflows.vocabulary import Dim
+from dataflows.vocabulary import Dim, Kind
 from mapper.builder import Builder
 from mapper.conv_plan import ConvPlan
 from mapper.conv_shape import Block
@@ -145,6 +145,8 @@ def _weight_loops(run: Run) -> Loops:
     rows, lanes = shape.cfg.array.rows, shape.cfg.lanes
     groups = shape.grid(run.tile.size).groups
     match shape.cfg.dataflow.temporal:
+        case Dim.PIXEL if shape.cfg.dataflow.weight.kind is Kind.PRIVATE:  # one word, again for every pixel
+            return [(shape.grid(run.tile.size).words, 0), (words, rows * lanes)]
         case Dim.PIXEL:
             return [(rows, lanes), (words, rows * lanes)]
         case Dim.REDUCTION:

@@ -14,6 +14,8 @@ from mapper.timing_machine import Machine
 STREAM = 4  # address of an operand word, to that word at the array
 STREAM_DEPTH = 5  # operand words between address and array
 GRID = 3  # word at the array to its sum, beside one cycle per row and column
+PRODUCT = 4  # word at the array to its products, where an adder tree follows, counted as for GRID
+TREE_RADIX = 4  # numbers that a stage of an adder tree adds
 SUMMED = 2  # sum out of the array, to the tokens of its ACC job
 
 _IDLE = -1.0
@@ -73,6 +75,8 @@ class Pace:
 def depth(cfg: Config) -> int:
     """Cycles from the last word at the array to the last sum out of it."""
     rows, cols, flow = cfg.array.rows, cfg.array.cols, cfg.dataflow
+    if flow.output.delay == 0:
+        return PRODUCT + sum(TREE_RADIX**stage < rows for stage in range(rows))
     turned = cols if flow.output_transposed else 0
     shifted = rows if flow.temporal is Dim.REDUCTION else 0
     return GRID + rows + cols + turned + shifted
@@ -91,7 +95,7 @@ def array(machine: Machine) -> Process:
         acc, acc_taken = opened[isa.Unit.ACC].popleft()
         inputs = Stream(iterations(job, flow.input_nest.levels), taken)
         weights = Stream(iterations(weight, flow.weight_nest.levels), weight_taken)
-        if flow.temporal is Dim.REDUCTION:
+        if flow.temporal is Dim.REDUCTION or flow.stationary is None:
             input_done = weight_done = pace.together(inputs, weights, kernel.now)
         elif flow.temporal is Dim.PIXEL:
             tiles = inputs.words // iterations(job, flow.input_nest.levels[: flow.input_nest.inner])

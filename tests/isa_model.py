@@ -154,6 +154,8 @@ class Machine:
         pixels = int(np.prod(inner))
         if cfg.dataflow.input.kind is Kind.BUS:
             sums = row_sums(cfg, job, x[:, 0], w)
+        elif cfg.dataflow.weight.kind is Kind.PRIVATE:
+            sums = np.einsum("mk,mkn->mn", x, w.reshape(len(x), rows, cols))
         elif cfg.dataflow.temporal is Dim.PIXEL:
             tiles = w.reshape(-1, rows, cols)
             sums = np.einsum("tmk,tkn->tmn", x.reshape(len(tiles), pixels, rows), tiles).reshape(-1, cols)

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dataflows import catalogue
 from dataflows.isa import Unit
 from dataflows.network import Conv
 from mapper.compile import Program, compile_network
@@ -138,9 +139,14 @@ def test_jobs_follow_each_other_without_a_gap(jobs):
     assert together.entered == 1 + STREAM + words - 1
 
 
-@pytest.mark.parametrize("flow", FLOWS)
+@pytest.mark.parametrize("flow", [flow for flow in FLOWS if catalogue.get(flow).stationary])
 def test_depth_grows_with_the_array(flow):
     assert depth(small(flow, 5, 3)) < depth(small(flow, 6, 3)) < depth(small(flow, 6, 4))
+
+
+def test_depth_of_adder_trees_grows_with_their_stages():
+    depths = [depth(small("no_local_reuse", rows, cols)) for rows, cols in ((1, 3), (4, 3), (5, 9), (16, 1), (17, 2))]
+    assert depths == [4, 5, 6, 6, 7]
 
 
 # -- predictions -----------------------------------------------------------------------------------------

@@ -40,7 +40,7 @@ def planned(network: Network, cfg: Config, latency: int = 1) -> WindowPlan | Non
 def test_random_layers(seed: int) -> None:
     rng = np.random.default_rng(seed)
     rows, cols = (int(v) for v in rng.integers(1, 10, 2))
-    cfg = with_windows(FLOWS[seed % 3], rows, cols, int(rng.integers(3, 120)), lean=seed % 4 == 0)
+    cfg = with_windows(FLOWS[seed % len(FLOWS)], rows, cols, int(rng.integers(3, 120)), lean=seed % 4 == 0)
     pool = rng.random() < 0.3
     kernel = (3, 3) if pool or rng.random() < 0.5 else (int(rng.integers(1, 4)), int(rng.integers(1, 4)))
     top, left, bottom, right = (int(rng.integers(0, kernel[i % 2])) for i in range(4))
