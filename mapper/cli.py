@@ -98,12 +98,16 @@ def run(arguments: Arguments, accelerators: list[tuple[Path, Config]]) -> int:
                 if arguments.dump:
                     files.dump(out, outcome, model, _own(arguments.dump, cfg, accelerators))
             outcomes.append(outcome)
+        if len(outcomes) > 1:
+            files.compare(out, outcomes, root)
         if document:
             results = [outcome.document() for outcome in outcomes]
             document.write_text(files.text(results[0] if len(results) == 1 else results))
         out.commit()
     console = Console(highlight=False, width=None if sys.stdout.isatty() else LOG_WIDTH)
     terminal.show(console, outcomes)
+    if len(outcomes) > 1:
+        console.print(f"comparison: {root / 'comparison.html'}", markup=False, soft_wrap=True)
     for folder in folders:
         console.print(f"report: {folder / 'report.html'}", markup=False, soft_wrap=True)
     terminal.complain(Console(stderr=True, highlight=False, soft_wrap=True), outcomes)

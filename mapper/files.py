@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from dataflows.network import Network
 from mapper.outcome import Outcome
 from mapper.program import disassemble
 from mapper.report import report
+from mapper.report_compare import comparison
 from mapper.samples import dequantize_output
 from mapper.stages import Codes, Model, simulation
 from mapper.trace_events import trace_events
@@ -35,6 +37,11 @@ def write(out: Output, outcome: Outcome, model: Model, folder: Path) -> None:
                 flat = model.graph.ranks.get(name) == 2
                 results[name + suffix] = values.reshape(len(values), -1) if flat else values
         out.write_arrays(folder / "outputs.npz", results)
+
+
+def compare(out: Output, outcomes: Sequence[Outcome], folder: Path) -> None:
+    """The page about several configurations, beside their folders."""
+    out.write(folder / "comparison.html", comparison(outcomes))
 
 
 def dump(out: Output, outcome: Outcome, model: Model, folder: Path) -> None:

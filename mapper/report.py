@@ -17,14 +17,19 @@ from mapper.terminal import number, percent, size
 FILTERS = {"percent": percent, "size": size, "number": number, "signed": signed}
 
 
-def report(outcome: Outcome) -> str:
-    """The page as text."""
-    environment = Environment(
+def environment() -> Environment:
+    """Where pages are made: everything is escaped, and a name that is not there is an error."""
+    result = Environment(
         loader=PackageLoader("mapper"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= FILTERS
+    result.filters |= FILTERS
+    return result
+
+
+def report(outcome: Outcome) -> str:
+    """The page as text."""
     layers = views(outcome)
-    return environment.get_template("report.html.j2").render(
+    return environment().get_template("report.html.j2").render(
         outcome=outcome, cfg=outcome.cfg, m=outcome.cfg.memory, network=outcome.program.network, totals=outcome.totals,
         run=outcome.run, notes=notes(outcome), tiles=tiles(outcome), counters=counters(outcome),
         roofline=roofline(outcome, layers), figure=figure(outcome.cfg), sections=sections(outcome.cfg),

@@ -116,7 +116,7 @@ def roofline(outcome: Outcome, layers: Sequence[View]) -> Roofline | None:
     if any(v.row.engine == "vector window" for v, _, _ in shown):
         peaks.append(("vector window", cfg.window_multipliers))
     foot = max(low, 10**y.low / rate)
-    roofs = []
+    roofs: list[Roof] = []
     for engine, peak in peaks:
         corner = f"{x(peak / rate)},{y(peak)}"
         line = f"M{x(foot)},{y(foot * rate)}L{corner}L{x(high)},{y(peak)}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +53,12 @@ class Row:
     def cycles(self) -> int:
         """Measured cycles if there are any, else the predicted ones."""
         return self.cycles_predicted if self.cycles_measured is None else self.cycles_measured
+
+
+def aligned(tables: Sequence[Sequence[Row]]) -> list[tuple[Row | None, ...]]:
+    """Rows of the same layer in several tables beside each other; None where a table has none: it was fused there."""
+    by_index = [{row.index: row for row in table} for table in tables]
+    return [tuple(table.get(index) for table in by_index) for index in sorted({i for t in by_index for i in t})]
 
 
 def layer_cycles(program: Program, ends: Mapping[int, int], total: int) -> dict[int, int]:

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mapper.outcome import Outcome
+from mapper.table import aligned
 
 if TYPE_CHECKING:
     from mapper.run import Mismatch
@@ -70,8 +71,9 @@ def side_by_side(outcomes: Sequence[Outcome]) -> Table:
     table.add_column("layer", overflow="fold")
     for outcome in outcomes:
         table.add_column(f"{outcome.cfg.name}\n{outcome.cfg.multipliers} multipliers", justify="right")
-    for rows in zip(*(outcome.rows for outcome in outcomes), strict=True):
-        table.add_row(rows[0].title, *(f"{row.cycles:,}  {percent(row.utilization):>7}" for row in rows))
+    for rows in aligned([outcome.rows for outcome in outcomes]):
+        title = next(row.title for row in rows if row)
+        table.add_row(title, *(f"{row.cycles:,}  {percent(row.utilization):>7}" if row else "-" for row in rows))
     table.add_section()
     sums = [(sum(row.cycles for row in o.rows), o.totals["utilization"]) for o in outcomes]
     table.add_row("total", *(f"{cycles:,}  {percent(share):>7}" for cycles, share in sums))

@@ -202,7 +202,10 @@ def test_side_by_side(resnet, rtl, tmp_path, capsys):
     assert names == ["tiny", "ws8"]
     for name in names:
         assert {path.name for path in (tmp_path / "out" / name).iterdir()} == FILES | {"outputs.npz"}
+    page = (tmp_path / "out" / "comparison.html").read_text()
+    assert 'href="tiny/report.html"' in page and 'href="ws8/report.html"' in page
     out = capsys.readouterr().out
+    assert "comparison.html" in out
     assert any("tiny" in line and "ws8" in line for line in out.splitlines())
     assert "16 multipliers" in out and "64 multipliers" in out
 

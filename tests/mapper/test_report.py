@@ -1,5 +1,6 @@
 """The report and the timeline say what is true, and stand alone."""
 
+import io
 import json
 import re
 from collections import Counter
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 
 from dataflows import catalogue, config, isa
 from dataflows.network import Tensor, Window
@@ -18,11 +20,14 @@ from mapper import quality, stages
 from mapper.options import parse
 from mapper.progress import Progress
 from mapper.report import report
+from mapper.report_compare import comparison
 from mapper.report_figure import figure
 from mapper.report_layers import LOST, OTHER, STALLS, USEFUL, parts, reached, views
 from mapper.report_roofline import roofline
 from mapper.report_text import sections
 from mapper.report_timeline import joined, stretches
+from mapper.table import aligned
+from mapper.terminal import side_by_side
 from mapper.timing import Span
 from mapper.trace_events import LAYERS, MEASURED, PROCESS, UNITS, trace_events
 from tests.mapper import models
@@ -257,6 +262,26 @@ def test_stretches_cover_what_the_jobs_cover(seed):
         for a, b in pairwise(pieces):
             together = any(m.start <= a.start and b.end <= m.end for m in merged)
             assert together == (a.layer == b.layer and len(pieces) > limit and b.start - a.end <= longest)
+
+
+def test_comparison_of_different_schedules(mapped):
+    model, outcome = mapped
+    path = Path("configs/ws8.toml")
+    arguments = replace(outcome.arguments, fuse=False)
+    other = stages.schedule(model, config.load(path), path, arguments, Progress())
+    assert len(other.rows) > len(outcome.rows)
+    lines = aligned([outcome.rows, other.rows])
+    assert [b for _, b in lines] == other.rows and [a for a, _ in lines if a] == outcome.rows
+    assert all(a.index == b.index for a, b in lines if a)
+    page = Page(comparison([outcome, other]))
+    words = " ".join(page.words)
+    assert "net<1> on 2 accelerators" in words and words.count("inside another") == len(other.rows) - len(outcome.rows)
+    assert [value for _, name, value in page.attributes if name == "href"] == ["tiny/report.html", "ws8/report.html"]
+    for row in outcome.rows:
+        assert row.name in words
+    table = io.StringIO()
+    Console(file=table, width=200).print(side_by_side([outcome, other]))
+    assert all(row.name in table.getvalue() for row in other.rows)
 
 
 def test_no_work_no_stretches():
