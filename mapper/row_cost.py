@@ -41,13 +41,9 @@ def costed(p: RowPlan, options: Options) -> RowPlan:
 
 def array_cycles(p: RowPlan) -> int:
     """Cycles of the array for one tile and one full filter tile."""
-    cfg, groups = p.shape.cfg, p.together
-    total = 0
-    for part in p.parts(groups):
-        sets = p.sets_of(part.kernel)
-        cycles = sets.pass_cycles(p.positions, cfg.array.rows, cfg.stores.weight or 1)
-        total += part.passes * cycles + sets.skew(cfg.array.rows) + JOB_CYCLES
-    return total
+    rows, store, passes = p.shape.cfg.array.rows, p.shape.cfg.stores.weight or 1, p.passes(p.together)
+    law = sum(passes * p.sets_of(kernel).pass_cycles(p.positions, rows, store) for kernel in p.kernels)
+    return law + p.job_count * len(p.kernels) * (p.sets.skew(rows) + JOB_CYCLES)
 
 
 def drain_cycles(p: RowPlan) -> int:

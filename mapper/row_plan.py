@@ -199,7 +199,13 @@ class RowPlan:
     @cached_property
     def filter_bytes(self) -> int:
         """Weight bytes of a full filter tile."""
-        return sum(part.words for part in self.parts(self.together)) * self.word_bytes
+        words = sum(self.sets_of(kernel).weight_words for kernel in self.kernels)
+        return self.passes(self.together) * words * self.word_bytes
+
+    @cached_property
+    def job_count(self) -> int:
+        """Jobs of a tile and a full filter tile for each part of the kernel."""
+        return sum(ceil(passes / self.chunk_passes) for _, (_, passes) in self.slices(self.together))
 
     @cached_property
     def chunk_bytes(self) -> int:

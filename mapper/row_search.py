@@ -24,8 +24,8 @@ VIEWS = 4
 WEIGHT_SLOTS = (2, 4, 8)
 """Parts of the weight buffer that one job's weights may take."""
 
-NEAR = 0.002
-"""Plans this close in estimated cycles count as equal; then the one with less DRAM traffic is taken."""
+NEAR = 0.02
+"""Plans this close in estimated cycles count as equal; then the one with less DRAM traffic is taken: what this dataflow is for."""
 
 MOST_COUNT = (1 << 16) - 1
 """Largest count of a loop level."""
