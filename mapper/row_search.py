@@ -25,7 +25,8 @@ WEIGHT_SLOTS = (2, 4, 8)
 """Parts of the weight buffer that one job's weights may take."""
 
 NEAR = 0.02
-"""Plans this close in estimated cycles count as equal; then the one with less DRAM traffic is taken: what this dataflow is for."""
+"""Plans this close in estimated cycles count as equal; the one with the least DRAM traffic, for that is what this
+dataflow is for, is taken."""
 
 MOST_COUNT = (1 << 16) - 1
 """Largest count of a loop level."""
