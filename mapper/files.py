@@ -26,7 +26,7 @@ def write(out: Output, outcome: Outcome, model: Model, folder: Path) -> None:
     out.write(folder / "program.lst", "".join(f"{line}\n" for line in disassemble(program.cfg, program.words)))
     out.write(folder / "memory.bin", program.constants.tobytes())
     out.write(folder / "schedule.json", text(schedule(outcome)))
-    out.write(folder / "trace.json", json.dumps(trace_events(outcome)))
+    out.write(folder / "trace.json", json.dumps(trace_events(outcome), separators=(",", ":")))
     out.write(folder / "report.html", report(outcome))
     if outcome.run is not None:
         network = program.network
