@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dataflows import config
+from dataflows import catalogue, config
 from dataflows.config import Bus, Config, ceil_pow2
 from dataflows.errors import InputError
 from dataflows.network import Network
@@ -34,6 +34,8 @@ SHORT = (
     ("input_stationary", 9, 2, 256),
     ("weight_stationary", 7, 13, 128),
     ("output_stationary", 1, 6, 256),
+    ("no_local_reuse", 16, 8, 128),
+    ("no_local_reuse", 5, 3, 64),
 )
 """Dataflow, rows, columns and bus bits of the first configurations; all others are drawn."""
 
@@ -78,7 +80,7 @@ def _shape(seed: int, rng: np.random.Generator) -> tuple[str, int, int, int]:
     rows, cols = (round(most ** rng.random()) for most in (32, 8))
     if rng.random() < 0.15:
         rows, cols = cols, rows
-    flow = ("weight_stationary", "output_stationary", "input_stationary")[seed % 3]
+    flow = ("weight_stationary", "output_stationary", "input_stationary", "no_local_reuse")[seed % 4]
     drawn = flow, rows, cols, int(rng.choice([64, 128, 256]))
     return SHORT[seed] if seed < len(SHORT) else drawn
 
@@ -103,6 +105,7 @@ def configuration(seed: int) -> Config:
     rng = np.random.default_rng([seed, 1])
     flow, rows, cols, bits = _shape(seed, rng)
     word = 2 * ceil_pow2(max(bits // 8, rows, cols))
+    weight_word = max(word, 2 * ceil_pow2(catalogue.get(flow).weight_elements(rows, cols)))
     entry = 8 * ceil_pow2(max(cols, bits // 64))
     size = int(rng.choice([1, 4, 16]))  # little, enough, ample
 
@@ -114,7 +117,7 @@ def configuration(seed: int) -> Config:
         "array": {"rows": rows, "cols": cols, "dataflow": flow},
         "memory": {
             "input_bytes": memory(2048, word),
-            "weight_bytes": memory(1024 + 8 * rows * cols, word),
+            "weight_bytes": memory(1024 + 8 * rows * cols, weight_word),
             "acc_bytes": memory(max(16, 2 * rows, 2 * cols) * 8 * cols, 8 * cols),
             "operand_bytes": memory(1024, word),
             "param_bytes": memory(4 * entry, entry),

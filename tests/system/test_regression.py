@@ -3,9 +3,9 @@
 import pytest
 
 from dataflows.network import Conv
-from tests.system.regression import RESULTS, draw, failures, run_case, surprises, table, write
+from tests.system.regression import RESULTS, SHORT, draw, failures, run_case, surprises, table, write
 
-CONFIGURATIONS = range(8)
+CONFIGURATIONS = range(len(SHORT))
 CASES = range(13)
 
 
