@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from math import ceil
 
 from dataflows.network import AvgPool, Conv, MaxPool, Tensor, Window
 from mapper.compile import Scheduled
@@ -33,9 +34,12 @@ STALLS = (
     Reason("commands", "commands", "the array waits for commands"),
     Reason("fill", "fill and drain", "the array fills or drains, or its tiles are rounded up"),
 )
-LOST = Reason("lost", "lost", "no multiplier-cycle of these was needed for the layer's MACs; the cause is not known")
+BANDWIDTH = Reason(
+    "bandwidth", "DRAM bandwidth", "the layer's bytes take so much longer on the bus than its MACs on the multipliers"
+)
+LOST = Reason("lost", "lost", "the rest of the cycles that the layer's MACs do not need; the cause is not known")
 OTHER = Reason("other", "no MACs", "layers without MACs, while the array may stand still")
-REASONS = (USEFUL, PARTIAL, *STALLS, LOST, OTHER)
+REASONS = (USEFUL, PARTIAL, *STALLS, BANDWIDTH, LOST, OTHER)
 
 
 @dataclass(frozen=True)
@@ -96,21 +100,25 @@ def _view(outcome: Outcome, position: int, row: Row, entry: Scheduled) -> View:
     peak, traffic = multipliers(outcome.cfg, row.engine), row.dram_read_bytes + row.dram_write_bytes
     intensity = row.macs / traffic if row.macs and traffic else None
     return View(
-        position=position, row=row, parts=parts(row, peak), least_bytes=_least_bytes(outcome, entry),
+        position=position, row=row, parts=parts(row, peak, dram_rate(outcome)),
+        least_bytes=_least_bytes(outcome, entry),
         intensity=intensity, rate=row.macs / row.cycles if row.macs and row.cycles else None,
         roof=None if intensity is None else min(peak, intensity * dram_rate(outcome)),
     )  # fmt: skip
 
 
-def parts(row: Row, peak: int) -> tuple[Part, ...]:
+def parts(row: Row, peak: int, rate: float) -> tuple[Part, ...]:
     """A layer's cycles cut by reason; they add up to ``row.cycles``.
 
     Parameters
     ----------
     row : Row
-        ``stalls`` says for what the array waited. Without it, all that is not useful is called lost.
+        ``stalls`` says for what the array waited. Without it, only the roofline tells: what the layer's bytes need on
+        the bus beyond the cycles of its MACs is for bandwidth, the rest is called lost.
     peak : int
         Multipliers of the engine.
+    rate : float
+        Bytes a cycle from and to DRAM.
     """
     useful = min(-(-row.macs // peak), row.cycles)
     left, result = row.cycles - useful, [Part(USEFUL, useful)]
@@ -118,6 +126,11 @@ def parts(row: Row, peak: int) -> tuple[Part, ...]:
         cycles = min(row.stalls.get(reason.key, 0), left)
         result.append(Part(reason, cycles))
         left -= cycles
+    if row.macs and not row.stalls:
+        bus = ceil((row.dram_read_bytes + row.dram_write_bytes) / rate)
+        bound = min(max(bus - useful, 0), left)
+        result.append(Part(BANDWIDTH, bound))
+        left -= bound
     rest = OTHER if not row.macs else PARTIAL if row.stalls and row.engine == "array" else LOST
     result.append(Part(rest, left))
     order = {reason: place for place, reason in enumerate(REASONS)}

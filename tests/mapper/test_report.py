@@ -22,7 +22,7 @@ from mapper.progress import Progress
 from mapper.report import report
 from mapper.report_compare import comparison
 from mapper.report_figure import figure
-from mapper.report_layers import LOST, OTHER, STALLS, USEFUL, parts, reached, views
+from mapper.report_layers import BANDWIDTH, LOST, OTHER, STALLS, USEFUL, parts, reached, views
 from mapper.report_roofline import roofline
 from mapper.report_text import sections
 from mapper.report_timeline import joined, stretches
@@ -162,13 +162,16 @@ def row(mapped, **changes):
 
 
 def test_parts_without_reasons(mapped):
-    found = parts(row(mapped, macs=1000, cycles_predicted=30, stalls={}), 50)
-    assert {p.reason: p.cycles for p in found} == {USEFUL: 20, LOST: 10}
-    found = parts(row(mapped, macs=1001, cycles_predicted=15, stalls={}), 50)  # faster than its share: it overlaps
-    assert {p.reason: p.cycles for p in found} == {USEFUL: 15}
-    assert parts(row(mapped, macs=0, cycles_predicted=0, stalls={}), 50) == ()
-    found = parts(row(mapped, macs=0, cycles_predicted=9, stalls={}), 50)
-    assert {p.reason: p.cycles for p in found} == {OTHER: 9}
+    def found(rate=1e9, **changes):
+        first = row(mapped, stalls={}, dram_read_bytes=300, dram_write_bytes=101, **changes)
+        return {p.reason: p.cycles for p in parts(first, 50, rate)}
+
+    assert found(macs=1000, cycles_predicted=30) == {USEFUL: 20, LOST: 10}
+    assert found(macs=1001, cycles_predicted=15) == {USEFUL: 15}  # faster than its share: it overlaps
+    assert found(macs=0, cycles_predicted=0) == {}
+    assert found(macs=0, cycles_predicted=9) == {OTHER: 9}
+    assert found(macs=1000, cycles_predicted=30, rate=16) == {USEFUL: 20, BANDWIDTH: 6, LOST: 4}  # 26 cycles of bus
+    assert found(macs=1000, cycles_predicted=30, rate=10) == {USEFUL: 20, BANDWIDTH: 10}
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -178,7 +181,7 @@ def test_parts_add_up(mapped, seed):
     stalls = {name: int(rng.integers(0, 40)) for name in rng.permutation(names)[: rng.integers(0, 7)]}
     engine = ("array", "vector", "vector window")[seed % 3]
     macs, cycles = int(rng.integers(0, 5000)) * int(rng.integers(0, 2)), int(rng.integers(0, 200))
-    found = parts(row(mapped, engine=engine, macs=macs, cycles_predicted=cycles, stalls=stalls), 50)
+    found = parts(row(mapped, engine=engine, macs=macs, cycles_predicted=cycles, stalls=stalls), 50, 16)
     assert sum(p.cycles for p in found) == cycles and all(p.cycles > 0 for p in found)
     by_key = {p.reason.key: p.cycles for p in found}
     assert all(by_key.get(name, 0) <= stalls.get(name, 0) for name in names)
