@@ -114,7 +114,8 @@ def parts(row: Row, peak: int, rate: float) -> tuple[Part, ...]:
     ----------
     row : Row
         ``stalls`` says for what the array waited. Without it, only the roofline tells: what the layer's bytes need on
-        the bus beyond the cycles of its MACs is for bandwidth, the rest is called lost.
+        the bus beyond the cycles of its MACs is for bandwidth. What was measured beyond the prediction, and all that
+        has no reason, is called lost.
     peak : int
         Multipliers of the engine.
     rate : float
@@ -131,8 +132,12 @@ def parts(row: Row, peak: int, rate: float) -> tuple[Part, ...]:
         bound = min(max(bus - useful, 0), left)
         result.append(Part(BANDWIDTH, bound))
         left -= bound
-    rest = OTHER if not row.macs else PARTIAL if row.stalls and row.engine == "array" else LOST
-    result.append(Part(rest, left))
+    if row.macs and row.stalls and row.engine == "array":
+        working = row.cycles_predicted - useful - sum(row.stalls.values())
+        partial = min(max(working, 0), left)
+        result.append(Part(PARTIAL, partial))
+        left -= partial
+    result.append(Part(LOST if row.macs else OTHER, left))
     order = {reason: place for place, reason in enumerate(REASONS)}
     return tuple(sorted((p for p in result if p.cycles), key=lambda p: order[p.reason]))
 

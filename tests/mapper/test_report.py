@@ -174,6 +174,19 @@ def test_parts_without_reasons(mapped):
     assert found(macs=1000, cycles_predicted=30, rate=10) == {USEFUL: 20, BANDWIDTH: 10}
 
 
+def test_parts_with_reasons(mapped):
+    stalls = {"dram": 5, "fill": 3}
+
+    def found(**changes):
+        first = replace(mapped[1].rows[0], macs=1000, cycles_predicted=35, stalls=stalls, **changes)
+        return {p.reason.key: p.cycles for p in parts(first, 50, 16)}
+
+    assert found() == {"useful": 20, "partial": 7, "dram": 5, "fill": 3}
+    assert found(cycles_measured=45) == {"useful": 20, "partial": 7, "dram": 5, "fill": 3, "lost": 10}
+    assert found(cycles_measured=26) == {"useful": 20, "dram": 5, "fill": 1}
+    assert found(engine="vector window") == {"useful": 20, "dram": 5, "fill": 3, "lost": 7}
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_parts_add_up(mapped, seed):
     rng = np.random.default_rng(seed)
