@@ -28,6 +28,8 @@ class Builder:
         self, unit: isa.Unit, registers: Registers, accesses: list[Access], *, layer: int, note: str, mark: bool = False
     ) -> Job:
         """Append a job; the order of calls is the program's order."""
+        if self.cfg.codec and unit in (isa.Unit.LOAD, isa.Unit.STORE):
+            registers = {"codec": {"coded": 0}, **registers}  # else that of the job before would stay
         job = Job(unit, registers, layer, note, mark, index=len(self.jobs))
         self.jobs.append(job)
         self._needs.append(set().union(*(self._board.touch(job.index, access) for access in accesses)))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,9 @@ from dataflows import isa
 from dataflows.config import Config
 from dataflows.network import Add, AvgPool, Concat, Conv, Layer, MaxPool, Network, Reshape
 from dataflows.vocabulary import Kind
+from mapper.blocks import Blocks
 from mapper.builder import Builder
+from mapper.compression import compress
 from mapper.context import Constants, Context, Place
 from mapper.conv_plan import ConvPlan, Options
 from mapper.lower_conv import ConvLowering
@@ -21,12 +24,10 @@ from mapper.lower_pool import PoolLowering
 from mapper.lower_rows import RowLowering
 from mapper.lower_window import WindowLowering
 from mapper.pipeline import Ring, run
+from mapper.placement import ALIGNMENT, place_tensors, roots
 from mapper.program import Job, encode
 from mapper.row_plan import RowPlan
 from mapper.window_plan import WindowPlan, window_plan
-
-ALIGNMENT = 64
-"""Every tensor begins at a multiple of this many bytes: a beat of the widest bus."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,8 @@ class Program:
         Size of every region.
     schedule : tuple of Scheduled
         In the order of their marks.
+    blocks : dict
+        How the tensors are kept that are compressed.
     """
 
     cfg: Config
@@ -74,37 +77,7 @@ class Program:
     places: dict[str, Place]
     region_bytes: dict[isa.Region, int]
     schedule: tuple[Scheduled, ...]
-
-
-def _aligned(size: int) -> int:
-    return -(-size // ALIGNMENT) * ALIGNMENT
-
-
-def place_tensors(network: Network) -> tuple[dict[str, Place], dict[isa.Region, int]]:
-    """DRAM plan: inputs, outputs and activations in a region each; a reshaped tensor shares its source's bytes."""
-    sizes = dict.fromkeys((isa.Region.INPUT, isa.Region.OUTPUT, isa.Region.ACTIVATION), 0)
-    places: dict[str, Place] = {}
-    alias = {layer.output: layer.inputs[0] for layer in network.layers if isinstance(layer, Reshape)}
-
-    def root(name: str) -> str:
-        while name in alias:
-            name = alias[name]
-        return name
-
-    outputs = {root(name) for name in network.outputs}
-    for name, tensor in network.tensors.items():
-        if name in alias:
-            continue
-        region = isa.Region.ACTIVATION
-        if name in network.inputs:
-            region = isa.Region.INPUT
-        elif name in outputs:
-            region = isa.Region.OUTPUT
-        places[name] = Place(region, sizes[region])
-        sizes[region] += _aligned(tensor.size)
-    for name in alias:
-        places[name] = places[root(name)]
-    return places, sizes
+    blocks: dict[str, Blocks] = field(default_factory=dict)
 
 
 def fuse_additions(network: Network, apart: Collection[str] = ()) -> dict[str, Add]:
@@ -155,6 +128,7 @@ def compile_network(cfg: Config, network: Network, options: Options, *, fuse: bo
     """Lower every layer and encode the program. Raises ``InputError`` naming a layer that does not fit."""
     places, sizes = place_tensors(network)
     context = Context(cfg, network, options, places, Builder(cfg), Constants(max(ALIGNMENT, cfg.bus_bytes)))
+    context.roots = roots(network)
     windows = _windows(cfg, network, options)
     # turned accumulators leave pixel by pixel, the other operand of an addition lies row by row
     fused = fuse_additions(network, windows) if fuse and not cfg.dataflow.output_turned_late else {}
@@ -178,16 +152,24 @@ def compile_network(cfg: Config, network: Network, options: Options, *, fuse: bo
         elif isinstance(layer, Add | Concat):
             steps += list(ElementwiseLowering(context, layer, index).steps())
         schedule.append(Scheduled(index, layer, fused.get(layer.name), plan, engine))
+    if cfg.codec:
+        sizes = compress(context, steps, partial(_rings, cfg))
+    run(steps, _rings(cfg))
+    jobs = context.builder.finish()
+    words = encode(cfg, jobs)
+    constants = context.constants.image()
+    sizes |= {isa.Region.CONSTANT: constants.size, isa.Region.PROGRAM: words.nbytes}
+    return Program(
+        cfg, network, words, jobs, constants, context.places, sizes, tuple(schedule), context.blocks
+    )
+
+
+def _rings(cfg: Config) -> dict[str, Ring]:
+    """The memories, empty."""
     memory = cfg.memory
-    rings = {
+    return {
         "input": Ring(memory.input_bytes),
         "weight": Ring(memory.weight_bytes, cfg.weight_granule),
         "operand": Ring(memory.operand_bytes),
         "param": Ring(memory.param_bytes, cfg.param_entry_bytes),
     }
-    run(steps, rings)
-    jobs = context.builder.finish()
-    words = encode(cfg, jobs)
-    constants = context.constants.image()
-    sizes |= {isa.Region.CONSTANT: constants.size, isa.Region.PROGRAM: words.nbytes}
-    return Program(cfg, network, words, jobs, constants, places, sizes, tuple(schedule))

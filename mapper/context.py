@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from dataflows import isa
 from dataflows.config import Config
 from dataflows.network import Network
+from mapper.blocks import Blocks, Use
 from mapper.builder import Builder
 from mapper.conv_plan import Options
 from mapper.scoreboard import Access
@@ -56,6 +57,13 @@ class Context:
     builder: Builder
     constants: Constants
     bank: int = 0  # accumulator bank the next layer begins with
+    roots: dict[str, str] = field(default_factory=dict)  # tensor whose bytes a reshaped one shares
+    blocks: dict[str, Blocks] = field(default_factory=dict)  # tensors that are compressed
+    uses: dict[str, list[Use | None]] = field(default_factory=dict)  # how jobs use each tensor; None: parts of pixels
+
+    def root(self, tensor: str) -> str:
+        """The tensor that holds a tensor's bytes."""
+        return self.roots.get(tensor, tensor)
 
     def source(self, tensor: str, offset: int) -> dict[str, int]:
         """Address fields of ``offset`` bytes into a tensor."""

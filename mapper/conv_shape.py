@@ -30,7 +30,7 @@ class Block:
 
 @dataclass(frozen=True)
 class ConvShape:
-    """Geometry of one convolution layer; pixels of 1x1 layers are folded into one row."""
+    """Geometry of one convolution layer; without a codec, pixels of 1x1 layers are folded into one row."""
 
     cfg: Config
     layer: Conv
@@ -48,7 +48,8 @@ class ConvShape:
         n, h, w, c = source.shape
         _, oh, ow, oc = target.shape
         window = layer.window
-        if window.kernel == (1, 1) and window.stride == (1, 1) and not any(window.padding):
+        pointwise = window.kernel == (1, 1) and window.stride == (1, 1) and not any(window.padding)
+        if pointwise and (cfg.codec is None or h == w == 1):  # compressed tensors want whole rows
             n, h, w, oh, ow = 1, 1, n * h * w, 1, n * oh * ow
         return ConvShape(cfg, layer, n, h, w, c, oh, ow, oc)
 
@@ -136,8 +137,15 @@ class ConvShape:
         return Grid(group, across, down, ceil(cols / across) * across, ceil(rows / down) * down, images)
 
     def extent(self, rows: int, cols: int) -> tuple[int, int]:
-        """Input rows and columns under ``rows`` x ``cols`` output pixels, padding included."""
-        return window_extent(self.layer.window, rows, cols)
+        """Input rows and columns under ``rows`` x ``cols`` output pixels, padding included.
+
+        With a codec, tiles of whole output rows have whole input rows, be their last columns used or not: blocks end
+        where rows do.
+        """
+        height, width = window_extent(self.layer.window, rows, cols)
+        if self.cfg.codec and cols == self.out_width:
+            width = max(width, self.layer.window.padding[1] + self.width)
+        return height, width
 
     def input_bytes(self, layout: str, size: tuple[int, int, int], channels: int) -> int:
         """Bytes of one tile, ``channels`` deep, in the input buffer."""

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dataflows import isa
-from mapper.compile import ALIGNMENT, Program
+from mapper.compile import Program
+from mapper.placement import ALIGNMENT
 
 GUARD = 64
 """Bytes at least between regions, which must be unchanged after a run."""
@@ -50,6 +51,13 @@ class Image:
         place, t = self.program.places[tensor], self.program.network.tensors[tensor]
         start = self.bases[place.region] + place.offset
         return memory[start : start + t.size].view(np.int8).reshape(t.shape)
+
+    def raw(self, memory: NDArray[np.uint8], tensor: str) -> NDArray[np.uint8]:
+        """All bytes in ``memory`` that belong to a tensor, the slots of a compressed one included."""
+        place, blocks = self.program.places[tensor], self.program.blocks.get(tensor)
+        start = self.bases[place.region] + place.offset
+        size = self.program.network.tensors[tensor].size if blocks is None else blocks.size
+        return memory[start : start + size]
 
     def guards(self, memory: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Bytes between the regions."""

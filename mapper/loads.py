@@ -6,14 +6,15 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 
 from dataflows import isa
+from mapper import nests
+from mapper.block_jobs import Part, Target, blocks_of, load_blocks, note_use
 from mapper.context import Context
 from mapper.nests import levels
 from mapper.pipeline import Load
 from mapper.program import Registers
 from mapper.scoreboard import Access
 
-ROWS = ("row_a", "row_b", "row_c")
-SEGMENTS = ("segment_a", "segment_b", "segment_c")
+ROWS, SEGMENTS = nests.ROWS, nests.SEGMENTS
 
 
 @dataclass(frozen=True)
@@ -166,6 +167,19 @@ def _copy(
     (i0, i1), (c0, c1) = area.images, area.channels
     images, depth, rows, cols = i1 - i0, c1 - c0, inside.rows, inside.cols
     y0, x0 = area.rows[0] + inside.top * row_stride, area.cols[0] + inside.left
+    layout = to.layout
+    note = (
+        f"{view.tensor} rows {y0}..{y0 + (rows - 1) * row_stride} columns {x0}..{x0 + cols - 1} channels {c0}..{c1 - 1}"
+    )
+    last = y0 + (rows - 1) * row_stride
+    part = Part(view.tensor, view.shape, area.images, (y0, last + 1), (x0, x0 + cols), area.channels, row_stride)
+    note_use(context, part, layer, write=False)
+    blocks = blocks_of(context, view.tensor)
+    if blocks:
+        at = to.at(inside.top, inside.left)
+        target = Target(to.target, at, layout.col, layout.row, layout.image, to.access)
+        load_blocks(context, target, part, blocks, layer, note)
+        return
     line, image = width * channels, height * width * channels
 
     run, source = depth, [(cols, channels), (rows, row_stride * line), (images, image)]
@@ -176,7 +190,6 @@ def _copy(
             if rows == height:
                 run, source = images * image, []
 
-    layout = to.layout
     segment, loops = depth, [(cols, layout.col), (rows, layout.row), (images, layout.image)]
     if layout.col == depth:
         segment, loops = cols * depth, loops[1:]
@@ -195,8 +208,5 @@ def _copy(
         "segment": {"bytes": segment},
         **levels(SEGMENTS, loops),
     }
-    note = (
-        f"{view.tensor} rows {y0}..{y0 + (rows - 1) * row_stride} columns {x0}..{x0 + cols - 1} channels {c0}..{c1 - 1}"
-    )
     accesses = [to.access, context.dram(view.tensor, offset, end)]
     context.builder.add(isa.Unit.LOAD, registers, accesses, layer=layer, note=note)

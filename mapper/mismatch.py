@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from dataflows import isa
 from mapper.compile import Program, Scheduled
-from mapper.image import Image
 from mapper.loads import ROWS
 from mapper.nests import addresses
 from mapper.program import Job
@@ -30,17 +29,31 @@ class Mismatch:
 
 
 def mismatches(
-    image: Image, memory: NDArray[np.uint8], expected: Mapping[str, NDArray[np.int8]], first: int
+    program: Program, tensor: Callable[[str], NDArray[np.int8]], expected: Mapping[str, NDArray[np.int8]], first: int
 ) -> Iterator[Mismatch]:
-    """One per tensor that leaves the chip and differs; ``first`` is the number of the batch's first sample."""
-    for entry in image.program.schedule:
-        found, wanted = image.view(memory, entry.output), expected[entry.output]
+    """One per tensor that leaves the chip and differs.
+
+    ``tensor`` gives what was found, by name; ``first`` is the number of the batch's first sample.
+    """
+    for entry in program.schedule:
+        found, wanted = tensor(entry.output), expected[entry.output]
         wrong = np.argwhere(found != wanted)
         if len(wrong):
             at = tuple(int(v) for v in wrong[0])
-            job = _writer(image.program, entry, int(np.ravel_multi_index(at, found.shape)))
+            job = _writer(program, entry, _offset(program, entry.output, at))
             name = entry.fused.name if entry.fused else entry.layer.name
             yield Mismatch(name, first + at[0], at, int(wanted[at]), int(found[at]), len(wrong), job)
+
+
+def _offset(program: Program, tensor: str, at: tuple[int, ...]) -> int:
+    """Offset in a tensor's place of an element, or of the compressed block that holds it."""
+    shape = program.network.tensors[tensor].shape
+    blocks = program.blocks.get(tensor)
+    if blocks is None:
+        return int(np.ravel_multi_index(at, shape))
+    pixel = int(np.ravel_multi_index(at[:3], shape[:3]))
+    (group,) = [g for g, (a, b) in enumerate(blocks.groups) if a <= at[3] < b]
+    return blocks.offset(group, pixel // blocks.pixels)
 
 
 def _writer(program: Program, entry: Scheduled, offset: int) -> str:

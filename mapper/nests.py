@@ -7,6 +7,12 @@ from math import ceil
 
 from mapper.program import Registers
 
+ROWS = ("row_a", "row_b", "row_c")
+"""Levels of DRAM rows: LOAD and STORE jobs."""
+
+SEGMENTS = ("segment_a", "segment_b", "segment_c")
+"""Levels of segments on chip: LOAD jobs."""
+
 Loops = list[tuple[int, int]]
 """(count, stride) of loop levels, innermost first."""
 

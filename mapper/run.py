@@ -21,6 +21,7 @@ from mapper.image import Image
 from mapper.mismatch import Mismatch, mismatches
 from rtl.emit import emit
 from sim import golden, verilator
+from sim.golden.run_length import decode
 from sim.runner import Dram, Result, SimulationError, Simulator
 
 __all__ = ["Image", "Mismatch", "Run", "check_tools", "execute"]
@@ -133,14 +134,15 @@ def execute(
             tell = None if progress is None else partial(_tell, progress, run.cycles, first)
             result = _once(simulator, image, memory, part, tell)
             expected = golden.run(program.network, part)
-            run.mismatches += mismatches(image, memory, expected, first)
+            found = partial(_tensor, image, memory)
+            run.mismatches += mismatches(program, found, expected, first)
             if not np.array_equal(guards, image.guards(memory)):
                 raise SimulationError("the accelerator wrote outside its regions")
             run.add(program, result, batch)
-            outputs.append({name: image.view(memory, name).copy() for name in program.network.outputs})
+            outputs.append({name: found(name).copy() for name in program.network.outputs})
             wanted.append({name: expected[name] for name in program.network.outputs})
             if run.tensors is not None:
-                run.tensors.append({s.output: image.view(memory, s.output).copy() for s in program.schedule})
+                run.tensors.append({s.output: found(s.output).copy() for s in program.schedule})
     run.outputs, run.golden = _joined(outputs), _joined(wanted)
     return run
 
@@ -160,6 +162,20 @@ def _batch(inputs: Inputs, first: int, batch: int) -> Tensors:
     return {name: values[first : first + batch] for name, values in inputs.items()}
 
 
+def _tensor(image: Image, memory: NDArray[np.uint8], name: str) -> NDArray[np.int8]:
+    """A tensor in ``memory``, decoded if it is compressed."""
+    blocks = image.program.blocks.get(name)
+    if blocks is None:
+        return image.view(memory, name)
+    raw, shape = image.raw(memory, name), image.program.network.tensors[name].shape
+    x = np.empty((blocks.count * blocks.pixels, shape[3]), np.int8)
+    for offset, elements, pixels, channels in blocks.parts():
+        words = raw[offset:][: blocks.form.worst_words(elements) * 8].view("<u8")
+        found = decode(words, elements, blocks.form, zero=blocks.zero, exact=False)
+        x[pixels, channels] = found.reshape(blocks.pixels, -1)
+    return x.reshape(shape)
+
+
 def _once(
     simulator: Simulator, image: Image, memory: NDArray[np.uint8], inputs: Inputs,
     progress: Callable[[int], None] | None,
@@ -167,8 +183,8 @@ def _once(
     """One batch: inputs in, everything the program writes scrambled before, run."""
     rng = np.random.default_rng(1)
     for entry in image.program.schedule:
-        view = image.view(memory, entry.output)
-        view[...] = rng.integers(-128, 128, view.shape, np.int8)
+        raw = image.raw(memory, entry.output)
+        raw[...] = rng.integers(0, 256, raw.shape, np.uint8)
     for name, value in inputs.items():
         image.view(memory, name)[...] = value
     limit = 1_000_000 + 200 * _work(image.program)

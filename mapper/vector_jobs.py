@@ -8,6 +8,7 @@ import numpy as np
 
 from dataflows import isa
 from dataflows.network import Add
+from mapper.block_jobs import Part, blocks_of, note_use, store_blocks
 from mapper.context import Context
 from mapper.loads import ROWS
 from mapper.nests import Loops, levels
@@ -69,6 +70,12 @@ def store(
     note: str, *, mark: bool,
 ) -> None:  # fmt: skip
     """STORE job for ``count`` channels from ``first`` of a tile's pixels, in the longest possible rows."""
+    part = Part(output, view, tile.images, tile.rows, tile.cols, (first, first + count))
+    note_use(context, part, index, write=True)
+    blocks = blocks_of(context, output)
+    if blocks:
+        store_blocks(context, part, blocks, index, note, mark=mark)
+        return
     _, height, width, channels = view
     (i0, i1), (y0, y1), (x0, x1) = tile.images, tile.rows, tile.cols
     images, rows, cols = tile.size

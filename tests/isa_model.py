@@ -13,6 +13,7 @@ import numpy as np
 from dataflows import isa
 from dataflows.config import Config
 from dataflows.vocabulary import Dim, Kind
+from sim.golden.run_length import decode, encode
 from tests.row_model import row_sums
 
 
@@ -60,6 +61,8 @@ class Machine:
             self.memory[isa.Target.PARAM] = rng.integers(0, 256, 3 * cfg.window_weights_address, np.uint8)
         self.rows = rng.integers(-128, 128, (2, 1, 1, cfg.lanes))  # the window's last two rows
         self.acc = rng.integers(-(2**31), 2**31, (2 * cfg.acc_bank_words, cfg.lanes)).astype(np.int64)
+        self.sizes: dict[int, int] = {}  # words of compressed blocks by entry of the size table
+        self.element = np.dtype(f"int{cfg.numbers.act_bits}")
         self.semaphores = [0] * cfg.control.semaphores
         self.out: deque[int] = deque()
         self.pending: dict[isa.Unit, dict] = {}
@@ -118,7 +121,10 @@ class Machine:
         else:
             base = self.bases[isa.Region(job["source"]["region"])] + job["source"]["address"]
             sources, _ = nest(base, rows)
-            data = self.dram[(sources[:, None] + np.arange(job["row"]["bytes"])).ravel()]
+            if "codec" in job and job["codec"]["coded"]:
+                data = self.unpacked(job, sources)
+            else:
+                data = self.dram[(sources[:, None] + np.arange(job["row"]["bytes"])).ravel()]
         assert data.size == where.size, "row bytes and segment bytes differ"
         target = self.memory[isa.Target(job["destination"]["target"])]
         assert where.min() >= 0 and where.max() < target.size, "load outside the memory"
@@ -254,5 +260,23 @@ class Machine:
         base = self.bases[isa.Region(job["target"]["region"])] + job["target"]["address"]
         starts, _ = nest(base, [job[n] for n in ("row_a", "row_b", "row_c")])
         size = job["row"]["bytes"]
-        for start in starts:
-            self.dram[start : start + size] = [self.out.popleft() for _ in range(size)]
+        for number, start in enumerate(starts):
+            row = np.array([self.out.popleft() for _ in range(size)], np.uint8)
+            if "codec" in job and job["codec"]["coded"]:
+                words = encode(row.view(self.element), self.cfg.codec_format, zero=self.zero(job))
+                self.sizes[job["codec"]["block"] + number] = words.size
+                row = words.astype("<u8").view(np.uint8)
+            self.dram[start : start + row.size] = row
+
+    def unpacked(self, job: dict, starts: np.ndarray) -> np.ndarray:
+        """Bytes of the compressed blocks of a LOAD job."""
+        rows, elements = [], job["row"]["bytes"] // np.dtype(self.element).itemsize
+        for number, start in enumerate(starts):
+            words = self.dram[start : start + 8 * self.sizes[job["codec"]["block"] + number]].view("<u8")
+            row = decode(words, elements, self.cfg.codec_format, zero=self.zero(job))
+            rows.append(row.astype(self.element).view(np.uint8))
+        return np.concatenate(rows)
+
+    def zero(self, job: dict) -> int:
+        """The element that a job's runs are made of."""
+        return int(np.array(job["codec"]["zero"]).astype(self.element))

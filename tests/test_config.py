@@ -179,7 +179,7 @@ FIELDS = [
     ("memory.param_bytes", 4096), ("bus.data_bits", 64), ("bus.max_read_burst", 32), ("bus.max_write_burst", 8),
     ("bus.reads_in_flight", 4), ("bus.writes_in_flight", 4), ("control.queue_words", 32), ("control.semaphores", 12),
     ("control.watchdog_cycles", 2048), ("vector.window_words", 512),
-    ("codec.run_bits", 4), ("codec.blocks", 512),
+    ("codec.run_bits", 5), ("codec.blocks", 512),
 ]
 
 STORE_FIELDS = [("stores.input", 16), ("stores.weight", 225), ("stores.output", 16), ("array.zero_gating", True)]
@@ -353,7 +353,7 @@ def test_codec_is_optional_and_fits_the_operands():
     plain = parse(changed("vector", None), "x")
     cfg = parse({**changed("vector", None), "codec": {}}, "x")
     assert plain.codec is None and plain.codec_format is None and plain.hash != cfg.hash
-    assert (cfg.codec_format.run_bits, cfg.codec_format.level_bits, cfg.codec_format.pairs) == (5, 8, 4)
+    assert (cfg.codec_format.run_bits, cfg.codec_format.level_bits, cfg.codec_format.pairs) == (4, 8, 5)
     for codec, message in (
         ({"level_bits": 16}, r"codec\.level_bits must be 8 as numbers\.act_bits is, not 16 \(x\)"),
         ({"run_bits": 0}, r"codec\.run_bits must be a positive integer, not 0 \(x\)"),

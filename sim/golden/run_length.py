@@ -56,8 +56,12 @@ def encode(x: Integers, form: Format, *, zero: int = 0, restart: int = 0) -> NDA
     return words
 
 
-def decode(words: NDArray[np.uint64], elements: int, form: Format, *, zero: int = 0, signed: bool = True) -> Integers:
+def decode(
+    words: NDArray[np.uint64], elements: int, form: Format, *, zero: int = 0, signed: bool = True, exact: bool = True
+) -> Integers:
     """Elements of a block, int64 (elements,).
+
+    With ``exact`` unset, words may follow that do not belong to the block, and elements that its pairs skip are zero.
 
     Raises
     ------
@@ -71,11 +75,12 @@ def decode(words: NDArray[np.uint64], elements: int, form: Format, *, zero: int 
     if signed:
         levels -= (levels >> form.level_bits - 1) << form.level_bits
     at = np.cumsum(runs + 1) - 1
-    used = int(np.searchsorted(at, elements - 1)) + 1 if elements else 0
-    if used > at.size or (used and at[used - 1] != elements - 1):
-        raise ValueError(f"{words.size} words do not hold {elements} elements")
-    if form.worst_words(used) != words.size:
-        raise ValueError(f"{elements} elements end in word {form.worst_words(used)} of {words.size}")
+    used = int(np.searchsorted(at, elements))
+    if exact:
+        if elements and (not used or at[used - 1] != elements - 1):
+            raise ValueError(f"{words.size} words do not hold {elements} elements")
+        if form.worst_words(used) != words.size:
+            raise ValueError(f"{elements} elements end in word {form.worst_words(used)} of {words.size}")
     x = np.full(elements, zero, np.int64)
     x[at[:used]] = levels[:used]
     return x
