@@ -24,7 +24,7 @@ class Counters(wiring.Component):
     busy, stalled, waiting : In(1 bit per unit)
     lacking : In(mask of semaphores per unit)
     read_beat, write_beat : In(1)
-    gated : In(16)
+    gated : In(range(multipliers + 1))
         Multiplications that PEs do not do in this cycle.
     cycles, gated_total : Out(64)
     <unit>_wait, <unit>_busy, <unit>_stall, read_beats, write_beats, semaphore_<n>_wait : Out(32)
@@ -47,7 +47,7 @@ class Counters(wiring.Component):
             "lacking": In(data.ArrayLayout(cfg.control.semaphores, units)),
             "read_beat": In(1),
             "write_beat": In(1),
-            "gated": In(16),
+            "gated": In(range(cfg.multipliers + 1)),
             "cycles": Out(64),
             "gated_total": Out(64),
             **{name: Out(32) for name in self.names},

@@ -83,7 +83,7 @@ class Accelerator(wiring.Component):
         m.submodules.counters = counters = in_host(Counters(cfg))
         m.submodules.command = command = CommandUnit(cfg)
         m.submodules.read_master = reads = ReadMaster(cfg)
-        engines = self._engines(m)
+        engines = self._engines(m, counters)
         load, store = engines[Unit.LOAD], engines[Unit.STORE]
 
         m.d.comb += sync.rst.eq(self.rst | supervisor.reset)
@@ -121,7 +121,7 @@ class Accelerator(wiring.Component):
         ]
         return m
 
-    def _engines(self, m):
+    def _engines(self, m, counters):
         """The data path: six engines, the memories and the array between them."""
         cfg = self.cfg
         memory, beat, element = cfg.memory, cfg.bus_bytes, cfg.act_bytes
@@ -156,6 +156,8 @@ class Accelerator(wiring.Component):
             join(m, input_streamer.geometry, array.geometry)
         join(m, weight_streamer.o, array.weight)
         m.d.comb += array.open.eq(accumulator.open)
+        if cfg.array.zero_gating:
+            m.d.comb += counters.gated.eq(array.gated)
         join(m, array.o, accumulator.i)
         join(m, vector.acc_address, accumulator.read_address)
         m.d.comb += Value.cast(vector.acc_data).eq(Value.cast(accumulator.read_data))
