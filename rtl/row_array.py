@@ -15,7 +15,6 @@ from rtl.row_control import COUNT_BITS, RowControl, step_layout
 from rtl.row_pe import INDEX_BITS, RowPE, RowSizes, place_in
 from rtl.row_plan import TAKERS, RowPlanner
 from rtl.shared import shared
-from rtl.skew import delay
 
 
 def check(flow: Dataflow) -> None:
@@ -26,6 +25,22 @@ def check(flow: Dataflow) -> None:
         raise ValueError(f"{flow.name}: weight must be loaded along the rows and be stored, not {flow.weight.kind.value}")
     if flow.output.kind is not Kind.SUM or flow.output.axis is not Axis.SOUTH or flow.output.delay != 1:
         raise ValueError(f"{flow.name}: output must be summed southwards with 1 register per hop")
+
+
+def total(m, values, name: str):
+    """Sum of unsigned ``values``, added up in pairs that are as wide as they must be."""
+    if len(values) == 1:
+        return values[0]
+    pairs = [values[i : i + 2] for i in range(0, len(values), 2)]
+    sums = []
+    for index, pair in enumerate(pairs):
+        if len(pair) == 2:
+            added = Signal(max(map(len, pair)) + 1, name=f"{name}_{len(pairs)}_{index}")
+            m.d.comb += added.eq(pair[0] + pair[1])
+            sums.append(added)
+        else:
+            sums += pair
+    return total(m, sums, name)
 
 
 @shared("sizes", "cols")
@@ -134,7 +149,7 @@ class PERow(wiring.Component):
         fetched, counts = Signal(), Signal()
         m.d.sync += [fetched.eq(control.fetch & self.used), counts.eq(control.multiply & self.used)]
         with m.If(fetched):
-            m.d.sync += zeros.eq(sum(pe.gated for pe in pes))
+            m.d.sync += zeros.eq(total(m, [pe.gated for pe in pes], "zeros"))
         with m.If(counts):
             m.d.comb += self.gated.eq(zeros)
 
@@ -229,7 +244,7 @@ class RowArray(wiring.Component):
             self._wire(m, index, row, planner.plan, bus, weights, conductor.settings)
         self._chain(m, conductor, rows)
         if cfg.array.zero_gating:
-            m.d.comb += self.gated.eq(_tree(m, [row.gated for row in rows]))
+            m.d.sync += self.gated.eq(total(m, [row.gated for row in rows], "gated"))
         return m
 
     def _wire(self, m, index, row, plan, bus, weights, settings):
@@ -255,13 +270,3 @@ class RowArray(wiring.Component):
             m.d.comb += [sink.eq(source) for sink, source in zip(row.sum_i, above.sum_o, strict=True)]
         m.d.comb += self.o.valid.eq(rows[-1].valid_o)
         m.d.comb += [lane.eq(source) for lane, source in zip(self.o.payload, rows[-1].sum_o, strict=True)]
-
-
-def _tree(m, values):
-    """Sum of ``values``, one register per pair and level."""
-    level = 0
-    while len(values) > 1:
-        pairs = [values[i : i + 2] for i in range(0, len(values), 2)]
-        values = [delay(m, sum(pair[1:], pair[0] + 0), 1, f"gated_{level}_{i}") for i, pair in enumerate(pairs)]
-        level += 1
-    return values[0]

@@ -110,15 +110,19 @@ class InputBus(wiring.Component):
             with m.If(self.delivered):
                 m.d.sync += [slot.eq(0), place.eq(after), start.eq(after)]
 
-        bus = Signal(data.StructLayout({
+        put = Signal()
+        now = Signal(data.StructLayout({
             "word": self.word.shape(), "place": len(place), "slot": COUNT_BITS, "index": INDEX_BITS,
         }), reset_less=True)  # fmt: skip
-        put = Signal()
         m.d.sync += put.eq(enter)
         with m.If(enter):
-            m.d.sync += Cat(bus.as_value()).eq(Cat(self.input.payload.data.as_value(), place, slot, row))
-        m.d.comb += [self.put.eq(put), self.word.eq(bus.word), self.place.eq(bus.place)]
-        m.d.comb += [self.slot.eq(bus.slot), self.index.eq(bus.index)]
+            m.d.sync += [
+                now.word.eq(self.input.payload.data[0]), now.place.eq(place), now.slot.eq(slot), now.index.eq(row),
+            ]  # fmt: skip
+        m.d.comb += [
+            self.put.eq(put), self.word.eq(now.word), self.place.eq(now.place), self.slot.eq(now.slot),
+            self.index.eq(now.index),
+        ]  # fmt: skip
 
 
 class WeightBus(wiring.Component):
