@@ -1,5 +1,7 @@
 """The row-stationary array: rows of PEs, one below the other, and what feeds and conducts them."""
 
+from itertools import pairwise
+
 from amaranth import Module, Signal, signed
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -13,7 +15,7 @@ from rtl.row_bus import InputBus, WeightBus
 from rtl.row_conductor import RowConductor
 from rtl.row_control import COUNT_BITS, RowControl, step_layout
 from rtl.row_pe import INDEX_BITS, RowPE, RowSizes, place_in
-from rtl.row_plan import TAKERS, RowPlanner
+from rtl.row_plan import RowPlanner
 from rtl.shared import shared
 
 
@@ -22,7 +24,7 @@ def check(flow: Dataflow) -> None:
     if flow.input.kind is not Kind.BUS or not flow.input.store:
         raise ValueError(f"{flow.name}: input must come over a bus and be stored, not {flow.input.kind.value}")
     if flow.weight.kind is not Kind.LOAD or flow.weight.axis is not Axis.EAST or not flow.weight.store:
-        raise ValueError(f"{flow.name}: weight must be loaded along the rows and be stored, not {flow.weight.kind.value}")
+        raise ValueError(f"{flow.name}: weight must be loaded along rows and be stored, not {flow.weight.kind.value}")
     if flow.output.kind is not Kind.SUM or flow.output.axis is not Axis.SOUTH or flow.output.delay != 1:
         raise ValueError(f"{flow.name}: output must be summed southwards with 1 register per hop")
 
@@ -182,12 +184,12 @@ class RowArray(wiring.Component):
     With the *start* of a step the cycle in which the conductor lets it go (row r runs ``r + filters * unit`` cycles
     later), R rows, D filter words and W words of ``stores.input``:
 
-    * Plan: valid for the next job ``1 + max(R, C)`` cycles after its geometry is taken, which is as soon as the step part
-      of the plan before has been taken. Input words, filter words and steps each take the plan when it is valid and
-      their own words or steps of the job before are over (in the cycle after their last word); the first word follows
-      in the cycle after that.
-    * Input words: one per cycle. The first of a group waits until ``held + fresh <= 3 * W``, where held counts the words
-      of the groups begun and not freed.
+    * Plan: valid ``1 + max(R, C)`` cycles after the job's geometry is taken, which is as soon as the plan before has
+      been taken by all. Input words, filter words and steps take it, each when it is valid and their own words or
+      steps of the job before are over (words: in the cycle after the last one); the first word follows in the
+      cycle after that.
+    * Input words: one per cycle. The first of a group waits until ``held + fresh <= 3 * W``; held counts the words of
+      the groups begun and not freed.
     * Filter words: one per cycle. One of the first side waits until ``kept < D``.
     * A step starts at the earliest: ``taps * filters`` cycles after the start of the step before; one cycle after the
       last word of its newest group and (first step of a pass) after the last filter word of its pass was transferred;
@@ -197,8 +199,7 @@ class RowArray(wiring.Component):
     * The last row ends a step ``taps * filters + skew`` cycles after its start; in the next cycle ``held`` is less by
       ``fresh`` (last step of a pass: ``preload * fresh``). In the last step of a pass ``kept`` falls by one per cycle,
       from ``2 + skew`` to ``1 + skew + taps * filters`` cycles after its start.
-    * Sum of filter f of unit u leaves ``(taps - 1) * filters + u * filters + f + R + 4`` cycles after the step's
-      start.
+    * The sum of filter f of unit u leaves ``(taps - 1 + u) * filters + f + R + 4`` cycles after the step's start.
     """
 
     def __init__(self, cfg: Config):
@@ -265,7 +266,7 @@ class RowArray(wiring.Component):
     def _chain(self, m, conductor, rows):
         """Steps and sums go down the rows; nothing comes in at the top, and the sums leave at the bottom."""
         m.d.comb += [rows[0].go_i.eq(conductor.go), rows[0].step_i.eq(conductor.step)]
-        for above, row in zip(rows, rows[1:], strict=False):
+        for above, row in pairwise(rows):
             m.d.comb += [row.go_i.eq(above.go_o), row.step_i.eq(above.step_o), row.valid_i.eq(above.valid_o)]
             m.d.comb += [sink.eq(source) for sink, source in zip(row.sum_i, above.sum_o, strict=True)]
         m.d.comb += self.o.valid.eq(rows[-1].valid_o)

@@ -23,7 +23,7 @@ class RowConductor(wiring.Component):
     """Runs the passes of a job, each of ``positions`` steps, and keeps account of windows and filter words.
 
     The first step of a pass needs ``preload`` groups of input words and all filter words of the pass, a later one one
-    group more. The first step of a job needs an opened accumulator job, and waits until the job before has left all rows.
+    group more. The first step of a job needs an opened accumulator job, and all rows must have finished the job before.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ class RowConductor(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         geometry = self.plan.geometry
-        open_, more, busy = Signal(), Signal(), Signal()
+        more, busy = Signal(), Signal()
         begins_pass, begins_job = Signal(reset_less=True), Signal(reset_less=True)
         fresh, preload = (Signal(COUNT_BITS, name=name, reset_less=True) for name in ("fresh", "preload"))
         span, words = (Signal(INDEX_BITS, name=name, reset_less=True) for name in ("span", "words"))

@@ -110,7 +110,7 @@ class RowControl(wiring.Component):
         """Flags of the later stages."""
         ran = Signal()
         keep, close, emit = Signal(), Signal(), Signal()
-        first_1, first_2, last_1 = (Signal(name=f"stage_{name}", reset_less=True) for name in ("first_1", "first_2", "last_1"))
+        first_1, first_2, last_1 = (Signal(name=name, reset_less=True) for name in ("first_1", "first_2", "last_1"))
         filter_1, filter_2 = (Signal.like(self.filter, name=f"filter_{stage}", reset_less=True) for stage in (1, 2))
         m.d.sync += [
             ran.eq(run), first_1.eq(first), last_1.eq(last), filter_1.eq(count),

@@ -136,8 +136,8 @@ class RowPE(wiring.Component):
 
     Timing
     ------
-    Stage i is i cycles after stage 0; ``sum_o`` shows a sum ``latency`` cycles after stage 0 of its last product. A word
-    on the bus in one cycle can be fetched in the next, likewise a filter word.
+    Stage i is i cycles after stage 0; ``sum_o`` shows a sum ``latency`` cycles after stage 0 of its last product. A
+    word on the bus in one cycle can be fetched in the next, likewise a filter word.
     """
 
     latency = 4
@@ -191,7 +191,8 @@ class RowPE(wiring.Component):
         listens = Signal(reset_less=True)
         with m.If(self.identify):
             m.d.sync += [identifier.eq(self.row_base + self.col_base), listens.eq(self.listen)]
-        m.submodules.inputs = inputs = memory.Memory(shape=signed(self.sizes.act_bits), depth=self.sizes.inputs, init=[])
+        bits, depth = self.sizes.act_bits, self.sizes.inputs
+        m.submodules.inputs = inputs = memory.Memory(shape=signed(bits), depth=depth, init=[])
         write, read = inputs.write_port(), inputs.read_port(domain="comb")
         m.d.comb += [
             write.en.eq(self.put & listens & (self.index == identifier)),

@@ -1,11 +1,10 @@
 """The row-stationary array against convolutions in NumPy, and against its timing law."""
 
-import numpy as np
 import pytest
 
 from rtl.row_array import RowArray
 from tests.rtl.compute_bench import idle, put, simulate
-from tests.rtl.row_bench import Geometry, make_config, make_job, random_geometry
+from tests.rtl.row_bench import make_config, make_job, random_geometry
 
 
 def run(cfg, jobs, input_gap=lambda i: 0, weight_gap=lambda i: 0, open_gap=lambda i: 0):
