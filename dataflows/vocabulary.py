@@ -226,7 +226,7 @@ class Dataflow:
         if self.input.kind is Kind.BUS:
             return Nest(("channel", "column", "row", "slot", "x", "pass"), inner=5)
         if self.input.kind is Kind.NEIGHBOUR:
-            return Nest(("word", "repeat"), inner=1)
+            return Nest(("word", "repeat", "group"), inner=1)
         if self.temporal is Dim.PIXEL:
             return Nest(_PIXELS + _TAPS, inner=3)
         return Nest(_PIXELS + _TAPS + _GROUPS, inner=3)

@@ -20,11 +20,13 @@ from mapper.context import Constants, Context, Place
 from mapper.conv_plan import ConvPlan, Options
 from mapper.lower_conv import ConvLowering
 from mapper.lower_elementwise import ElementwiseLowering
+from mapper.lower_plane import PlaneLowering
 from mapper.lower_pool import PoolLowering
 from mapper.lower_rows import RowLowering
 from mapper.lower_window import WindowLowering
 from mapper.pipeline import Ring, run
 from mapper.placement import ALIGNMENT, place_tensors, roots
+from mapper.plane_plan import PlanePlan
 from mapper.program import Job, encode
 from mapper.row_plan import RowPlan
 from mapper.window_plan import WindowPlan, window_plan
@@ -40,7 +42,7 @@ class Scheduled:
     index: int
     layer: Layer
     fused: Add | None
-    plan: ConvPlan | RowPlan | None
+    plan: ConvPlan | RowPlan | PlanePlan | None
     engine: str
 
     @property
@@ -117,10 +119,15 @@ def _windows(cfg: Config, network: Network, options: Options) -> dict[str, Windo
     return {name: plan for name, plan in plans.items() if plan}
 
 
-def _array_lowering(context: Context, layer: Conv, index: int, add: Add | None) -> ConvLowering | RowLowering:
+def _array_lowering(
+    context: Context, layer: Conv, index: int, add: Add | None
+) -> ConvLowering | RowLowering | PlaneLowering:
     """What lowers a convolution, by how inputs reach the array."""
-    if context.cfg.dataflow.input.kind is Kind.BUS:
+    kind = context.cfg.dataflow.input.kind
+    if kind is Kind.BUS:
         return RowLowering(context, layer, index)
+    if kind is Kind.NEIGHBOUR:
+        return PlaneLowering(context, layer, index)
     return ConvLowering(context, layer, index, add)
 
 

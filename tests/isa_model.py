@@ -14,6 +14,7 @@ from dataflows import isa
 from dataflows.config import Config
 from dataflows.vocabulary import Dim, Kind
 from sim.golden.run_length import decode, encode
+from tests.plane_model import plane_sums
 from tests.row_model import row_sums
 
 
@@ -162,6 +163,8 @@ class Machine:
             sums = row_sums(cfg, job, x[:, 0], w)
         elif cfg.dataflow.weight.kind is Kind.PRIVATE:
             sums = np.einsum("mk,mkn->mn", x, w.reshape(len(x), rows, cols))
+        elif cfg.dataflow.input.kind is Kind.NEIGHBOUR:
+            sums = plane_sums(cfg, job, x, w[:, 0])
         elif cfg.dataflow.temporal is Dim.PIXEL:
             tiles = w.reshape(-1, rows, cols)
             sums = np.einsum("tmk,tkn->tmn", x.reshape(len(tiles), pixels, rows), tiles).reshape(-1, cols)

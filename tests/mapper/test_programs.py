@@ -20,7 +20,8 @@ def small(dataflow: str, rows: int, cols: int, *, lean: bool = False) -> config.
     base["stores"] = {operand.value: depths[operand.value] for operand in catalogue.get(dataflow).stores}
     kib = 1024
     sizes = (2 * kib, kib, 4 * cols * 32, kib, kib) if lean else (16 * kib, 8 * kib, 4 * cols * 256, 4 * kib, 4 * kib)
-    granule = 2 * config.ceil_pow2(max(8, rows, cols, catalogue.get(dataflow).weight_elements(rows, cols)))
+    flow = catalogue.get(dataflow)
+    granule = 2 * config.ceil_pow2(max(8, cols, flow.input_elements(rows, cols), flow.weight_elements(rows, cols)))
     names = ("input_bytes", "weight_bytes", "acc_bytes", "operand_bytes", "param_bytes")
     pairs = zip(names, sizes, strict=True)
     base["memory"] = {n: s if n == "acc_bytes" else -(-s // granule) * granule for n, s in pairs}
@@ -68,7 +69,7 @@ def check(network: Network, cfg: config.Config, seed: int, *, fuse: bool = True)
 FLOWS = ("weight_stationary", "output_stationary", "input_stationary", "no_local_reuse")
 """Dataflows that multiply matrices."""
 
-MAPPED = (*FLOWS, "row_stationary")
+MAPPED = (*FLOWS, "row_stationary", "output_stationary_plane")
 """Dataflows that layers can be mapped to."""
 
 
