@@ -249,6 +249,16 @@ class Config(Section):
         return self.numbers.act_bits // 8
 
     @property
+    def vector_word_bytes(self) -> int:
+        """One word of the vector unit: an activation per lane."""
+        return self.lanes * self.act_bytes
+
+    @property
+    def act_mask(self) -> int:
+        """Bits of an activation."""
+        return (1 << self.numbers.act_bits) - 1
+
+    @property
     def param_lane_bytes(self) -> int:
         """Bytes of one lane's parameters: bias (``acc_bits``), multiplier (24 bits), shift (6), rounded up."""
         return ceil_pow2(self.numbers.acc_bits // 8 + 4)
@@ -288,7 +298,7 @@ class Config(Section):
     @property
     def operand_word_bytes(self) -> int:
         """Physical word of one operand bank."""
-        return ceil_pow2(max(self.bus_bytes, self.lanes * self.act_bytes))
+        return ceil_pow2(max(self.bus_bytes, self.vector_word_bytes))
 
     @property
     def acc_word_bytes(self) -> int:

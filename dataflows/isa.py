@@ -26,6 +26,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from dataflows.vocabulary import Dataflow, Kind
@@ -172,6 +173,21 @@ SEGMENT_REGISTERS = ("destination", "segment")
 
 SUM_REGISTERS = ("addend", "sum", "sum_range")
 """Registers of VECTOR that share the fields of a sum; the third exists only where they do not fit into two."""
+
+
+def spread(cfg: Config, unit: Unit, names: tuple[str, ...], **values: int) -> dict[str, dict[str, int]]:
+    """Values of fields by register, for registers that share fields; every value must belong to one of them."""
+    spread: dict[str, dict[str, int]] = {}
+    for field, value in values.items():
+        spread.setdefault(_register_of(cfg, unit, names, field), {})[field] = value
+    return spread
+
+
+@lru_cache
+def _register_of(cfg: Config, unit: Unit, names: tuple[str, ...], field: str) -> str:
+    """Name of the register, one of ``names``, that holds a field."""
+    return next(r.name for r in units(cfg)[unit] if r.name in names and field in (f.name for f in r.fields))
+
 
 _WINDOW = Register(
     "window",

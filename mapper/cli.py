@@ -50,9 +50,27 @@ def _accelerators(arguments: Arguments) -> list[tuple[Path, Config]]:
     for name in names:
         if names.count(name) > 1:
             raise InputError(f"two configurations are called {name!r}; give each its own name to compare them")
+    _width(arguments, found)
     for _, cfg in found if arguments.run else ():
         _check_patience(cfg, arguments)
     return found
+
+
+def _width(arguments: Arguments, accelerators: list[tuple[Path, Config]]) -> int:
+    """Operand width that the model is quantized to: that of all configurations."""
+    (_, first), *others = accelerators
+    bits = first.numbers.act_bits
+    for _, cfg in others:
+        if cfg.numbers.act_bits != bits:
+            raise InputError(
+                f"{first.name} takes operands of {bits} bits and {cfg.name} of {cfg.numbers.act_bits}; "
+                "map configurations of different widths one by one"
+            )
+    if arguments.bits not in (None, bits):
+        raise InputError(
+            f"--bits {arguments.bits}: {first.name} takes operands of {bits} bits; set numbers.act_bits in its file"
+        )
+    return bits
 
 
 def _check_patience(cfg: Config, arguments: Arguments) -> None:
@@ -82,7 +100,7 @@ def run(arguments: Arguments, accelerators: list[tuple[Path, Config]]) -> int:
         if arguments.dump:
             out.folder(arguments.dump)
         document = out.path(arguments.json) if arguments.json else None
-        model = stages.load(arguments, progress)
+        model = stages.load(arguments, _width(arguments, accelerators), progress)
         outcomes: list[Outcome] = []
         for (path, cfg), folder in zip(accelerators, folders, strict=True):
             outcome = stages.schedule(model, cfg, path, arguments, progress)

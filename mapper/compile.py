@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from dataflows import isa
 from dataflows.config import Config
+from dataflows.errors import InputError
 from dataflows.network import Add, AvgPool, Concat, Conv, Layer, MaxPool, Network, Reshape
 from dataflows.vocabulary import Kind
 from mapper.blocks import Blocks
@@ -133,6 +134,10 @@ def _array_lowering(
 
 def compile_network(cfg: Config, network: Network, options: Options, *, fuse: bool = True) -> Program:
     """Lower every layer and encode the program. Raises ``InputError`` naming a layer that does not fit."""
+    bits = cfg.numbers.act_bits
+    for tensor in network.tensors.values():
+        if tensor.bits != bits:
+            raise InputError(f"tensor {tensor.name} has {tensor.bits} bits, but {cfg.name} takes operands of {bits}")
     places, sizes = place_tensors(network)
     context = Context(cfg, network, options, places, Builder(cfg), Constants(max(ALIGNMENT, cfg.bus_bytes)))
     context.roots = roots(network)

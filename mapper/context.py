@@ -79,12 +79,11 @@ class Context:
 def parameters(
     cfg: Config, bias: NDArray[np.int64], multiplier: NDArray[np.int64], shift: NDArray[np.int64]
 ) -> NDArray[np.uint8]:
-    """One parameter entry, ``param_entry_bytes`` long: per lane bias (32 bit), multiplier (24 bit), shift (8 bit)."""
-    lanes = np.zeros(cfg.param_entry_bytes // 8, np.uint64)
-    packed = (
-        (bias.astype(np.int64) & 0xFFFFFFFF).astype(np.uint64)
-        | multiplier.astype(np.uint64) << np.uint64(32)
-        | shift.astype(np.uint64) << np.uint64(56)
-    )
-    lanes[: packed.size] = packed
-    return lanes.view(np.uint8)
+    """One parameter entry, ``param_entry_bytes`` long: per lane bias (acc_bits), multiplier (24 bit), shift (8 bit)."""
+    lanes = np.zeros((cfg.param_entry_bytes // cfg.param_lane_bytes, cfg.param_lane_bytes), np.uint8)
+    start = 0
+    for values, size in ((bias, cfg.numbers.acc_bits // 8), (multiplier, 3), (shift, 1)):
+        raw = values.astype("<i8").view(np.uint8).reshape(-1, 8)
+        lanes[: len(raw), start : start + size] = raw[:, :size]
+        start += size
+    return lanes.reshape(-1)

@@ -29,7 +29,8 @@ def costed(p: ConvPlan, options: Options, *, residual: bool = False) -> ConvPlan
     alone = 2 * p.tile_bytes > cfg.memory.input_bytes and tiles > 1  # no room to load ahead
     loading = loads * load_cycles + weights / bus + beside
     middle = compute + loading if alone else max(compute, traffic / bus, loading)
-    first = options.latency + load_cycles + min(p.words, p.chunk_words) * cfg.array.rows * cfg.lanes / bus
+    first_weights = min(p.words, p.chunk_words) * cfg.array.rows * cfg.vector_word_bytes
+    first = options.latency + load_cycles + first_weights / bus
     last = shape.grid(p.tile).words * p.blocks + 2 * options.latency
     jobs = tiles * len(shape.blocks) * ceil(p.words / p.chunk_words) * slices
     return replace(p, cycles=first + middle + last + JOB_CYCLES * jobs, dram_bytes=traffic)
@@ -53,15 +54,16 @@ def _load(p: ConvPlan, options: Options) -> tuple[float, int]:
     images, rows, cols = p.tile
     height, width = shape.extent(rows, cols)
     inside = min(width, shape.width)
+    channels = shape.channels * cfg.act_bytes
     cycles: float
     if p.layout == "stacked":  # every pixel of every kernel row is a segment
         load_rows = images * rows * shape.layer.window.kernel[0]
-        row_bytes = inside * shape.channels
+        row_bytes = inside * channels
         segments = load_rows * width
-        cycles = segments * ceil(shape.channels / cfg.bus_bytes) + load_rows * ceil(row_bytes / cfg.bus_bytes)
+        cycles = segments * ceil(channels / cfg.bus_bytes) + load_rows * ceil(row_bytes / cfg.bus_bytes)
     else:  # a slice is contiguous for one pixel only
         load_rows = images * height * (width if p.sliced else 1)
-        row_bytes = (1 if p.sliced else inside) * p.slice_channels
+        row_bytes = (1 if p.sliced else inside) * p.slice_channels * cfg.act_bytes
         cycles = p.tile_bytes / cfg.bus_bytes
     beats = _beats(row_bytes, cfg.bus_bytes)
     bus = min(cfg.bus_bytes, options.bytes_per_cycle)
@@ -73,7 +75,7 @@ def _load(p: ConvPlan, options: Options) -> tuple[float, int]:
 def _residual(p: ConvPlan, options: Options) -> tuple[float, int]:
     """Cycles and DRAM bytes of an addition's other operand: a run of channels per pixel and group, or whole rows."""
     shape, cfg = p.shape, p.shape.cfg
-    together = min(p.blocks * cfg.lanes, shape.out_channels)
+    together = min(p.blocks * cfg.lanes, shape.out_channels) * cfg.act_bytes
     pixels = shape.images * shape.out_height * shape.out_width
     rows, size = pixels * len(p.groups), together
     if len(p.groups) == 1:
@@ -89,8 +91,8 @@ def _output_bytes(p: ConvPlan) -> int:
     shape, bus = p.shape, p.shape.cfg.bus_bytes
     pixels, together = shape.images * shape.out_height * shape.out_width, p.blocks * shape.cfg.lanes
     if together >= shape.out_channels:
-        return pixels * shape.out_channels
-    return pixels * ceil(shape.out_channels / together) * _beats(together, bus) * bus
+        return pixels * shape.out_channels * shape.cfg.act_bytes
+    return pixels * ceil(shape.out_channels / together) * _beats(together * shape.cfg.act_bytes, bus) * bus
 
 
 def _beats(size: int, bus: int) -> int:

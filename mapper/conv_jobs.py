@@ -45,6 +45,7 @@ def tile_layout(plan: ConvPlan, size: tuple[int, int, int], channels: int) -> La
     _, rows, cols = size
     height, width = plan.shape.extent(rows, cols)
     total = plan.shape.input_bytes(plan.layout, size, channels)
+    channels *= plan.shape.cfg.act_bytes
     if plan.layout == "stacked":  # a row of pixels per output row, the kernel's rows side by side in each
         channels *= plan.shape.layer.window.kernel[0]
         height = rows
@@ -118,7 +119,7 @@ def array_jobs(builder: Builder, run: Run, layer: int) -> None:
 def _input_loops(run: Run) -> tuple[int, Loops]:
     """First byte in the input tile, and the nest in bytes: pixels of a tile or group, reduction words, groups."""
     shape, layout = run.plan.shape, tile_layout(run.plan, run.tile.size, run.channels)
-    window, rows = shape.layer.window, shape.cfg.array.rows
+    window, rows = shape.layer.window, shape.cfg.array.rows * shape.cfg.act_bytes
     x = window.stride[1] * layout.col
     if run.plan.layout == "stacked":
         y, kernel_x, kernel_y = layout.row, 0, 0
@@ -127,7 +128,7 @@ def _input_loops(run: Run) -> tuple[int, Loops]:
         kernel_x, kernel_y = window.dilation[1] * layout.col, window.dilation[0] * layout.row
     (word, words), (kx, width), (ky, height) = run.chunk.box
     # a slice holds only its own channels
-    source = 0 if run.plan.sliced else run.blocks[0].source
+    source = 0 if run.plan.sliced else run.blocks[0].source * shape.cfg.act_bytes
     start = source + word * rows + kx * kernel_x + ky * kernel_y
     taps = [(words, rows), (width, kernel_x), (height, kernel_y)]
     images, out_rows, out_cols = run.tile.size
@@ -142,18 +143,18 @@ def _input_loops(run: Run) -> tuple[int, Loops]:
 def _weight_loops(run: Run) -> Loops:
     """The nest in bytes, as ``docs/architecture.md`` section 2 counts words: words of a tile, tiles, repetitions."""
     shape, words = run.plan.shape, run.chunk.words
-    rows, lanes = shape.cfg.array.rows, shape.cfg.lanes
+    count, blocks = shape.cfg.array.rows, len(run.blocks)
+    rows, lanes = (n * shape.cfg.act_bytes for n in (count, shape.cfg.lanes))
     groups = shape.grid(run.tile.size).groups
     match shape.cfg.dataflow.temporal:
         case Dim.PIXEL if shape.cfg.dataflow.weight.kind is Kind.PRIVATE:  # one word, again for every pixel
             return [(shape.grid(run.tile.size).words, 0), (words, rows * lanes)]
         case Dim.PIXEL:
-            return [(rows, lanes), (words, rows * lanes)]
+            return [(count, lanes), (words, count * lanes)]
         case Dim.REDUCTION:
-            return [(words * rows, lanes), (1, 0), (groups, 0)]
+            return [(words * count, lanes), (1, 0), (groups, 0)]
         case _:  # output channels
-            blocks = len(run.blocks)
-            return [(blocks * lanes, rows), (words, shape.word_bytes(blocks)), (groups, 0)]
+            return [(blocks * shape.cfg.lanes, rows), (words, shape.word_bytes(blocks)), (groups, 0)]
 
 
 def _sum_loops(run: Run) -> tuple[int, Loops]:

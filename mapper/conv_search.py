@@ -80,7 +80,8 @@ def _slice_channels(shape: ConvShape) -> list[int]:
 def _residual_bytes(p: ConvPlan) -> int:
     """Operand buffer bytes of a full tile of the largest group."""
     images, rows, cols = p.tile
-    return images * rows * cols * max(g[-1].first + g[-1].count - g[0].first for g in p.groups)
+    channels = max(g[-1].first + g[-1].count - g[0].first for g in p.groups)
+    return images * rows * cols * channels * p.shape.cfg.act_bytes
 
 
 def _sizes(extent: int, most: int) -> list[int]:

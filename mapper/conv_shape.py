@@ -123,7 +123,7 @@ class ConvShape:
 
     def word_bytes(self, blocks: int) -> int:
         """Weight bytes of one reduction word of one job, of ``blocks`` blocks where channels run in time."""
-        return self.cfg.array.rows * self.cfg.lanes * (blocks if self.channels_in_time else 1)
+        return self.cfg.act_bytes * self.cfg.array.rows * self.cfg.lanes * (blocks if self.channels_in_time else 1)
 
     # -- tiles: sizes are (images, rows, columns) of output pixels ---------------------------------
 
@@ -152,4 +152,4 @@ class ConvShape:
         images, rows, cols = size
         height, width = self.extent(rows, cols)
         stacked = rows * self.layer.window.kernel[0]
-        return images * (stacked if layout == "stacked" else height) * width * channels
+        return images * (stacked if layout == "stacked" else height) * width * channels * self.cfg.act_bytes

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from dataflows.network import Tensor
+from dataflows.network import Codes, Tensor
 from mapper.conv_plan import ConvPlan
 from mapper.conv_shape import Block, ConvShape
 from mapper.requantization import Requantization
 
 
-def packed_weights(plan: ConvPlan) -> NDArray[np.int8]:
+def packed_weights(plan: ConvPlan) -> Codes:
     """All weights of a layer: group after group of output channels, ``plan.group_bytes`` each but for the last.
 
     Where output channels run in time, a group is (words, channels of all its blocks, rows), else (blocks, words, rows,
@@ -22,7 +22,7 @@ def packed_weights(plan: ConvPlan) -> NDArray[np.int8]:
     return np.concatenate([_group(plan, group).reshape(-1) for group in plan.groups])
 
 
-def _group(plan: ConvPlan, group: tuple[Block, ...]) -> NDArray[np.int8]:
+def _group(plan: ConvPlan, group: tuple[Block, ...]) -> Codes:
     blocks = np.stack([np.concatenate(list(_slabs(plan, block))) for block in group])  # (blocks, words, rows, lanes)
     if not plan.shape.channels_in_time:
         return blocks
@@ -30,13 +30,13 @@ def _group(plan: ConvPlan, group: tuple[Block, ...]) -> NDArray[np.int8]:
     return blocks.transpose(1, 0, 3, 2).reshape(words, -1, rows)
 
 
-def _slabs(plan: ConvPlan, block: Block) -> Iterator[NDArray[np.int8]]:
+def _slabs(plan: ConvPlan, block: Block) -> Iterator[Codes]:
     """Reduction words of a block, (words, rows, lanes) per channel slice."""
     dense = matrix(plan.shape, block)
     for first, count in plan.slices():
         index = order(plan.shape, plan.layout, count)
         flat = dense[:, :, first : first + count].reshape(-1, plan.shape.cfg.lanes)
-        yield np.where((index >= 0)[..., None], flat[index], np.int8(0))
+        yield np.where((index >= 0)[..., None], flat[index], np.zeros(1, dense.dtype))
 
 
 def order(shape: ConvShape, layout: str, channels: int) -> NDArray[np.int64]:
@@ -55,12 +55,12 @@ def order(shape: ConvShape, layout: str, channels: int) -> NDArray[np.int64]:
     return padded.reshape(-1, rows)
 
 
-def matrix(shape: ConvShape, block: Block) -> NDArray[np.int8]:
+def matrix(shape: ConvShape, block: Block) -> Codes:
     """Weights of one block as (kernel row, kernel column, depth, lanes), zero where there is none."""
     layer, groups = shape.layer, shape.layer.groups
     per_in, per_out = shape.channels // groups, shape.out_channels // groups
     kh, kw = layer.window.kernel
-    dense = np.zeros((kh, kw, shape.depth, shape.cfg.lanes), np.int8)
+    dense = np.zeros((kh, kw, shape.depth, shape.cfg.lanes), f"<i{shape.cfg.act_bytes}")
     for channel in range(block.count):
         first = (block.first + channel) // per_out * per_in - block.source
         dense[:, :, first : first + per_in, channel] = layer.weight[block.first + channel].transpose(1, 2, 0)

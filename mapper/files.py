@@ -14,7 +14,7 @@ from mapper.program import disassemble
 from mapper.report import report
 from mapper.report_compare import comparison
 from mapper.samples import dequantize_output
-from mapper.stages import Codes, Model, simulation
+from mapper.stages import Model, Tensors, simulation
 from mapper.trace_events import trace_events
 from mapper.writing import Output
 
@@ -48,7 +48,7 @@ def dump(out: Output, outcome: Outcome, model: Model, folder: Path) -> None:
     """Every int8 tensor of every batch as RTL and golden model have it, NHWC."""
     golden = simulation().golden
     for index, tensors in enumerate((outcome.run.tensors if outcome.run else None) or []):
-        inputs: Codes = {n: v[index * model.batch :][: model.batch] for n, v in model.inputs.items()}
+        inputs: Tensors = {n: v[index * model.batch :][: model.batch] for n, v in model.inputs.items()}
         out.write_arrays(folder / f"batch{index:04d}_rtl.npz", inputs | tensors)
         out.write_arrays(folder / f"batch{index:04d}_golden.npz", golden.run(outcome.program.network, inputs))
 
@@ -80,13 +80,14 @@ def schedule(outcome: Outcome) -> dict[str, Any]:
 
 
 def _tensor(outcome: Outcome, name: str) -> dict[str, Any]:
-    """Place and meaning of a tensor: real value = scale * (q - zero), int8 NHWC."""
+    """Place and meaning of a tensor: real value = scale * (q - zero), NHWC."""
     program = outcome.program
     tensor, place = program.network.tensors[name], program.places[name]
     order = program.network.output_order.get(name)
     return {
-        "name": name, "shape": list(tensor.shape), "scale": float(tensor.scale), "zero": int(tensor.zero),
-        "region": place.region.name.lower(), "offset": int(place.offset), "bytes": tensor.size,
+        "name": name, "shape": list(tensor.shape), "bits": tensor.bits, "scale": float(tensor.scale),
+        "zero": int(tensor.zero),
+        "region": place.region.name.lower(), "offset": int(place.offset), "bytes": tensor.bytes,
         "order": None if order is None else order.tolist(),
     }  # fmt: skip
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dataflows import isa
+from dataflows.network import Codes
 from mapper.compile import Program
 from mapper.placement import ALIGNMENT
 
@@ -46,17 +47,17 @@ class Image:
             memory[self.bases[region] :][: data.size] = data
         return memory
 
-    def view(self, memory: NDArray[np.uint8], tensor: str) -> NDArray[np.int8]:
-        """A tensor's bytes in ``memory``, as an array of its shape (N, H, W, C) that shares them."""
+    def view(self, memory: NDArray[np.uint8], tensor: str) -> Codes:
+        """A tensor's values in ``memory``, as an array of its shape (N, H, W, C) that shares them."""
         place, t = self.program.places[tensor], self.program.network.tensors[tensor]
         start = self.bases[place.region] + place.offset
-        return memory[start : start + t.size].view(np.int8).reshape(t.shape)
+        return memory[start : start + t.bytes].view(t.dtype).reshape(t.shape)
 
     def raw(self, memory: NDArray[np.uint8], tensor: str) -> NDArray[np.uint8]:
         """All bytes in ``memory`` that belong to a tensor, the slots of a compressed one included."""
         place, blocks = self.program.places[tensor], self.program.blocks.get(tensor)
         start = self.bases[place.region] + place.offset
-        size = self.program.network.tensors[tensor].size if blocks is None else blocks.size
+        size = self.program.network.tensors[tensor].bytes if blocks is None else blocks.size
         return memory[start : start + size]
 
     def guards(self, memory: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -29,7 +29,7 @@ class Area:
 
 @dataclass(frozen=True)
 class View:
-    """A tensor in DRAM under a shape (NHWC) of the same bytes: 1x1 layers see one long row."""
+    """A tensor in DRAM under a shape (NHWC) of the same elements: 1x1 layers see one long row."""
 
     tensor: str
     shape: tuple[int, int, int, int]
@@ -130,7 +130,8 @@ def rectangle(
 def _pad(context: Context, to: Destination, area: Area, inside: _Inside, padding: int, layer: int) -> None:
     """Fill jobs for what lies above, below, left and right of the image."""
     rows, cols = area.rows[1] - area.rows[0], area.cols[1] - area.cols[0]
-    images, depth = area.images[1] - area.images[0], area.channels[1] - area.channels[0]
+    images = area.images[1] - area.images[0]
+    depth = (area.channels[1] - area.channels[0]) * context.cfg.act_bytes
     layout = to.layout
     dense = layout.col == depth
 
@@ -145,10 +146,11 @@ def _pad(context: Context, to: Destination, area: Area, inside: _Inside, padding
                 segment, loops = count * segment, loops[1:]
         registers: Registers = {
             **levels(ROWS, []),
-            "destination": {
-                "address": to.at(row, col), "target": to.target, "fill": 1, "fill_value": padding & 0xFF
-            },
-            "segment": {"bytes": segment},
+            **isa.spread(
+                context.cfg, isa.Unit.LOAD, isa.SEGMENT_REGISTERS,
+                address=to.at(row, col), target=to.target, fill=1, fill_value=padding & context.cfg.act_mask,
+                bytes=segment,
+            ),
             **levels(SEGMENTS, loops),
         }  # fmt: skip
         context.builder.add(isa.Unit.LOAD, registers, [to.access], layer=layer, note="padding")
@@ -165,11 +167,14 @@ def _copy(
     """The job for what lies inside the image, in the longest possible DRAM rows and segments."""
     _, height, width, channels = view.shape
     (i0, i1), (c0, c1) = area.images, area.channels
+    # from here on everything is in bytes
+    channels, c0, c1 = (v * context.cfg.act_bytes for v in (channels, c0, c1))
     images, depth, rows, cols = i1 - i0, c1 - c0, inside.rows, inside.cols
     y0, x0 = area.rows[0] + inside.top * row_stride, area.cols[0] + inside.left
     layout = to.layout
     note = (
-        f"{view.tensor} rows {y0}..{y0 + (rows - 1) * row_stride} columns {x0}..{x0 + cols - 1} channels {c0}..{c1 - 1}"
+        f"{view.tensor} rows {y0}..{y0 + (rows - 1) * row_stride} columns {x0}..{x0 + cols - 1} "
+        f"channels {area.channels[0]}..{area.channels[1] - 1}"
     )
     last = y0 + (rows - 1) * row_stride
     part = Part(view.tensor, view.shape, area.images, (y0, last + 1), (x0, x0 + cols), area.channels, row_stride)

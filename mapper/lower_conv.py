@@ -145,7 +145,7 @@ class ConvLowering:
                 tile.images, (y, y + (rows if stacked else height)), (left, left + width), (first, first + channels)
             )
             loads.rectangle(
-                self.context, loads.Destination(isa.Target.INPUT, address, layout, ky * channels),
+                self.context, loads.Destination(isa.Target.INPUT, address, layout, ky * channels * self.cfg.act_bytes),
                 loads.View(self.source.name, self.shape.source_view), area, self.source.zero, self.index,
                 row_stride=window.stride[0] if stacked else 1,
             )  # fmt: skip
@@ -189,7 +189,8 @@ class ConvLowering:
         images, rows, cols = tile.size
         count = end - first
         view = loads.View(other_operand(add, self.layer.output), self.shape.target_view)
-        layout = loads.Layout(count, cols * count, rows * cols * count, images * rows * cols * count)
+        size = count * self.cfg.act_bytes  # of a pixel
+        layout = loads.Layout(size, cols * size, rows * cols * size, images * rows * cols * size)
         area = loads.Area(tile.images, tile.rows, tile.cols, (first, end))
 
         def emit(address: int) -> None:

@@ -77,7 +77,7 @@ class ElementwiseLowering:
     def _layout(self, piece: Piece) -> loads.Layout:
         """Where one operand of a piece lies: dense."""
         images, rows, cols = piece.tile.size
-        depth = piece.channels[1] - piece.channels[0]
+        depth = (piece.channels[1] - piece.channels[0]) * self.context.cfg.act_bytes
         return loads.Layout(depth, cols * depth, rows * cols * depth, images * rows * cols * depth)
 
     def _operand_load(self, i: int, piece: Piece, number: int) -> Load:
@@ -91,7 +91,7 @@ class ElementwiseLowering:
                 loads.rectangle(self.context, to, loads.View(source.name, source.shape), area, 0, self.index)
 
         # the last word may reach beyond the last channel
-        size = layout.size * len(operands) + self.context.cfg.lanes
+        size = layout.size * len(operands) + self.context.cfg.vector_word_bytes
         return Load((self.index, "operand", number), "operand", size, emit, layer_bound=True)
 
     def _run(self, i: int, offset: int, piece: Piece, last: bool, at: list[int]) -> None:
@@ -101,11 +101,11 @@ class ElementwiseLowering:
         first, end = piece.channels
         count = len(self.parts[i])
         loops: Loops = [
-            (count, layout.size), (1, 0), (ceil((end - first) / lanes), lanes),
+            (count, layout.size), (1, 0), (ceil((end - first) / lanes), self.context.cfg.vector_word_bytes),
             (cols, layout.col), (rows, layout.row), (images, layout.image),
         ]  # fmt: skip
         if isinstance(layer, Add):
-            requantize = {"zero": 0, "low": -128, "high": 127}
+            requantize = {"zero": 0, "low": self.target.lowest, "high": self.target.highest}
             addition = addend_registers(self.context, layer, layer.inputs[0])
         else:
             requantize = {"zero": self.target.zero, "low": layer.low, "high": layer.high}

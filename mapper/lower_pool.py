@@ -83,7 +83,7 @@ class PoolLowering:
         """Where the operands of a piece lie: dense, padding included."""
         images, rows, cols = piece.tile.size
         height, width = window_extent(self.layer.window, rows, cols)
-        depth = piece.channels[1] - piece.channels[0]
+        depth = (piece.channels[1] - piece.channels[0]) * self.context.cfg.act_bytes
         return loads.Layout(depth, width * depth, height * width * depth, images * height * width * depth)
 
     def _parameter_load(self, divisor: int, number: int) -> Load:
@@ -100,14 +100,14 @@ class PoolLowering:
         top = tile.rows[0] * window.stride[0] - window.padding[0]
         left = tile.cols[0] * window.stride[1] - window.padding[1]
         area = loads.Area(tile.images, (top, top + height), (left, left + width), piece.channels)
-        padding = -128 if self.maximum else self.source.zero
+        padding = self.source.lowest if self.maximum else self.source.zero
 
         def emit(address: int) -> None:
             to = loads.Destination(isa.Target.OPERAND, address, layout)
             view = loads.View(self.source.name, self.source.shape)
             loads.rectangle(self.context, to, view, area, padding, self.index)
 
-        size = layout.size + self.context.cfg.lanes  # the last word may reach beyond the last channel
+        size = layout.size + self.context.cfg.vector_word_bytes  # the last word may reach beyond the last channel
         return Load((self.index, "operand", number), "operand", size, emit, layer_bound=True)
 
     def _run(self, piece: Piece, last: bool, at: list[int]) -> None:
@@ -118,7 +118,7 @@ class PoolLowering:
         loops: Loops = [
             (window.kernel[1], window.dilation[1] * layout.col),
             (window.kernel[0], window.dilation[0] * layout.row),
-            (ceil((end - first) / lanes), lanes),
+            (ceil((end - first) / lanes), self.context.cfg.vector_word_bytes),
             (cols, window.stride[1] * layout.col),
             (rows, window.stride[0] * layout.row),
             (images, layout.image),

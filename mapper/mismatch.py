@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dataflows import isa
+from dataflows.network import Codes
 from mapper.compile import Program, Scheduled
 from mapper.loads import ROWS
 from mapper.nests import addresses
@@ -29,7 +29,7 @@ class Mismatch:
 
 
 def mismatches(
-    program: Program, tensor: Callable[[str], NDArray[np.int8]], expected: Mapping[str, NDArray[np.int8]], first: int
+    program: Program, tensor: Callable[[str], Codes], expected: Mapping[str, Codes], first: int
 ) -> Iterator[Mismatch]:
     """One per tensor that leaves the chip and differs.
 
@@ -50,7 +50,7 @@ def _offset(program: Program, tensor: str, at: tuple[int, ...]) -> int:
     shape = program.network.tensors[tensor].shape
     blocks = program.blocks.get(tensor)
     if blocks is None:
-        return int(np.ravel_multi_index(at, shape))
+        return int(np.ravel_multi_index(at, shape)) * program.cfg.act_bytes
     pixel = int(np.ravel_multi_index(at[:3], shape[:3]))
     (group,) = [g for g, (a, b) in enumerate(blocks.groups) if a <= at[3] < b]
     return blocks.offset(group, pixel // blocks.pixels)

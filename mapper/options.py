@@ -16,7 +16,7 @@ Method = Literal["minmax", "percentile"]
 ROOT = Path(__file__).resolve().parents[1]
 
 DESCRIPTION = """\
-Map a trained PyTorch model onto an accelerator: import, quantize to 8 bits, tile, schedule, and
+Map a trained PyTorch model onto an accelerator: import, quantize, tile, schedule, and
 write the program. With --run, execute it on the generated RTL and compare every layer, bit for bit,
 with the golden model.
 """
@@ -54,6 +54,7 @@ class Arguments:
     calibration: Path | None
     method: Method
     percentile: float
+    bits: int | None
     run: bool
     inputs: Path | None
     latency: int
@@ -165,7 +166,10 @@ def _parser() -> argparse.ArgumentParser:
         "--percentile", type=_number(float, "a number above 50 and at most 100", lambda v: 50 < v <= 100), metavar="P",
         help="percentile of --calibration-method percentile (99.99)",
     )  # fmt: skip
-    g.add_argument("--bits", default="8", metavar="N", help="operand width; only 8 for now")
+    g.add_argument(
+        "--bits", type=_number(int, "8 or 16", lambda v: v in (8, 16)), metavar="N",
+        help="operand width that every configuration must have (theirs)",
+    )  # fmt: skip
 
     g = p.add_argument_group("mapping")
     g.add_argument("--objective", metavar="GOAL", default="cycles", help="cycles; energy and edp come later")
@@ -198,8 +202,6 @@ def _parser() -> argparse.ArgumentParser:
 def parse(argv: Sequence[str]) -> Arguments:
     """Check a command line. Raises ``InputError``; ``--help`` prints and leaves."""
     a = _parser().parse_args(argv)
-    if a.bits != "8":
-        raise InputError(f"--bits {a.bits}: this version maps 8-bit operands only; other widths come with a later one")
     if a.objective != "cycles":
         if a.objective in ("energy", "edp"):
             raise InputError(f"--objective {a.objective}: comes with the energy table of a later version; use cycles")
@@ -213,6 +215,7 @@ def parse(argv: Sequence[str]) -> Arguments:
     return Arguments(
         model=a.model, configs=tuple(a.config or [_default_config()]), out=a.out, input_shape=a.input_shape,
         calibration=a.calibration, method=method, percentile=99.99 if a.percentile is None else a.percentile,
+        bits=None if a.bits is None else int(a.bits),
         run=a.run, inputs=a.inputs, latency=int(a.dram_latency), bytes_per_cycle=a.dram_bytes_per_cycle,
         stall=a.dram_stall, json=a.json, fuse=not a.no_fuse, layers=a.layers, dump=a.dump, trace=a.trace,
         allow_pickle=a.allow_pickle, seed=int(a.seed), command=shlex.join(["python", "-m", "mapper", *argv]),

@@ -30,12 +30,12 @@ def cut(cfg: Config, name: str, rectangle: Tile, channels: int, window: Window, 
     next piece is loaded meanwhile; all of it where half is too little. Raises :class:`InputError` naming layer ``name``
     where not even one pixel fits.
     """
-    memory, lanes = cfg.memory.operand_bytes, cfg.lanes
+    memory, lanes, element = cfg.memory.operand_bytes, cfg.lanes, cfg.act_bytes
     _, rows, cols = rectangle.size
 
     def need(ny: int, nx: int, nc: int) -> int:
         height, width = window_extent(window, ny, nx)
-        return height * width * nc * copies + lanes  # a word may reach beyond the last channel
+        return (height * width * nc * copies + lanes) * element  # a word may reach beyond the last channel
 
     shapes = list(_shapes(rows, cols, channels, lanes))
     fitting = [s for s in shapes if 2 * need(*s) <= memory] or [s for s in shapes if need(*s) <= memory]

@@ -46,7 +46,7 @@ def place_tensors(
     for name, tensor in network.tensors.items():
         if name not in root:
             places[name] = Place(region[name], sizes[region[name]])
-            size = (compressed or {}).get(name, tensor.size)
+            size = (compressed or {}).get(name, tensor.bytes)
             sizes[region[name]] += -(-size // ALIGNMENT) * ALIGNMENT
     for name, held in root.items():
         places[name] = places[held]

@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dataflows.network import Conv, Network, Reshape, Tensor
+from dataflows.network import Codes, Conv, Network, Reshape, Tensor
 
 
-def sqnr(reference: NDArray[np.floating[Any]], tensor: Tensor, codes: NDArray[np.int8]) -> float | None:
+def sqnr(reference: NDArray[np.floating[Any]], tensor: Tensor, codes: Codes) -> float | None:
     """Signal to quantization noise ratio in dB; None where the noise or the signal is zero.
 
     Parameters
     ----------
     reference : float array (samples, C, H, W)
     tensor : scale and zero point
-    codes : int8 array (samples, H, W, C)
+    codes : array (samples, H, W, C)
     """
     exact = reference.astype(np.float64)
     real = (codes.astype(np.float64).transpose(0, 3, 1, 2) - tensor.zero) * tensor.scale
@@ -28,7 +28,7 @@ def sqnr(reference: NDArray[np.floating[Any]], tensor: Tensor, codes: NDArray[np
 
 
 def all_sqnr(
-    network: Network, reference: Mapping[str, NDArray[np.float32]], codes: Mapping[str, NDArray[np.int8]]
+    network: Network, reference: Mapping[str, NDArray[np.float32]], codes: Mapping[str, Codes]
 ) -> dict[str, float | None]:
     """:func:`sqnr` of every tensor that both sides have, in the same order of elements."""
     turned = reordered(network)

@@ -1,7 +1,7 @@
 """Quantization: a float graph and its calibration become the integer network that is mapped and run.
 
-Activations: int8, one scale and zero point per tensor, chosen so that zero is exact.  Weights: symmetric
--127..127, one scale per output channel.  Scales are float32.
+Activations: 8 or 16 bits, one scale and zero point per tensor, chosen so that zero is exact.  Weights: as wide,
+symmetric (-127..127 or -32767..32767), one scale per output channel.  Scales are float32.
 """
 
 from __future__ import annotations
@@ -17,27 +17,28 @@ from dataflows.network import Add, AvgPool, Concat, Conv, Layer, MaxPool, Networ
 from mapper import graph as floats
 from mapper.calibrate import Calibration
 from mapper.graph import FloatGraph, Node
-from mapper.weights import check_scale, quantize_weights
+from mapper.weights import bias_type, check_scale, quantize_weights
 
 Order = NDArray[np.int64]
 
 
-def activation_scale(low: float, high: float) -> tuple[float, int]:
-    """Scale (a float32 value) and zero point of a tensor with values in ``low``..``high``.
+def activation_scale(low: float, high: float, bits: int = 8) -> tuple[float, int]:
+    """Scale (a float32 value) and zero point of a tensor of ``bits`` bits with values in ``low``..``high``.
 
     The range is extended to include zero; a range of nothing but zero (or as good as) gets scale 1.
     """
     low, high = min(low, 0.0), max(high, 0.0)
-    scale = np.float32((high - low) / 255)
+    scale = np.float32((high - low) / ((1 << bits) - 1))
     if scale < 1e-30:
         return 1.0, 0
     if not np.isfinite(scale):
         raise InputError(f"a tensor with values from {low} to {high} is beyond float32")
-    zero = int(np.clip(np.rint(-128 - low / float(scale)), -128, 127))
+    limit = 1 << bits - 1
+    zero = int(np.clip(np.rint(-limit - low / float(scale)), -limit, limit - 1))
     return float(scale), zero
 
 
-def quantize(graph: FloatGraph, calibration: Calibration) -> Network:
+def quantize(graph: FloatGraph, calibration: Calibration, bits: int = 8) -> Network:
     """The integer network for a simplified float graph.
 
     Parameters
@@ -46,19 +47,22 @@ def quantize(graph: FloatGraph, calibration: Calibration) -> Network:
         As returned by ``import_model``.
     calibration : Calibration
         Ranges of all its tensors.
+    bits : int
+        Width of activations and weights, 8 or 16.
 
     Raises
     ------
     InputError
         When an accumulator could overflow, or scales cannot be represented; the message names the layer.
     """
-    return _Quantizer(graph, calibration).run()
+    return _Quantizer(graph, calibration, bits).run()
 
 
 @dataclass
 class _Quantizer:
     graph: FloatGraph
     calibration: Calibration
+    bits: int
 
     def run(self) -> Network:
         self.tensors: dict[str, Tensor] = {}
@@ -74,11 +78,11 @@ class _Quantizer:
     def _tensor(self, name: str, like: Tensor | None = None) -> Tensor:
         """Declare a tensor, with the scale of ``like`` or one of its own."""
         if like is None:
-            scale, zero = activation_scale(*self.calibration.ranges[name])
+            scale, zero = activation_scale(*self.calibration.ranges[name], self.bits)
         else:
             scale, zero = like.scale, like.zero
         n, c, h, w = self.graph.shapes[name]
-        self.tensors[name] = Tensor(name, (n, h, w, c), scale, zero)
+        self.tensors[name] = Tensor(name, (n, h, w, c), scale, zero, self.bits)
         return self.tensors[name]
 
     def _layer(self, node: Node) -> Layer:
@@ -165,15 +169,16 @@ def _same(a: Order | None, b: Order | None) -> bool:
 
 
 def _code(value: float, tensor: Tensor) -> int:
-    """The integer that stands for a bound, limited to int8."""
+    """The integer that stands for a bound, limited to the range of the tensor."""
     if value in (-inf, inf):
-        return -128 if value < 0 else 127
-    return int(np.clip(np.rint(value / tensor.scale) + tensor.zero, -128, 127))
+        return tensor.lowest if value < 0 else tensor.highest
+    return int(np.clip(np.rint(value / tensor.scale) + tensor.zero, tensor.lowest, tensor.highest))
 
 
 def _padding(node: floats.Pad, common: tuple[str, tuple[str, ...], str, int, int], source: Tensor) -> Conv:
-    """Zero padding as a depthwise 1x1 convolution that multiplies by 127 * (1 / 127): exact."""
+    """Zero padding as a depthwise 1x1 convolution that multiplies by n * (1 / n), n the largest weight: exact."""
     channels = source.shape[3]
-    weight = np.full((channels, 1, 1, 1), 127, np.int8)
-    scale = np.full(channels, 1 / 127, np.float32)
-    return Conv(*common, weight, scale, np.zeros(channels, np.int32), Window(padding=node.padding), channels)
+    weight = np.full((channels, 1, 1, 1), source.highest, source.dtype)
+    scale = np.full(channels, 1 / source.highest, np.float32)
+    bias = np.zeros(channels, bias_type(source))
+    return Conv(*common, weight, scale, bias, Window(padding=node.padding), channels)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from dataflows import isa
 from dataflows.errors import InputError
+from dataflows.network import Codes
 from mapper.compile import Program
 from mapper.image import Image
 from mapper.mismatch import Mismatch, mismatches
@@ -26,8 +27,8 @@ from sim.runner import Dram, Result, SimulationError, Simulator
 
 __all__ = ["Image", "Mismatch", "Run", "check_tools", "execute"]
 
-Tensors = dict[str, NDArray[np.int8]]
-Inputs = Mapping[str, NDArray[np.int8]]
+Tensors = dict[str, Codes]
+Inputs = Mapping[str, Codes]
 
 
 @dataclass
@@ -78,7 +79,7 @@ def check_tools() -> None:
 
 def execute(
     program: Program,
-    inputs: Mapping[str, NDArray[np.int8]],
+    inputs: Inputs,
     *,
     dram: Dram,
     build_root: Path,
@@ -92,7 +93,7 @@ def execute(
     Parameters
     ----------
     program : Program
-    inputs : int8 NHWC array per network input, all samples along the first axis
+    inputs : NHWC array per network input, all samples along the first axis
     dram : Dram
         Behaviour of the memory.
     build_root : Path
@@ -162,18 +163,18 @@ def _batch(inputs: Inputs, first: int, batch: int) -> Tensors:
     return {name: values[first : first + batch] for name, values in inputs.items()}
 
 
-def _tensor(image: Image, memory: NDArray[np.uint8], name: str) -> NDArray[np.int8]:
+def _tensor(image: Image, memory: NDArray[np.uint8], name: str) -> Codes:
     """A tensor in ``memory``, decoded if it is compressed."""
     blocks = image.program.blocks.get(name)
     if blocks is None:
         return image.view(memory, name)
-    raw, shape = image.raw(memory, name), image.program.network.tensors[name].shape
-    x = np.empty((blocks.count * blocks.pixels, shape[3]), np.int8)
+    raw, tensor = image.raw(memory, name), image.program.network.tensors[name]
+    x = np.empty((blocks.count * blocks.pixels, tensor.shape[3]), tensor.dtype)
     for offset, elements, pixels, channels in blocks.parts():
         words = raw[offset:][: blocks.form.worst_words(elements) * 8].view("<u8")
         found = decode(words, elements, blocks.form, zero=blocks.zero, exact=False)
         x[pixels, channels] = found.reshape(blocks.pixels, -1)
-    return x.reshape(shape)
+    return x.reshape(tensor.shape)
 
 
 def _once(
@@ -200,7 +201,7 @@ def _work(program: Program) -> int:
     """A generous bound on cycles at one byte or one product a cycle and PE, for the time limit."""
     network = program.network
     macs = sum(network.macs(layer) for layer in network.layers)
-    traffic = sum(t.size for t in network.tensors.values()) + program.constants.size
+    traffic = sum(t.bytes for t in network.tensors.values()) + program.constants.size
     return macs // program.cfg.multipliers + traffic
 
 

@@ -12,7 +12,7 @@ from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
 from dataflows.errors import InputError
-from dataflows.network import Network
+from dataflows.network import Codes, Network
 from mapper.graph import FloatGraph
 
 Arrays = dict[str, NDArray[np.float32]]
@@ -79,19 +79,19 @@ def random_samples(graph: FloatGraph, count: int = 8, seed: int = 0) -> Arrays:
     return {name: rng.standard_normal((count, *graph.shapes[name][1:]), np.float32) for name in graph.inputs}
 
 
-def quantize_input(network: Network, name: str, array: NDArray[np.floating[Any]]) -> NDArray[np.int8]:
-    """Float samples (samples, C, H, W), or (samples, F), as int8 (samples, H, W, C)."""
+def quantize_input(network: Network, name: str, array: NDArray[np.floating[Any]]) -> Codes:
+    """Float samples (samples, C, H, W), or (samples, F), as integers (samples, H, W, C)."""
     tensor = network.tensors[name]
     _, height, width, channels = tensor.shape
     if array.shape[1:] not in ((channels, height, width), (channels,)) or (array.ndim == 2 and height * width > 1):
         raise InputError(f"input {name} has shape {array.shape}; (samples, {channels}, {height}, {width}) is needed")
     values = np.rint(array.astype(np.float64) / tensor.scale) + tensor.zero
-    codes = np.clip(values, -128, 127).astype(np.int8).reshape(len(array), channels, height, width)
-    return np.ascontiguousarray(codes.transpose(0, 2, 3, 1))
+    codes = np.clip(values, tensor.lowest, tensor.highest).astype(tensor.dtype)
+    return np.ascontiguousarray(codes.reshape(len(array), channels, height, width).transpose(0, 2, 3, 1))
 
 
-def dequantize_output(network: Network, name: str, array: NDArray[np.int8]) -> NDArray[np.float32]:
-    """An int8 tensor (samples, H, W, C) as float32 (samples, C, H, W), elements in the order of the model."""
+def dequantize_output(network: Network, name: str, array: Codes) -> NDArray[np.float32]:
+    """A quantized tensor (samples, H, W, C) as float32 (samples, C, H, W), elements in the order of the model."""
     tensor = network.tensors[name]
     codes = array.reshape(-1, *tensor.shape[1:]).transpose(0, 3, 1, 2)
     order = network.output_order.get(name)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from dataflows.config import Config
 from dataflows.errors import InputError
-from dataflows.network import Network
+from dataflows.network import Codes, Network
 from mapper import float_reference, part, quality
 from mapper.calibrate import observe
 from mapper.compile import compile_network, fuse_additions
@@ -27,7 +27,7 @@ from mapper.samples import load_samples, quantize_input, random_samples
 from mapper.timing import Prediction, predict
 
 Floats = dict[str, NDArray[np.float32]]
-Codes = dict[str, NDArray[np.int8]]
+Tensors = dict[str, Codes]
 
 BUILD = ROOT / "build" / "hardware"
 """Generated RTL, in a folder per configuration hash."""
@@ -41,12 +41,12 @@ KEEP_BYTES = 1 << 30
 
 @dataclass(frozen=True)
 class Model:
-    """A quantized model and what to feed it: ``samples`` as given, ``inputs`` as int8 NHWC; both by input name."""
+    """A quantized model and what to feed it: ``samples`` as given, ``inputs`` as integers NHWC; both by input name."""
 
     graph: FloatGraph
     network: Network
     samples: Floats
-    inputs: Codes
+    inputs: Tensors
     notes: tuple[str, ...]
 
     @property
@@ -65,8 +65,8 @@ def simulation() -> Any:
     return importlib.import_module("mapper.run")
 
 
-def load(arguments: Arguments, progress: Progress) -> Model:
-    """Import, calibrate, quantize, and cut out the layers asked for; before that, look for the tools of a run."""
+def load(arguments: Arguments, bits: int, progress: Progress) -> Model:
+    """Import, calibrate, quantize to ``bits`` bits, cut out the layers asked for; before that, look for the tools."""
     if arguments.run:
         simulation().check_tools()
     with progress.step(f"import {arguments.model}"):
@@ -80,7 +80,7 @@ def load(arguments: Arguments, progress: Progress) -> Model:
         progress.warn(notes[-1])
     samples = load_samples(arguments.inputs, graph) if arguments.inputs else _first_batch(graph, calibration)
     with progress.step("calibrate and quantize"):
-        network = quantize(graph, observe(graph, calibration, arguments.method, arguments.percentile))
+        network = quantize(graph, observe(graph, calibration, arguments.method, arguments.percentile), bits)
     model = Model(graph, network, samples, {n: quantize_input(network, n, v) for n, v in samples.items()}, tuple(notes))
     if model.count % model.batch:
         raise InputError(
@@ -102,13 +102,13 @@ def _cut(model: Model, arguments: Arguments, progress: Progress) -> Model:
     fused = fuse_additions(model.network) if arguments.fuse else {}
     first, last = part.bounds(model.network, arguments.layers or "")
     network = part.cut(model.network, first, last, fused)
-    inputs: Codes = {}
+    inputs: Tensors = {}
     if arguments.run:
         with progress.step("golden model of what comes before"):
             tensors = simulation().golden.run(model.network, model.inputs)
             inputs = {name: tensors[name] for name in network.inputs}
     else:
-        inputs = {name: np.zeros(network.tensors[name].shape, np.int8) for name in network.inputs}
+        inputs = {name: np.zeros(network.tensors[name].shape, network.tensors[name].dtype) for name in network.inputs}
     names = [layer.name for layer in network.layers]
     note = f"only layers {names[0]}..{names[-1]}, fed with the golden model's tensors"
     return replace(model, network=network, inputs=inputs, notes=(*model.notes, note))
@@ -143,7 +143,7 @@ def execute(outcome: Outcome, model: Model, waveform: Path | None, progress: Pro
     trace = None
     if waveform is not None and arguments.trace is not None:
         trace = model.network.layers[part.position(model.network, arguments.trace)].name, waveform
-    kept = sum(tensor.size for tensor in model.network.tensors.values()) * batches <= KEEP_BYTES
+    kept = sum(tensor.bytes for tensor in model.network.tensors.values()) * batches <= KEEP_BYTES
     keep = kept or arguments.dump is not None
 
     def tell(cycles: int, done: int) -> None:
@@ -163,7 +163,7 @@ def execute(outcome: Outcome, model: Model, waveform: Path | None, progress: Pro
     return replace(outcome, run=run, quality=judged)
 
 
-def _judge(model: Model, tensors: list[Codes]) -> dict[str, float | None]:
+def _judge(model: Model, tensors: list[Tensors]) -> dict[str, float | None]:
     """SQNR of the tensors of the first batches."""
     count = len(tensors) * model.batch
     reference = float_reference.run(model.graph, {name: values[:count] for name, values in model.samples.items()})

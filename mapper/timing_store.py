@@ -6,6 +6,7 @@ from collections import deque
 from math import floor
 
 from dataflows import isa
+from dataflows.config import Config
 from mapper.kernel import Process
 from mapper.loads import ROWS
 from mapper.program import Job
@@ -21,18 +22,18 @@ RECORD = 12  # last completion, to "done", beside the beats and the latency of i
 
 
 class Words:
-    """Vector words of a job; a pixel is ``blocks`` of them, all but the last of ``lanes`` bytes.
+    """Vector words of a job; a pixel is ``blocks`` of them, all but the last of an activation per lane.
 
     Where windows slide, not each of the ``read`` words completes one.
     """
 
-    def __init__(self, job: Job, lanes: int, bus: int):
+    def __init__(self, job: Job, cfg: Config, bus: int):
         r = job.registers
         taps = iterations(job, ("operand_tap_a", "operand_tap_b")) if r["mode"].get("from_operand") else 1
-        self.lanes, self.blocks = lanes, r["param"]["blocks"]
-        self.pixel_bytes = (self.blocks - 1) * lanes + r["param"]["tail"]
+        self.word_bytes, self.blocks = cfg.vector_word_bytes, r["param"]["blocks"]
+        self.pixel_bytes = (self.blocks - 1) * self.word_bytes + r["param"]["tail"] * cfg.act_bytes
         self.taps = taps  # reads per word
-        self.left_in = -(-lanes // bus)  # cycles per word at STORE, which takes a beat per cycle
+        self.left_in = -(-self.word_bytes // bus)  # cycles per word at STORE, which takes a beat per cycle
         self.window = r["window"] if r["mode"].get("reduce") == isa.Reduce.WINDOW else {}
         self.read = 0
         if self.window:
@@ -44,7 +45,7 @@ class Words:
     def holding(self, size: int) -> int:
         """Words that hold the job's first ``size`` bytes."""
         pixels, rest = divmod(size, self.pixel_bytes)
-        return pixels * self.blocks + -(-rest // self.lanes)
+        return pixels * self.blocks + -(-rest // self.word_bytes)
 
     def until(self, count: int) -> int:
         """Reads, one per cycle, up to that which completes word number ``count``, from 1 on."""
@@ -85,7 +86,7 @@ class Writer:
             while not opened[isa.Unit.VECTOR]:
                 yield machine.progress
             vector, since = opened[isa.Unit.VECTOR].popleft()
-            words = Words(vector, machine.cfg.lanes, machine.bus)
+            words = Words(vector, machine.cfg, machine.bus)
             machine.progress.fire()
             if words.window and words.silent:
                 self.made = max(self.made, since + LANES) + words.read

@@ -59,10 +59,11 @@ def addend_registers(context: Context, add: Add, first: str) -> Registers:
     out = tensors[add.output]
     scales = [np.float32(t.scale) / np.float32(out.scale) for t in (a, b)]
     (multiplier_a, multiplier_b), shift = common(scales, add.name)
-    return {
-        "addend": {"multiplier_a": multiplier_a, "shift": shift, "zero_a": a.zero, "zero_b": b.zero},
-        "sum": {"multiplier_b": multiplier_b, "zero": out.zero, "low": add.low, "high": add.high},
-    }
+    return isa.spread(
+        context.cfg, isa.Unit.VECTOR, isa.SUM_REGISTERS,
+        multiplier_a=multiplier_a, shift=shift, zero_a=a.zero, zero_b=b.zero,
+        multiplier_b=multiplier_b, zero=out.zero, low=add.low, high=add.high,
+    )  # fmt: skip
 
 
 def store(
@@ -77,6 +78,8 @@ def store(
         store_blocks(context, part, blocks, index, note, mark=mark)
         return
     _, height, width, channels = view
+    # from here on everything is in bytes
+    channels, first, count = (v * context.cfg.act_bytes for v in (channels, first, count))
     (i0, i1), (y0, y1), (x0, x1) = tile.images, tile.rows, tile.cols
     images, rows, cols = tile.size
     line, image = width * channels, height * width * channels
@@ -118,12 +121,14 @@ def drain(context: Context, d: Drain) -> None:
         Access("param", d.param_at, d.param_at + d.entries * cfg.param_entry_bytes),
     ]
     if d.addition is not None and d.residual is not None:
+        size = d.count * cfg.act_bytes  # of a pixel
         residual: Loops = [
-            (1, 0), (1, 0), (d.blocks, lanes), (cols, d.count), (rows, cols * d.count), (images, rows * cols * d.count)
+            (1, 0), (1, 0), (d.blocks, cfg.vector_word_bytes), (cols, size), (rows, cols * size),
+            (images, rows * cols * size),
         ]  # fmt: skip
         registers |= d.addition
         registers |= {"operand_base": {"address": d.residual}, **levels(OPERAND_LEVELS, residual, "operand_")}
-        accesses.append(Access("operand", d.residual, d.residual + images * rows * cols * d.count))
+        accesses.append(Access("operand", d.residual, d.residual + images * rows * cols * size))
     note = f"{d.name}: rows {d.tile.rows[0]}..{d.tile.rows[1] - 1}, channels {d.first}..{d.first + d.count - 1}"
     context.builder.add(isa.Unit.VECTOR, registers, accesses, layer=d.index, note=note)
     store(context, d.output, d.view, d.tile, d.first, d.count, d.index, note, mark=d.last)

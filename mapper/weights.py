@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from dataflows.errors import InputError
-from dataflows.network import Tensor
+from dataflows.network import Codes, Tensor
 from mapper.graph import Floats
-
-ACC_LIMIT = 2**31
-BIAS_LIMIT = 2**30
-"""Largest magnitude of a bias; the weight scale of a channel is enlarged until its bias fits."""
 
 SCALE_MIN, SCALE_MAX = 2.0**-38, 2.0**23
 """Range of effective scales that a 24-bit multiplier and a shift of 0 to 63 represent, with room at the bottom."""
 
 
+def bias_type(source: Tensor) -> np.dtype[np.signedinteger[Any]]:
+    """Type of biases of a layer that reads ``source``."""
+    return np.dtype(np.int32 if source.acc_bits == 32 else np.int64)
+
+
 def quantize_weights(
     layer: str, weight: Floats, bias: Floats, source: Tensor, target_scale: float
-) -> tuple[NDArray[np.int8], NDArray[np.float32], NDArray[np.int32]]:
+) -> tuple[Codes, NDArray[np.float32], Codes]:
     """Integer weights, their scale per output channel, and the bias in units of input scale * weight scale.
 
     Parameters
@@ -36,28 +39,30 @@ def quantize_weights(
         When the accumulator could overflow for some input, or the scales are out of range.
     """
     flat = weight.reshape(len(weight), -1).astype(np.float64)
-    natural = np.abs(flat).max(1) / 127
-    for_bias = np.abs(bias.astype(np.float64)) / (source.scale * BIAS_LIMIT)
+    limit = 1 << source.acc_bits - 1
+    natural = np.abs(flat).max(1) / source.highest
+    for_bias = np.abs(bias.astype(np.float64)) / (source.scale * limit / 2)  # a bias takes half of the range at most
     for_range = SCALE_MIN * target_scale / source.scale
     # A channel whose weights matter less than its bias, or not at all, gets a coarser scale.
     scale = np.maximum(np.maximum(natural, for_bias), for_range).astype(np.float32)
     exact = scale.astype(np.float64)
-    codes = np.clip(np.rint(flat / exact[:, None]), -127, 127).astype(np.int8)
-    bias_codes = np.clip(np.rint(bias / (source.scale * exact)), -ACC_LIMIT, ACC_LIMIT - 1).astype(np.int32)
+    codes = np.clip(np.rint(flat / exact[:, None]), -source.highest, source.highest).astype(source.dtype)
+    bias_codes = np.clip(np.rint(bias / (source.scale * exact)), -limit, limit - 1).astype(bias_type(source))
     check_scale(layer, float(source.scale * exact.max() / target_scale))
-    _check_overflow(layer, codes, bias_codes, source.zero)
+    _check_overflow(layer, codes, bias_codes, source)
     return codes.reshape(weight.shape), scale, bias_codes
 
 
-def _check_overflow(layer: str, codes: NDArray[np.int8], bias: NDArray[np.int32], zero: int) -> None:
-    """Refuse weights with which some input could leave the 32-bit accumulator."""
-    distance = max(127 - zero, zero + 128)
+def _check_overflow(layer: str, codes: Codes, bias: Codes, source: Tensor) -> None:
+    """Refuse weights with which some input could leave the accumulator."""
+    distance = max(source.highest - source.zero, source.zero - source.lowest)
+    bits = source.acc_bits - 1
     bounds = np.abs(codes.astype(np.int64)).sum(1) * distance + np.abs(bias.astype(np.int64))
     worst = int(bounds.argmax())
-    if bounds[worst] >= ACC_LIMIT:
+    if bounds[worst] >= 1 << bits:
         raise InputError(
             f"layer {layer}: the accumulator of output channel {worst} can reach {bounds[worst]} "
-            f"(sum of |weights| * {distance} + |bias|), beyond the limit of 2**31 - 1; split the layer"
+            f"(sum of |weights| * {distance} + |bias|), beyond the limit of 2**{bits} - 1; split the layer"
         )
 
 

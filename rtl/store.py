@@ -45,7 +45,7 @@ class StoreEngine(wiring.Component):
         Program start: the next record is the first.
     marks : Out(16)
         Records written since ``clear``.
-    i : In(stream of word_layout(lanes * act_bytes))
+    i : In(stream of word_layout(vector_word_bytes))
     size : Out(stream of size_layout(), always ready)
         With a codec only: words of each compressed block, before its job is done.
     error, drain, idle, beats, axi
@@ -66,7 +66,7 @@ class StoreEngine(wiring.Component):
             "cycle": In(64),
             "clear": In(1),
             "marks": Out(16),
-            "i": In(stream.Signature(word_layout(cfg.lanes * cfg.act_bytes))),
+            "i": In(stream.Signature(word_layout(cfg.vector_word_bytes))),
             "error": Out(stream.Signature(unsigned(axi.ADDRESS_BITS), always_ready=True)),
             "drain": In(1),
             "idle": Out(1),
@@ -79,7 +79,7 @@ class StoreEngine(wiring.Component):
         m = Module()
         bus_bytes = self.cfg.bus_bytes
         m.submodules.bursts = bursts = axi.BurstSplitter(bus_bytes, self.cfg.bus.max_write_burst)
-        m.submodules.narrower = narrower = Narrower(self.cfg.lanes * self.cfg.act_bytes, bus_bytes)
+        m.submodules.narrower = narrower = Narrower(self.cfg.vector_word_bytes, bus_bytes)
         compressor = None
         if self.cfg.codec:
             m.submodules.compressor = compressor = Compressor(self.cfg, narrower.piece_bytes)

@@ -132,7 +132,7 @@ class Accelerator(wiring.Component):
             memory.weight_bytes, cfg.weight_word_bytes, beat, cfg.weight_elements * element, cfg.weight_granule
         )
         m.submodules.operand_buffer = operands = OperandBuffer(
-            memory.operand_bytes, cfg.operand_word_bytes, cfg.operand_word_bytes, cfg.lanes * element, granule=element
+            memory.operand_bytes, cfg.operand_word_bytes, cfg.operand_word_bytes, cfg.vector_word_bytes, granule=element
         )
         m.submodules.load = load = LoadEngine(cfg)
         m.submodules.input = input_streamer = Streamer(cfg, Unit.INPUT, OperandBuffer.latency)

@@ -22,8 +22,9 @@ from rtl.window import Window
 
 def output_layout(cfg: Config) -> data.StructLayout:
     """An output word of one element per lane: its first ``count`` bytes are valid."""
-    size = cfg.lanes * cfg.act_bytes
-    return data.StructLayout({"data": data.ArrayLayout(cfg.numbers.act_bits, cfg.lanes), "count": range(size + 1)})
+    return data.StructLayout({
+        "data": data.ArrayLayout(cfg.numbers.act_bits, cfg.lanes), "count": range(cfg.vector_word_bytes + 1),
+    })
 
 
 RESULT_LEVELS = ("result_block", "result_x", "result_y")

@@ -35,7 +35,12 @@ def rhe(value: np.ndarray, shift: np.ndarray | int) -> np.ndarray:
     """Round value / 2**shift half to even, on Python integers."""
     shift = np.broadcast_to(shift, value.shape)
     out = [round_half_even(int(v), int(s)) for v, s in zip(value.ravel(), shift.ravel(), strict=True)]
-    return np.array(out, dtype=np.int64).reshape(value.shape)
+    return np.array(out, dtype=object).reshape(value.shape)
+
+
+def number(raw: np.ndarray) -> np.ndarray:
+    """Unsigned numbers of the bytes along the last axis, the lowest one first."""
+    return (raw.astype(np.int64) << 8 * np.arange(raw.shape[-1])).sum(axis=-1)
 
 
 def round_half_even(value: int, shift: int) -> int:
@@ -61,7 +66,7 @@ class Machine:
         if cfg.vector:
             self.memory[isa.Target.PARAM] = rng.integers(0, 256, 3 * cfg.window_weights_address, np.uint8)
         self.rows = rng.integers(-128, 128, (2, 1, 1, cfg.lanes))  # the window's last two rows
-        self.acc = rng.integers(-(2**31), 2**31, (2 * cfg.acc_bank_words, cfg.lanes)).astype(np.int64)
+        self.acc = rng.integers(-(2**31), 2**31, (2 * cfg.acc_bank_words, cfg.lanes))
         self.sizes: dict[int, int] = {}  # words of compressed blocks by entry of the size table
         self.element = np.dtype(f"int{cfg.numbers.act_bits}")
         self.semaphores = [0] * cfg.control.semaphores
@@ -110,6 +115,11 @@ class Machine:
         assert self.semaphores[semaphore] >= count, f"semaphore {semaphore} would wait for ever"
         self.semaphores[semaphore] -= count
 
+    def _wrap(self, value: np.ndarray) -> np.ndarray:
+        """What an accumulator holds."""
+        half = 1 << self.cfg.numbers.acc_bits - 1
+        return (value + half) % (2 * half) - half
+
     def load(self, job: dict) -> None:
         """LOAD: rows of DRAM or fill bytes to segments."""
         rows = [job[n] for n in ("row_a", "row_b", "row_c")]
@@ -118,7 +128,8 @@ class Machine:
         size = job["segment"]["bytes"]
         where = (starts[:, None] + np.arange(size)).ravel()
         if job["destination"]["fill"]:
-            data = np.full(where.size, job["destination"]["fill_value"], np.uint8)
+            value = {**job["destination"], **job["segment"]}["fill_value"]
+            data = np.resize(np.frombuffer(value.to_bytes(self.cfg.act_bytes, "little"), np.uint8), where.size)
         else:
             base = self.bases[isa.Region(job["source"]["region"])] + job["source"]["address"]
             sources, _ = nest(base, rows)
@@ -149,7 +160,13 @@ class Machine:
         if unit is isa.Unit.WEIGHT:
             assert not (addresses % self.cfg.weight_granule).any(), "weights out of line"
         addresses &= (1 << isa.STEP_BITS) - 1
-        return memory[(addresses[:, None] + np.arange(width)) % memory.size].view(np.int8).astype(np.int64)
+        return self._elements(memory, addresses, width)
+
+    def _elements(self, memory: np.ndarray, addresses: np.ndarray, count: int) -> np.ndarray:
+        """``count`` signed elements from each byte address on; the memory wraps around."""
+        size = self.cfg.act_bytes
+        places = (addresses[:, None] + np.arange(count * size)) % memory.size
+        return memory[places].view(f"<i{size}").astype(np.int64)
 
     def input(self, job: dict) -> None:
         """INPUT: the last of the three jobs of an array run."""
@@ -185,7 +202,7 @@ class Machine:
         assert len(addresses) == len(sums), f"the array emits {len(sums)} words, ACC expects {len(addresses)}"
         for address, first, word in zip(addresses, index[2] == 0, sums, strict=True):
             old = 0 if first and not acc_job["mode"]["keep"] else self.acc[address]
-            self.acc[address] = (old + word + 2**31) % 2**32 - 2**31
+            self.acc[address] = self._wrap(old + word)
 
     def vector(self, job: dict) -> None:
         """VECTOR: words into the stream to STORE."""
@@ -196,7 +213,7 @@ class Machine:
         if mode["from_operand"] or mode["add"]:
             addresses, _ = nest(job["operand_base"]["address"], [job["operand_" + n] for n in operand_names])
             memory = self.memory[isa.Target.OPERAND]
-            operand = memory[(addresses[:, None] + np.arange(lanes)) % memory.size].view(np.int8).astype(np.int64)
+            operand = self._elements(memory, addresses, lanes)
         if mode["from_operand"]:
             taps = job["operand_tap_a"]["count"] * job["operand_tap_b"]["count"]
             words = operand.reshape(-1, taps, lanes)
@@ -212,22 +229,23 @@ class Machine:
                 x = self.turned(job, x)
         block = np.arange(len(x)) % param["blocks"]
         entry = param["entry"] + (0 if mode["broadcast"] else block)
-        raw = self.memory[isa.Target.PARAM].view(np.uint64).reshape(-1, cfg.param_entry_bytes // 8)[entry]
-        raw = np.broadcast_to(raw, (len(x), raw.shape[-1]))[:, :lanes]
-        bias = (raw & np.uint64(0xFFFFFFFF)).astype(np.uint32).view(np.int32).astype(np.int64)
-        multiplier = (raw >> np.uint64(32) & np.uint64(0xFFFFFF)).astype(np.int64)
-        shift = (raw >> np.uint64(56) & np.uint64(63)).astype(np.int64)
-        x = (x + bias + 2**31) % 2**32 - 2**31
+        lane_bytes = cfg.param_lane_bytes
+        params = self.memory[isa.Target.PARAM].reshape(-1, cfg.param_entry_bytes // lane_bytes, lane_bytes)
+        raw = np.broadcast_to(params[entry, :lanes], (len(x), lanes, lane_bytes))
+        bias_bytes = cfg.numbers.acc_bits // 8
+        bias, multiplier = (number(raw[..., a:b]) for a, b in ((0, bias_bytes), (bias_bytes, bias_bytes + 3)))
+        shift = raw[..., bias_bytes + 3] & 63
+        x = self._wrap(x + bias)
         if not len(x):
             return
         r = job["requantize"]
-        q = np.clip(rhe(x * multiplier, shift) + r["zero"], r["low"], r["high"])
+        q = np.clip(rhe(x.astype(object) * multiplier, shift) + r["zero"], r["low"], r["high"])
         if mode["add"]:
-            a, s = job["addend"], job["sum"]
-            total = (q - a["zero_a"]) * a["multiplier_a"] + (second - a["zero_b"]) * s["multiplier_b"]
-            q = np.clip(rhe(total, a["shift"]) + s["zero"], s["low"], s["high"])
-        for word, last in zip(q.astype(np.int8).view(np.uint8), block == param["blocks"] - 1, strict=True):
-            self.out.extend(word[: param["tail"] if last else lanes])
+            s = {name: value for register in isa.SUM_REGISTERS for name, value in job.get(register, {}).items()}
+            total = (q - s["zero_a"]) * s["multiplier_a"] + (second - s["zero_b"]) * s["multiplier_b"]
+            q = np.clip(rhe(total, s["shift"]) + s["zero"], s["low"], s["high"])
+        for word, last in zip(q.astype(f"<i{cfg.act_bytes}").view(np.uint8), block == param["blocks"] - 1, strict=True):
+            self.out.extend(word[: (param["tail"] if last else lanes) * cfg.act_bytes])
 
     def turned(self, job: dict, words: np.ndarray) -> np.ndarray:
         """Blocks of accumulator words, a pixel per lane, as words of the wanted pixels, a channel per lane."""

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from dataflows import catalogue, config, isa
+from dataflows.formats import ACC_BITS
 from dataflows.network import Network, Reshape
 from mapper.compile import Program, compile_network
 from mapper.conv_plan import Options
@@ -12,19 +13,22 @@ from tests.isa_model import Machine
 from tests.random_layers import random_input, random_network
 
 
-def small(dataflow: str, rows: int, cols: int, *, lean: bool = False) -> config.Config:
-    """A small configuration; ``lean`` leaves so little memory that everything is tiled."""
+def small(dataflow: str, rows: int, cols: int, *, lean: bool = False, bits: int = 8) -> config.Config:
+    """A small configuration for ``bits``-bit operands; ``lean`` leaves so little memory that everything is tiled."""
     base = config.load("configs/tiny.toml").model_dump()
     base["array"] = {"rows": rows, "cols": cols, "dataflow": dataflow}
     depths = {"input": 12, "weight": 48, "output": 6} if lean else {"input": 12, "weight": 224, "output": 24}
     base["stores"] = {operand.value: depths[operand.value] for operand in catalogue.get(dataflow).stores}
     kib = 1024
-    sizes = (2 * kib, kib, 4 * cols * 32, kib, kib) if lean else (16 * kib, 8 * kib, 4 * cols * 256, 4 * kib, 4 * kib)
+    acc = cols * ACC_BITS[bits] // 8
+    sizes = (2 * kib, kib, 32 * acc, kib, kib) if lean else (16 * kib, 8 * kib, 256 * acc, 4 * kib, 4 * kib)
+    base["numbers"] = {"act_bits": bits}
     flow = catalogue.get(dataflow)
-    granule = 2 * config.ceil_pow2(max(8, cols, flow.input_elements(rows, cols), flow.weight_elements(rows, cols)))
+    widest = max(8, cols, flow.input_elements(rows, cols), flow.weight_elements(rows, cols))
+    granule = 2 * config.ceil_pow2(widest * bits // 8)
     names = ("input_bytes", "weight_bytes", "acc_bytes", "operand_bytes", "param_bytes")
     pairs = zip(names, sizes, strict=True)
-    base["memory"] = {n: s if n == "acc_bytes" else -(-s // granule) * granule for n, s in pairs}
+    base["memory"] = {n: s if n == "acc_bytes" else -(-s * bits // 8 // granule) * granule for n, s in pairs}
     return config.parse(base, "test")
 
 
@@ -43,7 +47,7 @@ def execute(program: Program, x: np.ndarray) -> dict[str, np.ndarray]:
     dram = np.random.default_rng(5).integers(0, 256, size, np.uint8)
     dram[bases[isa.Region.CONSTANT] :][: program.constants.size] = program.constants
     place = program.places["x"]
-    dram[bases[place.region] + place.offset :][: x.size] = x.view(np.uint8).ravel()
+    dram[bases[place.region] + place.offset :][: x.nbytes] = x.view(np.uint8).ravel()
     machine = Machine(program.cfg, dram, bases)
     machine.run(program.words)
     assert not machine.out, "bytes left in the stream to STORE"
@@ -51,7 +55,7 @@ def execute(program: Program, x: np.ndarray) -> dict[str, np.ndarray]:
     for name, tensor in program.network.tensors.items():
         place = program.places[name]
         start = bases[place.region] + place.offset
-        out[name] = dram[start : start + tensor.size].view(np.int8).reshape(tensor.shape)
+        out[name] = dram[start : start + tensor.bytes].view(tensor.dtype).reshape(tensor.shape)
     return out
 
 
@@ -86,6 +90,16 @@ def test_random_networks(flow: str, seed: int) -> None:
 @pytest.mark.parametrize("seed", range(100, 104))
 def test_random_networks_in_little_memory(flow: str, seed: int) -> None:
     check(random_network(seed, most_channels=12, most_size=8), small(flow, 4, 4, lean=True), seed)
+
+
+@pytest.mark.parametrize("flow", FLOWS)
+@pytest.mark.parametrize("seed", range(200, 216))
+def test_random_networks_of_16_bits(flow: str, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    rows, cols = (int(v) for v in rng.integers(1, 10, 2))
+    lean = seed % 4 == 3
+    network = random_network(seed, 12, 8, 16) if lean else random_network(seed, bits=16)
+    check(network, small(flow, 4 if lean else rows, 4 if lean else cols, lean=lean, bits=16), seed, fuse=seed % 2 == 0)
 
 
 @pytest.mark.parametrize(
