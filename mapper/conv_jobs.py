@@ -148,7 +148,7 @@ def _weight_loops(run: Run) -> Loops:
     groups = shape.grid(run.tile.size).groups
     match shape.cfg.dataflow.temporal:
         case Dim.PIXEL if shape.cfg.dataflow.weight.kind is Kind.PRIVATE:  # one word, again for every pixel
-            return [(shape.grid(run.tile.size).words, 0), (words, rows * lanes)]
+            return [(shape.grid(run.tile.size).words, 0), (words, count * lanes)]
         case Dim.PIXEL:
             return [(count, lanes), (words, count * lanes)]
         case Dim.REDUCTION:
