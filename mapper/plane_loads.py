@@ -119,8 +119,10 @@ def load_tile(
         zero = context.network.tensors[source].zero
         registers: Registers = {
             **levels(ROWS, []),
-            "destination": {"address": address, "target": isa.Target.INPUT, "fill": 1, "fill_value": zero & 0xFF},
-            "segment": {"bytes": size},
+            **isa.spread(
+                context.cfg, isa.Unit.LOAD, isa.SEGMENT_REGISTERS,
+                address=address, target=isa.Target.INPUT, fill=1, fill_value=zero & context.cfg.act_mask, bytes=size,
+            ),
             **levels(SEGMENTS, []),
         }  # fmt: skip
         context.builder.add(isa.Unit.LOAD, registers, [target], layer=layer, note="padding")

@@ -16,6 +16,7 @@ import numpy as np
 from dataflows import catalogue, config
 from dataflows.config import Bus, Config, ceil_pow2
 from dataflows.errors import InputError
+from dataflows.formats import ACC_BITS
 from dataflows.network import Network
 from mapper.compile import Program, compile_network
 from mapper.conv_plan import Options
@@ -26,18 +27,21 @@ from tests.random_layers import random_input, random_network
 
 RESULTS = Path("build/test/regression")
 SHORT = (
-    ("weight_stationary", 1, 1, 64),
-    ("output_stationary", 5, 3, 128),
-    ("input_stationary", 3, 7, 64),
-    ("weight_stationary", 32, 8, 256),
-    ("output_stationary", 8, 4, 64),
-    ("input_stationary", 9, 2, 256),
-    ("weight_stationary", 7, 13, 128),
-    ("output_stationary", 1, 6, 256),
-    ("no_local_reuse", 16, 8, 128),
-    ("no_local_reuse", 5, 3, 64),
+    ("weight_stationary", 1, 1, 64, 8),
+    ("output_stationary", 5, 3, 128, 8),
+    ("input_stationary", 3, 7, 64, 8),
+    ("weight_stationary", 32, 8, 256, 8),
+    ("output_stationary", 8, 4, 64, 8),
+    ("input_stationary", 9, 2, 256, 8),
+    ("weight_stationary", 7, 13, 128, 8),
+    ("output_stationary", 1, 6, 256, 8),
+    ("no_local_reuse", 16, 8, 128, 8),
+    ("no_local_reuse", 5, 3, 64, 8),
+    ("weight_stationary", 5, 4, 64, 16),
+    ("output_stationary", 4, 7, 128, 16),
+    ("input_stationary", 6, 3, 256, 16),
 )
-"""Dataflow, rows, columns and bus bits of the first configurations; all others are drawn."""
+"""Dataflow, rows, columns, bus bits and operand bits of the first configurations; all others are drawn."""
 
 MOST_CYCLES = 25_000
 """A layer that would keep a full array busy for longer is drawn again."""
@@ -75,13 +79,13 @@ class Outcome:
         return self.predicted - self.measured
 
 
-def _shape(seed: int, rng: np.random.Generator) -> tuple[str, int, int, int]:
-    """Dataflow, rows, columns and bus width; rows up to 32 and columns up to 8, a few the other way round."""
+def _shape(seed: int, rng: np.random.Generator) -> tuple[str, int, int, int, int]:
+    """Dataflow, rows, columns, bus and operand width; rows up to 32 and columns up to 8, a few the other way round."""
     rows, cols = (round(most ** rng.random()) for most in (32, 8))
     if rng.random() < 0.15:
         rows, cols = cols, rows
     flow = ("weight_stationary", "output_stationary", "input_stationary", "no_local_reuse")[seed % 4]
-    drawn = flow, rows, cols, int(rng.choice([64, 128, 256]))
+    drawn = flow, rows, cols, int(rng.choice([64, 128, 256])), 16 if seed % 5 == 2 else 8
     return SHORT[seed] if seed < len(SHORT) else drawn
 
 
@@ -103,10 +107,12 @@ def _window_words(seed: int) -> int:
 def configuration(seed: int) -> Config:
     """Configuration number ``seed``: any shape, little to ample memory, any limits of the bus."""
     rng = np.random.default_rng([seed, 1])
-    flow, rows, cols, bits = _shape(seed, rng)
-    word = 2 * ceil_pow2(max(bits // 8, rows, cols))
-    weight_word = max(word, 2 * ceil_pow2(catalogue.get(flow).weight_elements(rows, cols)))
-    entry = 8 * ceil_pow2(max(cols, bits // 64))
+    flow, rows, cols, bits, width = _shape(seed, rng)
+    element, lane = width // 8, width
+    word = 2 * ceil_pow2(max(bits // 8, rows * element, cols * element))
+    weight_word = max(word, 2 * ceil_pow2(catalogue.get(flow).weight_elements(rows, cols) * element))
+    entry = lane * ceil_pow2(max(cols, bits // 8 // lane))
+    sums = 2 * cols * ACC_BITS[width] // 8
     size = int(rng.choice([1, 4, 16]))  # little, enough, ample
 
     def memory(least: int, granule: int) -> int:
@@ -116,14 +122,15 @@ def configuration(seed: int) -> Config:
         "name": f"random{seed}",
         "array": {"rows": rows, "cols": cols, "dataflow": flow},
         "memory": {
-            "input_bytes": memory(2048, word),
-            "weight_bytes": memory(1024 + 8 * rows * cols, weight_word),
-            "acc_bytes": memory(max(16, 2 * rows, 2 * cols) * 8 * cols, 8 * cols),
-            "operand_bytes": memory(1024, word),
+            "input_bytes": memory(2048 * element, word),
+            "weight_bytes": memory((1024 + 8 * rows * cols) * element, weight_word),
+            "acc_bytes": memory(max(16, 2 * rows, 2 * cols) * sums, sums),
+            "operand_bytes": memory(1024 * element, word),
             "param_bytes": memory(4 * entry, entry),
         },
         "bus": {"data_bits": bits, **(_limits(rng) if seed % 2 else {})},
-        **({"vector": {"window_words": _window_words(seed)}} if seed % 4 != 3 else {}),
+        "numbers": {"act_bits": width},
+        **({"vector": {"window_words": _window_words(seed)}} if seed % 4 != 3 and width == 8 else {}),
         "control": {"queue_words": int(rng.choice([16, 37, 64, 256])), "semaphores": int(rng.integers(12, 17))},
     }
     return config.parse(values, f"random configuration {seed}")
@@ -140,7 +147,7 @@ def dram(cfg: Config, rng: np.random.Generator) -> Dram:
 def _candidates(cfg: Config, seeds: np.random.Generator) -> Iterator[Network]:
     """Networks that an array of this size works through in a short time."""
     while True:
-        network = random_network(int(seeds.integers(1 << 30)))
+        network = random_network(int(seeds.integers(1 << 30)), bits=cfg.numbers.act_bits)
         work = sum(network.macs(layer) for layer in network.layers)
         if work <= MOST_CYCLES * cfg.multipliers:
             yield network
