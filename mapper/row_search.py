@@ -46,7 +46,8 @@ def row_plan(cfg: Config, layer: Conv, source: Tensor, target: Tensor, options: 
 
 def arrangements(shape: ConvShape, source: Tensor, target: Tensor) -> Iterator[ConvShape]:
     """The shape; of a 1x1 layer, whose pixels have no neighbours, those that fill the columns best."""
-    if shape.images * shape.height == 1 and shape.out_width == shape.width:
+    window = shape.layer.window
+    if window.kernel == (1, 1) and window.stride == (1, 1) and not any(window.padding):
         pixels, cols = shape.width, shape.cfg.array.cols
         heights = [h for h in range(1, pixels + 1) if pixels % h == 0]
         heights.sort(key=lambda h: (round(ceil(h / cols) * cols / h, 1), abs(h - cols)))

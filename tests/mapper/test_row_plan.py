@@ -209,6 +209,7 @@ EDGES = {
     "linear": (6, 5, {}, (130, 70, Window(), {"size": (1, 1)})),
     "linear, a batch": (6, 5, {}, (40, 30, Window(), {"size": (1, 1), "images": 7})),
     "pixels of several images": (4, 4, {}, (11, 13, Window(), {"size": (5, 3), "images": 3})),
+    "one row of pixels under a wide kernel": (3, 3, {}, (4, 5, Window((1, 3), padding=(0, 1, 0, 1)), {"size": (1, 9)})),
     "one PE": (1, 1, {}, (5, 4, Window((3, 3), padding=(1, 1, 1, 1)), {})),
 }
 
