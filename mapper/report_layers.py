@@ -159,13 +159,14 @@ def _least_bytes(outcome: Outcome, entry: Scheduled) -> int:
     network, numbers = outcome.program.network, outcome.cfg.numbers
     inside = {entry.layer.output} if entry.fused else set()
     names = {*entry.layer.inputs, *(entry.fused.inputs if entry.fused else ()), entry.output} - inside
-    sizes = {name: network.tensors[name].size for name in names}
+    tensors = network.tensors
+    sizes = {name: tensors[name].size for name in names}
     if isinstance(entry.layer, Conv | MaxPool | AvgPool):
-        source, (_, height, width, _) = entry.layer.inputs[0], network.tensors[entry.output].shape
-        sizes[source] = reached(network.tensors[source], entry.layer.window, height, width)
-    least = sum(sizes.values()) * numbers.act_bits // 8
+        source, (_, height, width, _) = entry.layer.inputs[0], tensors[entry.output].shape
+        sizes[source] = reached(tensors[source], entry.layer.window, height, width)
+    least = sum(size * tensors[name].bits // 8 for name, size in sizes.items())
     if isinstance(entry.layer, Conv):
-        least += entry.layer.weight.size * numbers.weight_bits // 8 + entry.layer.bias.size * 4
+        least += entry.layer.weight.size * numbers.weight_bits // 8 + entry.layer.bias.size * numbers.acc_bits // 8
     return least * outcome.batches
 
 

@@ -76,7 +76,8 @@ def depth(cfg: Config) -> int:
     """Cycles from the last word at the array to the last sum out of it."""
     rows, cols, flow = cfg.array.rows, cfg.array.cols, cfg.dataflow
     if flow.output.delay == 0:
-        return PRODUCT + sum(TREE_RADIX**stage < rows for stage in range(rows))
+        stages: int = sum(TREE_RADIX**stage < rows for stage in range(rows))
+        return PRODUCT + stages
     turned = cols if flow.output_transposed else 0
     shifted = rows if flow.temporal is Dim.REDUCTION else 0
     return GRID + rows + cols + turned + shifted
