@@ -20,6 +20,8 @@ class Builder:
 
     def __init__(self, cfg: Config):
         self.cfg = cfg
+        self.keeps = False
+        """Whether VECTOR writes the operand buffer, too: LOAD and VECTOR then have its write port in turn."""
         self.jobs: list[Job] = []
         self._board = Scoreboard()
         self._needs: list[set[int]] = []
@@ -32,8 +34,18 @@ class Builder:
             registers = {"codec": {"coded": 0}, **registers}  # else that of the job before would stay
         job = Job(unit, registers, layer, note, mark, index=len(self.jobs))
         self.jobs.append(job)
-        self._needs.append(set().union(*(self._board.touch(job.index, access) for access in accesses)))
+        port = self._port(job) if self.keeps else []
+        self._needs.append(set().union(*(self._board.touch(job.index, access) for access in [*accesses, *port])))
         return job
+
+    @staticmethod
+    def _port(job: Job) -> list[Access]:
+        """Use of the operand buffer's write port: loads share it, a job that keeps words has it alone."""
+        if job.unit is isa.Unit.LOAD and job.registers["destination"]["target"] == isa.Target.OPERAND:
+            return [Access("operand port", 0, 1)]
+        if job.unit is isa.Unit.VECTOR and job.registers["mode"].get("keep"):
+            return [Access("operand port", 0, 1, write=True)]
+        return []
 
     def finish(self) -> list[Job]:
         """All jobs in order, with what they wait for and what they give. Call it once."""

@@ -28,6 +28,8 @@ from mapper.lower_window import WindowLowering
 from mapper.pipeline import Ring, run
 from mapper.placement import ALIGNMENT, place_tensors, roots
 from mapper.plane_plan import PlanePlan
+from mapper.pool_epilogue import fuse_pools
+from mapper.pooled_tiles import Pool
 from mapper.program import Job, encode
 from mapper.row_plan import RowPlan
 from mapper.window_plan import WindowPlan, window_plan
@@ -35,21 +37,26 @@ from mapper.window_plan import WindowPlan, window_plan
 
 @dataclass(frozen=True)
 class Scheduled:
-    """One entry of the schedule: a layer, the addition that runs in its epilogue, if any, and what computes it.
+    """One entry of the schedule: a layer, the layers that run in its epilogue, and what computes it.
 
     ``engine`` is "array", "vector" or "vector window"; ``plan`` is for the array.
     """
 
     index: int
     layer: Layer
-    fused: Add | None
+    absorbed: tuple[Layer, ...]
     plan: ConvPlan | RowPlan | PlanePlan | None
     engine: str
 
     @property
     def output(self) -> str:
         """The tensor that leaves the chip."""
-        return self.fused.output if self.fused else self.layer.output
+        return self.final.output
+
+    @property
+    def final(self) -> Layer:
+        """The layer whose result that is."""
+        return (self.layer, *self.absorbed)[-1]
 
 
 @dataclass(frozen=True)
@@ -121,7 +128,7 @@ def _windows(cfg: Config, network: Network, options: Options) -> dict[str, Windo
 
 
 def _array_lowering(
-    context: Context, layer: Conv, index: int, add: Add | None
+    context: Context, layer: Conv, index: int, add: Add | None, pool: Pool | None
 ) -> ConvLowering | RowLowering | PlaneLowering:
     """What lowers a convolution, by how inputs reach the array."""
     kind = context.cfg.dataflow.input.kind
@@ -129,7 +136,7 @@ def _array_lowering(
         return RowLowering(context, layer, index)
     if kind is Kind.NEIGHBOUR:
         return PlaneLowering(context, layer, index)
-    return ConvLowering(context, layer, index, add)
+    return ConvLowering(context, layer, index, add, pool)
 
 
 def compile_network(cfg: Config, network: Network, options: Options, *, fuse: bool = True) -> Program:
@@ -144,10 +151,14 @@ def compile_network(cfg: Config, network: Network, options: Options, *, fuse: bo
     windows = _windows(cfg, network, options)
     # turned accumulators leave pixel by pixel, the other operand of an addition lies row by row
     fused = fuse_additions(network, windows) if fuse and not cfg.dataflow.output_turned_late else {}
+    pools = fuse_pools(network, fused) if fuse and not cfg.dataflow.output_turned_late else {}
+    pools = {name: pool for name, pool in pools.items() if name not in windows}
     absorbed = {add.name for add in fused.values()}
+    context.builder.keeps = bool(pools)
     steps, schedule = [], []
     for index, layer in enumerate(network.layers):
         plan = None
+        behind: list[Layer] = [fused[layer.name]] if layer.name in fused else []
         if layer.name in absorbed or isinstance(layer, Reshape):
             continue
         engine = "vector"
@@ -155,15 +166,18 @@ def compile_network(cfg: Config, network: Network, options: Options, *, fuse: bo
             steps += list(WindowLowering(context, layer, index, windows[layer.name]).steps())
             engine = "vector window"
         elif isinstance(layer, Conv):
-            conv = _array_lowering(context, layer, index, fused.get(layer.name))
+            conv = _array_lowering(context, layer, index, fused.get(layer.name), pools.get(layer.name))
             steps += list(conv.steps())
             context.bank += conv.drains
             plan, engine = conv.plan, "array"
+            if isinstance(conv, ConvLowering) and conv.pool:
+                behind.append(conv.pool.pool)
+                absorbed.add(conv.pool.pool.name)
         elif isinstance(layer, MaxPool | AvgPool):
             steps += list(PoolLowering(context, layer, index).steps())
         elif isinstance(layer, Add | Concat):
             steps += list(ElementwiseLowering(context, layer, index).steps())
-        schedule.append(Scheduled(index, layer, fused.get(layer.name), plan, engine))
+        schedule.append(Scheduled(index, layer, tuple(behind), plan, engine))
     if cfg.codec:
         sizes = compress(context, steps, partial(_rings, cfg))
     run(steps, _rings(cfg))

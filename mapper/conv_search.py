@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from math import ceil
 
 from dataflows.errors import InputError
@@ -40,9 +40,22 @@ def plan(shape: ConvShape, options: Options, *, residual: bool = False) -> ConvP
     InputError
         When no plan fits; it names the buffer.
     """
-    fitting = [c for c in candidates(shape) if not residual or _residual_bytes(c) <= shape.cfg.memory.operand_bytes]
-    if not fitting:
+    found = cheapest(shape, options, residual=residual)
+    if found is None:
         raise InputError(_no_fit(shape))
+    return found
+
+
+def cheapest(
+    shape: ConvShape, options: Options, *, residual: bool, accept: Callable[[ConvPlan], bool] = lambda _: True
+) -> ConvPlan | None:
+    """The cheapest plan of those that fit and that ``accept`` takes; None if there is none."""
+    fitting = [
+        c for c in candidates(shape)
+        if (not residual or _residual_bytes(c) <= shape.cfg.memory.operand_bytes) and accept(c)
+    ]  # fmt: skip
+    if not fitting:
+        return None
     plans = [costed(c, options, residual=residual) for c in fitting]
     fastest = min(p.cycles for p in plans)
     near = (p for p in plans if p.cycles <= fastest * (1 + NEAR))

@@ -127,6 +127,11 @@ def rectangle(
         _copy(context, to, view, area, inside, row_stride, layer)
 
 
+def border(context: Context, to: Destination, view: View, area: Area, padding: int, layer: int) -> None:
+    """Fill what of an area lies outside the image, and load nothing."""
+    _pad(context, to, area, _Inside.of(view, area, 1), padding, layer)
+
+
 def _pad(context: Context, to: Destination, area: Area, inside: _Inside, padding: int, layer: int) -> None:
     """Fill jobs for what lies above, below, left and right of the image."""
     rows, cols = area.rows[1] - area.rows[0], area.cols[1] - area.cols[0]

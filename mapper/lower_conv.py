@@ -14,6 +14,8 @@ from mapper.conv_search import plan
 from mapper.conv_shape import ConvShape
 from mapper.conv_weights import packed_parameters, packed_weights
 from mapper.pipeline import Load, Step
+from mapper.pool_epilogue import epilogue
+from mapper.pooled_tiles import Pool
 from mapper.tiles import Tile
 from mapper.vector_jobs import Drain, addend_registers, drain, other_operand
 
@@ -29,6 +31,8 @@ class ConvLowering:
         Number under which its jobs are marked.
     add : Add, optional
         Addition whose other operand is read from DRAM while the accumulators drain.
+    pool : MaxPool or AvgPool, optional
+        Pooling of the result, which then stays on chip where that is possible and pays.
 
     Raises
     ------
@@ -36,13 +40,14 @@ class ConvLowering:
         When no tiling fits the buffers.
     """
 
-    def __init__(self, context: Context, layer: Conv, index: int, add: Add | None = None):
+    def __init__(self, context: Context, layer: Conv, index: int, add: Add | None = None, pool: Pool | None = None):
         self.context, self.layer, self.index, self.add = context, layer, index, add
         self.cfg = context.cfg
         tensors = context.network.tensors
         self.source, self.target = tensors[layer.inputs[0]], tensors[layer.output]
         self.shape = ConvShape.of(self.cfg, layer, self.source, self.target)
-        self.plan = plan(self.shape, context.options, residual=add is not None)
+        self.pool = epilogue(context, pool, index, self.shape, residual=add is not None) if pool else None
+        self.plan = self.pool.plan if self.pool else plan(self.shape, context.options, residual=add is not None)
         self.chunks = list(chunks(self.plan))
         self.tiles = self.plan.tiles()
 
@@ -58,9 +63,10 @@ class ConvLowering:
             pairs = [(t, g) for g in groups for t in tiles]
         else:
             pairs = [(t, g) for t in tiles for g in groups]
+        storing = [n for n, (t, _) in enumerate(pairs) if self.pool is None or self.pool.stores(self.tiles[t])]
         for number, (t, g) in enumerate(pairs):
             yield from self._accumulate(t, g, number)
-            yield self._drain(t, g, number, last=number == len(pairs) - 1)
+            yield self._drain(t, g, number, last=number == storing[-1])
 
     def _bank(self, number: int) -> int:
         """Accumulator bank of the layer's ``number``-th tile and group."""
@@ -162,6 +168,8 @@ class ConvLowering:
         needed = [self._parameter_load(g, number)]
         if self.add is not None:
             needed.append(self._residual_load(self.add, t, g, number))
+        if self.pool is not None:
+            needed += self.pool.loads(self.tiles[t], self.plan.groups[g], number)
         return Step(self.index, tuple(needed), partial(self._store, t, g, self._bank(number), last))
 
     @property
@@ -203,6 +211,7 @@ class ConvLowering:
         """VECTOR and STORE jobs, given where parameters and residual are."""
         add, tile, (first, end), group = self.add, self.tiles[t], self._channels(g), self.plan.groups[g]
         entry = at[0] // self.cfg.param_entry_bytes
+        pooled = at[1 if add is None else 2 :]  # where words stay, and parameters of the pooling
         if self._parameters_stay:
             entry, entries = entry + g * self.plan.blocks, len(self.shape.blocks)
         else:
@@ -216,5 +225,8 @@ class ConvLowering:
                 residual=None if add is None else at[1], index=self.index, name=self.layer.name, last=last,
                 zero=self.target.zero, low=self.layer.low, high=self.layer.high,
                 addition=None if add is None else addend_registers(self.context, add, self.layer.output),
+                kept=None if self.pool is None else self.pool.kept(tile, group, pooled[0]),
             ),
         )  # fmt: skip
+        if self.pool is not None:
+            self.pool.emit(tile, group, pooled, last)

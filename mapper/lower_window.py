@@ -68,7 +68,7 @@ class WindowLowering:
         """Constant-region offset of each part."""
         return [self.context.constants.add(part) for part in self._entries]
 
-    def _load_entries(self, first: int, count: int) -> Load:
+    def load_entries(self, first: int, count: int) -> Load:
         """All parts of ``count`` entries from ``first``."""
         size = count * self.cfg.param_entry_bytes
 
@@ -80,7 +80,7 @@ class WindowLowering:
                     offset + first * self.cfg.param_entry_bytes, size, self.index, what,
                 )  # fmt: skip
 
-        return Load((self.index, "param", first), "param", size, load)
+        return Load((self.index, "window param", first), "param", size, load)
 
     # -- steps ------------------------------------------------------------------------------------
 
@@ -113,15 +113,21 @@ class WindowLowering:
         blocks = -(-count // lanes)
         needed = (
             Load((self.index, "rows", first, image, chunk.first), "operand", size + gap, load, layer_bound=True),
-            self._load_entries(0, 1) if self.shared else self._load_entries(first // lanes, blocks),
+            self.load_entries(0, 1) if self.shared else self.load_entries(first // lanes, blocks),
         )
-        return Step(self.index, needed, lambda at: self._emit(chunk, image, first, count, at, last=last))
+        return Step(self.index, needed, lambda at: self.emit(chunk, image, first, count, at, last=last))
 
-    def _emit(self, chunk: Chunk, image: int, first: int, count: int, at: list[int], *, last: bool) -> None:
-        """The vector job of a chunk, and the store of its outputs."""
+    def emit(
+        self, chunk: Chunk, image: int, first: int, count: int, at: list[int], *, last: bool, pitch: int | None = None
+    ) -> None:
+        """The vector job of a chunk, and the store of its outputs.
+
+        ``at`` holds the byte addresses of rows and parameters; rows lie ``pitch`` pixels apart (default: side by side).
+        """
         cfg, width, target = self.cfg, self.plan.width, self.target
         rows, blocks = chunk.end - chunk.first, -(-count // cfg.lanes)
-        loops: Loops = [(1, 0), (1, 0), (blocks, cfg.lanes), (width, count), (rows, width * count), (1, 0)]
+        row = (width if pitch is None else pitch) * count
+        loops: Loops = [(1, 0), (1, 0), (blocks, cfg.lanes), (width, count), (rows, row), (1, 0)]
         registers = {
             "mode": {"from_operand": 1, "reduce": isa.Reduce.WINDOW, "broadcast": int(self.shared)},
             "param": {
@@ -139,7 +145,7 @@ class WindowLowering:
         }  # fmt: skip
         size = (1 if self.shared else blocks) * cfg.param_entry_bytes
         places = [at[1] + part * cfg.window_weights_address for part in range(PARTS)]
-        accesses = [Access("operand", at[0], at[0] + rows * width * count)]
+        accesses = [Access("operand", at[0], at[0] + rows * row)]
         accesses += [Access("param", place, place + size) for place in places]
         note = f"{self.layer.name}: padded rows {chunk.first}..{chunk.end - 1}, channels {first}..{first + count - 1}"
         self.context.builder.add(isa.Unit.VECTOR, registers, accesses, layer=self.index, note=note)

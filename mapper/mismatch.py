@@ -41,7 +41,7 @@ def mismatches(
         if len(wrong):
             at = tuple(int(v) for v in wrong[0])
             job = _writer(program, entry, _offset(program, entry.output, at))
-            name = entry.fused.name if entry.fused else entry.layer.name
+            name = entry.final.name
             yield Mismatch(name, first + at[0], at, int(wanted[at]), int(found[at]), len(wrong), job)
 
 

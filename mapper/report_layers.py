@@ -154,15 +154,14 @@ def total_parts(layers: Iterable[View]) -> list[Part]:
 def _least_bytes(outcome: Outcome, entry: Scheduled) -> int:
     """Bytes that a layer needs of its tensors, and its weights and biases, each once.
 
-    What passes inside from a convolution to its fused addition is not counted, nor are pixels that no window reaches.
+    What passes inside from a layer to what runs in its epilogue is not counted, nor are pixels that no window reaches.
     """
     network, numbers = outcome.program.network, outcome.cfg.numbers
-    inside = {entry.layer.output} if entry.fused else set()
-    names = {*entry.layer.inputs, *(entry.fused.inputs if entry.fused else ()), entry.output} - inside
-    tensors = network.tensors
+    chain, tensors = (entry.layer, *entry.absorbed), network.tensors
+    names = {entry.output, *(name for layer in chain for name in layer.inputs)} - {layer.output for layer in chain[:-1]}
     sizes = {name: tensors[name].size for name in names}
     if isinstance(entry.layer, Conv | MaxPool | AvgPool):
-        source, (_, height, width, _) = entry.layer.inputs[0], tensors[entry.output].shape
+        source, (_, height, width, _) = entry.layer.inputs[0], tensors[entry.layer.output].shape
         sizes[source] = reached(tensors[source], entry.layer.window, height, width)
     least = sum(size * tensors[name].bits // 8 for name, size in sizes.items())
     if isinstance(entry.layer, Conv):

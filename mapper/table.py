@@ -104,7 +104,7 @@ def rows(
         cycles = predicted[index] * batches if found is None else found
         slots = multipliers(program.cfg, entry.engine)
         return Row(
-            index=index, name=layer.name, fused=entry.fused.name if entry.fused else None, op=layer.op,
+            index=index, name=layer.name, fused=" + ".join(a.name for a in entry.absorbed) or None, op=layer.op,
             engine=entry.engine, shape=network.tensors[entry.output].shape,
             macs=macs, act_bits=program.cfg.numbers.act_bits,
             weight_bits=program.cfg.numbers.weight_bits if isinstance(layer, Conv) else None,
@@ -114,7 +114,7 @@ def rows(
             dram_read_bytes=prediction.dram_read_bytes.get(index, 0) * batches,
             dram_write_bytes=prediction.dram_write_bytes.get(index, 0) * batches,
             energy_pj=None, sqnr_db=quality.get(entry.output),
-            mismatches=wrong.get(entry.fused.name if entry.fused else layer.name, 0) if run else None,
+            mismatches=wrong.get(entry.final.name, 0) if run else None,
         )  # fmt: skip
 
     return [row(entry) for entry in program.schedule]

@@ -17,8 +17,20 @@ from mapper.scoreboard import Access
 from mapper.tiles import Grid, Tile
 
 ACC_LEVELS = ("block", "x", "y", "image")
+RESULT_LEVELS = ("block", "x", "y")
 OPERAND_LEVELS = ("tap_a", "tap_b", "block", "x", "y", "image")
 Registers = dict[str, dict[str, int]]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Where words go that stay in the operand buffer: byte address of the first pixel, bytes from column to column and
+    from row to row, and all of what is written."""
+
+    address: int
+    column: int
+    row: int
+    access: Access
 
 
 @dataclass(frozen=True)
@@ -44,6 +56,7 @@ class Drain:
     low: int
     high: int
     addition: Registers | None
+    kept: Kept | None = None  # on chip instead of DRAM
 
 
 def other_operand(add: Add, first: str) -> str:
@@ -130,8 +143,14 @@ def drain(context: Context, d: Drain) -> None:
         registers |= {"operand_base": {"address": d.residual}, **levels(OPERAND_LEVELS, residual, "operand_")}
         accesses.append(Access("operand", d.residual, d.residual + images * rows * cols * size))
     note = f"{d.name}: rows {d.tile.rows[0]}..{d.tile.rows[1] - 1}, channels {d.first}..{d.first + d.count - 1}"
+    if d.kept is not None:
+        nest: Loops = [(d.blocks, cfg.vector_word_bytes), (cols, d.kept.column), (rows, d.kept.row)]
+        registers["mode"]["keep"] = 1
+        registers |= {"result_base": {"address": d.kept.address}, **levels(RESULT_LEVELS, nest, "result_")}
+        accesses.append(d.kept.access)
     context.builder.add(isa.Unit.VECTOR, registers, accesses, layer=d.index, note=note)
-    store(context, d.output, d.view, d.tile, d.first, d.count, d.index, note, mark=d.last)
+    if d.kept is None:
+        store(context, d.output, d.view, d.tile, d.first, d.count, d.index, note, mark=d.last)
 
 
 @dataclass(frozen=True)

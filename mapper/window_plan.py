@@ -51,12 +51,15 @@ class WindowPlan:
 
     def chunks(self) -> Iterator[Chunk]:
         """Jobs of one image."""
-        stride = self.stride[0]
         for first in range(0, self.height, self.rows):
-            end = min(first + self.rows, self.height)
-            skip = SIDE - 1 - first if first < SIDE else (SIDE - 1 - first) % stride
-            count = max(0, ceil((end - first - skip) / stride))
-            yield Chunk(first, end, skip, (first + skip - SIDE + 1) // stride, count)
+            yield self.chunk(first, min(first + self.rows, self.height))
+
+    def chunk(self, first: int, end: int) -> Chunk:
+        """The job of padded rows [first, end)."""
+        stride = self.stride[0]
+        skip = SIDE - 1 - first if first < SIDE else (SIDE - 1 - first) % stride
+        count = max(0, ceil((end - first - skip) / stride))
+        return Chunk(first, end, skip, (first + skip - SIDE + 1) // stride, count)
 
 
 def suits(layer: Layer, source: Tensor, target: Tensor) -> bool:

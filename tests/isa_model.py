@@ -244,6 +244,9 @@ class Machine:
             s = {name: value for register in isa.SUM_REGISTERS for name, value in job.get(register, {}).items()}
             total = (q - s["zero_a"]) * s["multiplier_a"] + (second - s["zero_b"]) * s["multiplier_b"]
             q = np.clip(rhe(total, s["shift"]) + s["zero"], s["low"], s["high"])
+        if mode["keep"]:
+            self.keep(job, q, block == param["blocks"] - 1)
+            return
         for word, last in zip(q.astype(f"<i{cfg.act_bytes}").view(np.uint8), block == param["blocks"] - 1, strict=True):
             self.out.extend(word[: (param["tail"] if last else lanes) * cfg.act_bytes])
 
@@ -253,6 +256,14 @@ class Machine:
         assert job["acc_block"]["count"] == lanes and job["param"]["blocks"] == 1 and job["mode"]["broadcast"]
         blocks = words.reshape(-1, lanes, lanes).transpose(0, 2, 1)
         return blocks[:, first : first + job["turn"]["count"]].reshape(-1, lanes)
+
+    def keep(self, job: dict, words: np.ndarray, tail: np.ndarray) -> None:
+        """Words to the operand buffer; those where ``tail`` is set have the job's tail of valid lanes."""
+        addresses, _ = nest(job["result_base"]["address"], [job["result_" + n] for n in ("block", "x", "y")])
+        memory, size = self.memory[isa.Target.OPERAND], self.cfg.act_bytes
+        for address, word, last in zip(addresses, words, tail, strict=True):
+            lanes = job["param"]["tail"] if last else self.cfg.lanes
+            memory[address : address + lanes * size] = word[:lanes].astype(f"<i{size}").view(np.uint8)
 
     def window(self, job: dict, words: np.ndarray) -> np.ndarray:
         """Sums or maxima of 3x3 windows over the words of a job and the two rows before it."""

@@ -40,7 +40,7 @@ class FakeRtl:
             for e in program.schedule:
                 run.layer_cycles[e.index] = run.layer_cycles.get(e.index, 0) + 100
                 run.cycles += 100
-                name = e.fused.name if e.fused else e.layer.name
+                name = e.final.name
                 if self.wrong == name:
                     expected = int(part[e.output].flat[0])
                     part[e.output].flat[0] = expected ^ 1

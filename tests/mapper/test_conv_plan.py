@@ -221,7 +221,7 @@ def test_epilogues_fit_small_operand_and_parameter_memories(flow, seed):
     cfg = small(flow, 4, 4)
     memory = {"operand_bytes": 16, "param_bytes": cfg.param_entry_bytes, "acc_bytes": 4 * 4 * 1024}
     cfg = config.parse({**cfg.model_dump(), "memory": {**cfg.memory.model_dump(), **memory}}, "test")
-    assert any(entry.fused for entry in compile_network(cfg, network, OPTIONS).schedule)
+    assert any(entry.absorbed for entry in compile_network(cfg, network, OPTIONS).schedule)
     check(network, cfg, seed)
 
 

@@ -118,7 +118,7 @@ def test_a_fused_addition_does_not_meet_windows() -> None:
     network = Network("two", {t.name: t for t in (x, y, out)}, layers, ("x",), ("out",))
     cfg = with_windows("weight_stationary", 4, 4, 60)
     program = compile_network(cfg, network, Options())
-    assert [(e.engine, e.fused) for e in program.schedule] == [("vector window", None), ("vector", None)]
+    assert [(e.engine, e.absorbed) for e in program.schedule] == [("vector window", ()), ("vector", ())]
     check(network, cfg, 4)
 
 

@@ -1,0 +1,163 @@
+"""Pooling in the epilogue of a convolution: its words stay in the operand buffer until their windows are complete."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from dataflows import isa
+from dataflows.network import Add, AvgPool, Conv, MaxPool, Network
+from mapper import loads
+from mapper.context import Context
+from mapper.conv_plan import ConvPlan
+from mapper.conv_search import cheapest, plan
+from mapper.conv_shape import Block, ConvShape
+from mapper.lower_window import WindowLowering
+from mapper.pipeline import Load
+from mapper.pooled_tiles import Pool, PooledTiles
+from mapper.pooling import Pooling
+from mapper.scoreboard import Access
+from mapper.tiles import Tile
+from mapper.vector_jobs import Kept
+
+Group = tuple[Block, ...]
+
+
+def fuse_pools(network: Network, fused: dict[str, Add]) -> dict[str, Pool]:
+    """Convolutions whose result (with an addition, if that is fused) is only pooled: layer name to the pooling."""
+    users: dict[str, list[object]] = {}
+    for layer in network.layers:
+        for name in layer.inputs:
+            users.setdefault(name, []).append(layer)
+    pools: dict[str, Pool] = {}
+    for layer in network.layers:
+        if isinstance(layer, Conv):
+            result = fused[layer.name].output if layer.name in fused else layer.output
+            behind = users.get(result, [])
+            if len(behind) == 1 and isinstance(behind[0], MaxPool | AvgPool) and result not in network.outputs:
+                pools[layer.name] = behind[0]
+    return pools
+
+
+def epilogue(context: Context, pool: Pool, index: int, shape: ConvShape, *, residual: bool) -> PoolEpilogue | None:
+    """The pooling in the epilogue of a convolution; None where that is impossible or would take longer.
+
+    ``residual``: an addition is in the epilogue, too.
+    """
+    tensors, options = context.network.tensors, context.options
+    source, target = tensors[pool.inputs[0]], tensors[pool.output]
+
+    def legal(candidate: ConvPlan) -> bool:
+        return PooledTiles(pool, source, target, candidate).legal
+
+    inside = cheapest(shape, options, residual=residual, accept=legal)
+    if inside is None:
+        return None
+    bus = min(context.cfg.bus_bytes, options.bytes_per_cycle)
+    alone = max((source.bytes + target.bytes) / bus, source.size / context.cfg.lanes)
+    together = max(inside.cycles, PooledTiles(pool, source, target, inside).vector_cycles)
+    if together > plan(shape, options, residual=residual).cycles + alone:
+        return None
+    return PoolEpilogue(context, pool, index, inside)
+
+
+class PoolEpilogue:
+    """What a convolution's lowering needs to pool its tiles on chip.
+
+    Parameters
+    ----------
+    pool : MaxPool or AvgPool
+    index : int
+        Number under which the convolution's jobs are marked.
+    plan : ConvPlan
+        Of the convolution.
+    """
+
+    def __init__(self, context: Context, pool: Pool, index: int, plan: ConvPlan):
+        self.context, self.cfg, self.pool, self.index, self.plan = context, context.cfg, pool, index, plan
+        tensors = context.network.tensors
+        self.tiles = PooledTiles(pool, tensors[pool.inputs[0]], tensors[pool.output], plan)
+
+    @cached_property
+    def _windows(self) -> WindowLowering | None:
+        """Lowering of the windows, if they slide."""
+        if self.tiles.sliding is None or not isinstance(self.pool, MaxPool):
+            return None
+        return WindowLowering(self.context, self.pool, self.index, self.tiles.sliding)
+
+    @cached_property
+    def _pooling(self) -> Pooling:
+        return Pooling(self.context, self.pool, self.index)
+
+    def _layout(self, tile: Tile, group: Group) -> loads.Layout:
+        """Where the words of a tile lie."""
+        rows = self.tiles.rows(tile)
+        _, _, pitch = self.tiles.region(rows)
+        depth, size = self.tiles.depth(group), self.tiles.bytes(rows, group)
+        return loads.Layout(depth, pitch * depth, size, size)
+
+    def loads(self, tile: Tile, group: Group, number: int) -> list[Load]:
+        """Room for the words, with its padding; parameters of the pooling."""
+        source, layout = self.tiles.source, self._layout(tile, group)
+        first, end, pitch = self.tiles.region(self.tiles.rows(tile))
+        top, left, _, _ = self.pool.window.padding
+        channels = layout.col // self.cfg.act_bytes
+        area = loads.Area((0, 1), (first - top, end - top), (-left, pitch - left), (0, channels))
+        padding = source.lowest if isinstance(self.pool, MaxPool) else source.zero
+
+        def emit(address: int) -> None:
+            to = loads.Destination(isa.Target.OPERAND, address, layout)
+            loads.border(self.context, to, loads.View(source.name, source.shape), area, padding, self.index)
+
+        size = layout.size + self.cfg.operand_word_bytes  # the last word reaches beyond the last channel
+        room = Load((self.index, "kept", number), "operand", size, emit, layer_bound=True)
+        if self._windows is not None:
+            return [room, self._windows.load_entries(0, 1)]
+        return [room, *(self._pooling.parameter_load(divisor, number) for divisor in self._divisors(tile))]
+
+    def kept(self, tile: Tile, group: Group, address: int) -> Kept:
+        """Where the drain of a tile puts its words."""
+        rows, layout = self.tiles.rows(tile), self._layout(tile, group)
+        first, _, _ = self.tiles.region(rows)
+        top, left, _, _ = self.pool.window.padding
+        start = address + (rows[0] + top - first) * layout.row + left * layout.col
+        return Kept(start, layout.col, layout.row, Access("operand", address, address + layout.size, write=True))
+
+    def stores(self, tile: Tile) -> bool:
+        """Whether a tile completes any output."""
+        if self._windows is not None:
+            return self.tiles.chunk(tile.rows).out_count > 0
+        return bool(self._rectangles(tile))
+
+    def emit(self, tile: Tile, group: Group, at: list[int], mark: bool) -> None:
+        """The jobs that pool a tile, given where its words and the parameters are."""
+        rows, layout = self.tiles.rows(tile), self._layout(tile, group)
+        first, _, pitch = self.tiles.region(rows)
+        channels = group[0].first, group[-1].first + group[-1].count
+        if self._windows is not None:
+            chunk = self.tiles.chunk(rows)
+            if chunk.end > chunk.first:
+                count = channels[1] - channels[0]
+                self._windows.emit(chunk, tile.images[0], channels[0], count, at, last=mark, pitch=pitch)
+            return
+        rectangles, divisors, stride = self._rectangles(tile), self._divisors(tile), self.pool.window.stride
+        for number, (rectangle, divisor) in enumerate(rectangles):
+            row, col = rectangle.rows[0] * stride[0] - first, rectangle.cols[0] * stride[1]
+            self._pooling.job(
+                rectangle, channels, at[0] + row * layout.row + col * layout.col, layout,
+                at[1 + divisors.index(divisor)], mark and number == len(rectangles) - 1,
+            )  # fmt: skip
+
+    def _rectangles(self, tile: Tile) -> list[tuple[Tile, int]]:
+        """Output pixels that a tile completes, of one divisor each."""
+        low, high = self.tiles.completed(self.tiles.rows(tile))
+        images = (0, 1) if self.tiles.folded else tile.images
+        found = []
+        for rectangle, divisor in self._pooling.rectangles():
+            rows = max(low, rectangle.rows[0]), min(high, rectangle.rows[1])
+            if rows[0] < rows[1]:
+                found.append((Tile(images, rows, rectangle.cols), divisor))
+        return found
+
+    def _divisors(self, tile: Tile) -> list[int]:
+        """Divisors of a tile's windows."""
+        return sorted({divisor for _, divisor in self._rectangles(tile)})
