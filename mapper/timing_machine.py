@@ -48,6 +48,11 @@ class Word:
     time: float | None = None
 
 
+def keeps(job: Job) -> bool:
+    """Whether a VECTOR job keeps its words in the operand buffer."""
+    return bool(job.registers["mode"].get("keep"))
+
+
 def fills(job: Job) -> bool:
     """Whether a LOAD job makes its own bytes."""
     return bool(job.registers["destination"].get("fill"))
@@ -68,6 +73,8 @@ class Machine:
         Jobs that count against ``OPEN``.
     issuing : bool
         LOAD's address side is busy with a job.
+    alone : bool
+        The latest VECTOR job keeps its words, and runs alone.
     arrived, tokens, room, progress : Signal
         A word is in its queue; a semaphore has more tokens; a queue has room; an engine has moved on.
     """
@@ -85,6 +92,7 @@ class Machine:
         self.opened: dict[isa.Unit, deque[tuple[Job, float]]] = {u: deque() for u in isa.Unit}
         self.open: Counter[isa.Unit] = Counter()
         self.issuing = False
+        self.alone = False
 
     def _split(self) -> Iterator[tuple[isa.Unit, Word] | None]:
         jobs = iter(self.program.jobs)
@@ -104,6 +112,8 @@ class Machine:
 
     def ready(self, unit: isa.Unit, job: Job) -> bool:
         """Whether a unit's engine takes a job."""
+        if unit is isa.Unit.VECTOR and (self.alone or keeps(job)):
+            return not self.open[unit]
         if unit not in OPEN:
             return not self.opened[unit]
         return self.open[unit] < OPEN[unit] and (unit is not isa.Unit.LOAD or fills(job) or not self.issuing)
@@ -111,6 +121,8 @@ class Machine:
     def take(self, unit: isa.Unit, job: Job) -> None:
         """The engine takes a job that it is ready for."""
         self.open[unit] += 1
+        if unit is isa.Unit.VECTOR:
+            self.alone = keeps(job)
         self.issuing |= unit is isa.Unit.LOAD and not fills(job)
 
     def close(self, unit: isa.Unit) -> None:

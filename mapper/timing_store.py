@@ -11,7 +11,7 @@ from mapper.kernel import Process
 from mapper.loads import ROWS
 from mapper.program import Job
 from mapper.timing_bus import bursts, iterations, row_starts
-from mapper.timing_machine import Machine
+from mapper.timing_machine import Machine, keeps
 
 LANES = 15  # address of a vector word, to that word at STORE
 PACK = 4  # vector word at STORE, to the address of the burst it completes
@@ -88,6 +88,10 @@ class Writer:
             vector, since = opened[isa.Unit.VECTOR].popleft()
             words = Words(vector, machine.cfg, machine.bus)
             machine.progress.fire()
+            if keeps(vector):
+                self.made = max(self.made, since + LANES) + iterations(vector, ("acc_block", "acc_x", "acc_y"))
+                yield from self._close(vector, since)
+                continue
             if words.window and words.silent:
                 self.made = max(self.made, since + LANES) + words.read
                 yield from self._close(vector, since)
