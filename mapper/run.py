@@ -5,7 +5,7 @@ The only file of the mapper that knows hardware generation and simulation.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,9 +20,10 @@ from dataflows.network import Codes
 from mapper.compile import Program
 from mapper.image import Image
 from mapper.mismatch import Mismatch, mismatches
+from mapper.traffic import blocks_in
 from rtl.emit import emit
 from sim import golden, verilator
-from sim.golden.run_length import decode
+from sim.golden.run_length import decode, encode
 from sim.runner import Dram, Result, SimulationError, Simulator
 
 __all__ = ["Image", "Mismatch", "Run", "check_tools", "execute"]
@@ -37,7 +38,8 @@ class Run:
 
     ``layer_cycles`` is by schedule index, from the predecessor's completion to its own; ``outputs`` are the
     network's outputs of all samples, ``golden`` what they should be; ``tensors`` all that left the chip, per batch,
-    where asked for.
+    where asked for. ``block_words`` are the words of every compressed block by its offset in the region of activations,
+    one number per batch, as the golden data says.
     """
 
     samples: int = 0
@@ -49,6 +51,7 @@ class Run:
     tensors: list[Tensors] | None = None
     counters: dict[str, int] = field(default_factory=dict)
     dram: dict[str, int] = field(default_factory=dict)
+    block_words: dict[int, list[int]] = field(default_factory=dict)
     seconds: float = 0.0
 
     @property
@@ -140,6 +143,8 @@ def execute(
             if not np.array_equal(guards, image.guards(memory)):
                 raise SimulationError("the accelerator wrote outside its regions")
             run.add(program, result, batch)
+            for offset, words in _block_words(program, expected):
+                run.block_words.setdefault(offset, []).append(words)
             outputs.append({name: found(name).copy() for name in program.network.outputs})
             wanted.append({name: expected[name] for name in program.network.outputs})
             if run.tensors is not None:
@@ -175,6 +180,13 @@ def _tensor(image: Image, memory: NDArray[np.uint8], name: str) -> Codes:
         found = decode(words, elements, blocks.form, zero=blocks.zero, exact=False)
         x[pixels, channels] = found.reshape(blocks.pixels, -1)
     return x.reshape(tensor.shape)
+
+
+def _block_words(program: Program, tensors: Tensors) -> Iterator[tuple[int, int]]:
+    """Words of all compressed blocks of a batch: (offset in the region of activations, words)."""
+    for offset, name, elements in blocks_in(program, tensors):
+        blocks = program.blocks[name]
+        yield offset, encode(elements, blocks.form, zero=blocks.zero).size
 
 
 def _once(

@@ -15,7 +15,7 @@ from dataflows.errors import InputError
 from dataflows.network import Codes, Network
 from mapper import float_reference, part, quality
 from mapper.calibrate import observe
-from mapper.compile import compile_network, fuse_additions
+from mapper.compile import Program, compile_network, fuse_additions
 from mapper.conv_plan import Options
 from mapper.graph import FloatGraph
 from mapper.loading import import_model
@@ -126,7 +126,16 @@ def schedule(model: Model, cfg: Config, config_file: Path, arguments: Arguments,
         if index not in (entry.index for entry in program.schedule):
             raise InputError(f"layer {arguments.trace!r} does not run by itself and cannot be traced (try --no-fuse)")
     samples = model.count if arguments.run else model.batch
-    return Outcome(arguments, config_file, program, prediction, samples, None, {}, model.notes)
+    notes = (*model.notes, *_compression_note(program))
+    return Outcome(arguments, config_file, program, prediction, samples, None, {}, notes)
+
+
+def _compression_note(program: Program) -> tuple[str, ...]:
+    """What a reader has to know where activations are compressed."""
+    if not program.blocks:
+        return ()
+    count = len(program.blocks)
+    return (f"{count} activations are compressed in DRAM; predicted cycles are those of uncompressed transfers",)
 
 
 def execute(outcome: Outcome, model: Model, waveform: Path | None, progress: Progress) -> Outcome:

@@ -11,6 +11,7 @@ from dataflows.config import Config
 from dataflows.network import Conv
 from mapper.compile import Program, Scheduled
 from mapper.timing import Prediction
+from mapper.traffic import traffic
 
 if TYPE_CHECKING:
     from mapper.run import Run
@@ -91,6 +92,7 @@ def rows(
     """
     network = program.network
     batches = samples // network.tensors[network.inputs[0]].shape[0]
+    reads, writes = traffic(program, prediction, batches, run.block_words if run else None)
     predicted = layer_cycles(program, prediction.layer_end, prediction.cycles)
     measured = _measured(program, run) if run else {}
     wrong: dict[str, int] = {}
@@ -111,8 +113,8 @@ def rows(
             cycles_predicted=predicted[index] * batches, cycles_measured=found,
             utilization=ratio(macs, cycles * slots) if isinstance(layer, Conv) else None,
             utilization_all=ratio(macs, cycles * all_multipliers(program.cfg)),
-            dram_read_bytes=prediction.dram_read_bytes.get(index, 0) * batches,
-            dram_write_bytes=prediction.dram_write_bytes.get(index, 0) * batches,
+            dram_read_bytes=reads.get(index, 0),
+            dram_write_bytes=writes.get(index, 0),
             energy_pj=None, sqnr_db=quality.get(entry.output),
             mismatches=wrong.get(entry.final.name, 0) if run else None,
         )  # fmt: skip

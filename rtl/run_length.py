@@ -237,7 +237,8 @@ class Decoder(wiring.Component):
 
     Timing
     ------
-    Two cycles from a word to its first elements. Each cycle gives a level and the zeros before it, or ``lanes`` zeros.
+    Two cycles from a word to its first elements. Each cycle gives as many pairs of the word as have ``lanes`` elements
+    together, or ``lanes`` zeros; so a word per cycle where there are few zeros.
     """
 
     latency = 2
@@ -258,41 +259,69 @@ class Decoder(wiring.Component):
         begun = Signal()  # in a block
         left = Signal(LENGTH_BITS, reset_less=True)  # elements of it
         held = Signal()  # a word is open
-        slot = Signal(range(form.pairs), reset_less=True)
-        bits = Signal(form.pairs * form.pair_bits, reset_less=True)  # its pairs, the next one lowest
-        run = bits[: form.run_bits]
-        level = bits[form.run_bits : form.pair_bits]
+        slots = Signal(range(form.pairs + 1), reset_less=True)  # pairs of it that are left
+        bits = Signal(form.pairs * form.pair_bits, reset_less=True)  # these, the next one lowest
 
-        whole = Signal()  # the level goes out too
+        room = Signal(range(lanes + 1))  # elements that can leave in this cycle
+        m.d.comb += room.eq(Mux(left < lanes, left, lanes))
+        fits, reaches = self._elaborate_pairs(m, bits, slots, room)
         count = Signal(range(lanes + 1))
+        chosen, rest, fewer = lanes, bits, slots  # after the pairs that fit
+        for n, (fit, reach) in enumerate(zip(fits, reaches, strict=True)):
+            chosen = Mux(fit, reach, chosen)
+            rest = Mux(fit, bits[(n + 1) * form.pair_bits :], rest)
+            fewer = Mux(fit, slots - (n + 1), fewer)
         last = Signal()
         step = Signal()
         used = Signal()  # nothing of the word is left
+        final = Signal(len(slots))
         m.d.comb += [
-            whole.eq(run < lanes),
-            count.eq(Mux(whole, run + 1, lanes)),
-            last.eq(left <= count),
+            count.eq(chosen),
+            final.eq(fewer),
+            last.eq(left == count),
             step.eq(held & (~self.o.valid | self.o.ready)),
-            used.eq(last | (whole & (slot == form.pairs - 1))),
+            used.eq(last | (final == 0)),
             self.i.ready.eq(Mux(begun, ~held | (step & used & ~last), ~self.o.valid)),
         ]
         with m.If(self.o.ready):
             m.d.sync += self.o.valid.eq(0)
         with m.If(step):
             m.d.sync += [self.o.valid.eq(1), out.count.eq(count), out.last.eq(last), left.eq(left - count)]
-            m.d.sync += [out.data[i].eq(Mux(whole & (run == i), level, self.zero)) for i in range(lanes)]
-            m.d.sync += held.eq(~used)
-            with m.If(whole):
-                m.d.sync += [bits.eq(bits >> form.pair_bits), slot.eq(slot + 1)]
-            with m.Else():
-                m.d.sync += run.eq(run - lanes)
+            for i in range(lanes):
+                element = self.zero
+                for n, (fit, reach) in enumerate(zip(fits, reaches, strict=True)):
+                    element = Mux(fit & (reach == i + 1), self._level(bits, n), element)
+                m.d.sync += out.data[i].eq(element)
+            m.d.sync += [held.eq(~used), bits.eq(rest), slots.eq(final)]
+            with m.If(~fits[0]):
+                m.d.sync += bits[: form.run_bits].eq(bits[: form.run_bits] - lanes)
             with m.If(last):
                 m.d.sync += begun.eq(0)
         with m.If(self.i.valid & self.i.ready):
-            m.d.sync += [held.eq(1), begun.eq(1), slot.eq(0), bits.eq(self.i.payload)]
+            m.d.sync += [held.eq(1), begun.eq(1), slots.eq(form.pairs), bits.eq(self.i.payload)]
             with m.If(~begun):
                 m.d.sync += left.eq(self.length)
         return m
+
+    def _elaborate_pairs(self, m, bits, slots, room):
+        """For each pair of the word: whether it leaves, and how many elements leave with it and those before it."""
+        form = self.form
+        fits, reaches = [], []
+        for n in range(form.pairs):
+            run = bits.word_select(n, form.pair_bits)[: form.run_bits]
+            reach = Signal(range(((n + 1) << form.run_bits) + 1), name=f"reach_{n}")
+            fit = Signal(name=f"fit_{n}")
+            m.d.comb += [
+                reach.eq((reaches[-1] if n else 0) + run + 1),
+                fit.eq((reach <= room) & (slots > n)),
+            ]
+            fits.append(fit)
+            reaches.append(reach)
+        return fits, reaches
+
+    def _level(self, bits, n):
+        """Level of pair ``n``."""
+        return bits.word_select(n, self.form.pair_bits)[self.form.run_bits :]
 
 
 def _either(values):
