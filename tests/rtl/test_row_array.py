@@ -1,10 +1,16 @@
 """The row-stationary array against convolutions in NumPy, and against its timing law."""
 
+from dataclasses import replace
+from itertools import pairwise
+
 import pytest
 
-from rtl.row_array import RowArray
+from dataflows.catalogue import get
+from dataflows.vocabulary import Axis, Kind, Link
+from rtl.row_array import RowArray, check
 from tests.rtl.compute_bench import idle, put, simulate
-from tests.rtl.row_bench import make_config, make_job, random_geometry
+from tests.rtl.row_bench import Geometry, make_config, make_job, random_geometry
+from tests.rtl.row_law import law
 
 
 def run(cfg, jobs, input_gap=lambda i: 0, weight_gap=lambda i: 0, open_gap=lambda i: 0):
@@ -67,9 +73,58 @@ def anywhere(rng):
 @pytest.mark.parametrize(("rows", "cols"), [(1, 1), (1, 3), (3, 1), (4, 5), (7, 3)])
 def test_random_jobs_back_to_back(rows, cols, bits, gaps, rng):
     cfg = make_config(rows, cols, bits, gating=bits == 16)
-    jobs = [make_job(rng, cfg, random_geometry(rng, cfg), zeros=0.3) for _ in range(5)]
+    jobs = [make_job(rng, cfg, random_geometry(rng, cfg), zeros=0.3) for _ in range(4)]
     gap = [anywhere(rng) for _ in range(3)] if gaps else []
     out, gated, _ = run(cfg, jobs, *gap)
     assert out == [word for job in jobs for word in job.sums]
     if cfg.array.zero_gating:
         assert gated == sum(job.zeros for job in jobs)
+
+
+@pytest.mark.parametrize("weights", [12, 24, 60])
+@pytest.mark.parametrize(("rows", "cols"), [(1, 2), (5, 1), (4, 3)])
+def test_timing_law(rows, cols, weights, rng):
+    """Every transfer and every sum in the cycle the law says."""
+    cfg = make_config(rows, cols, weights=weights)
+    jobs = [make_job(rng, cfg, random_geometry(rng, cfg)) for _ in range(4)]
+    out, _, times = run(cfg, jobs, open_gap=lambda index: 60 * index)
+    assert out == [word for job in jobs for word in job.sums]
+    expected = law(cfg, [job.geometry for job in jobs], times["open"])
+    for name, cycles in expected.items():
+        assert times[name] == cycles, name
+
+
+def test_passes_follow_without_a_gap(rng):
+    """Filter words of two passes fit, a group needs no longer than a step: only the first pass waits for words."""
+    cfg = make_config(6, 3, weights=48)
+    g = Geometry(filters=8, kernel=3, positions=4, kernel_rows=3, chained=2, columns=3, passes=4)
+    job = make_job(rng, cfg, g)
+    out, _, times = run(cfg, [job])
+    assert out == job.sums
+    starts = times["sum"][:: g.filters]
+    assert {after - before for before, after in pairwise(starts)} == {g.taps * g.filters}
+
+
+def test_a_full_filter_store_costs_the_skew(rng):
+    """With room for one pass only, the next one's filter words follow the last row's last step."""
+    cfg = make_config(6, 3, weights=24)
+    g = Geometry(filters=8, kernel=3, positions=4, kernel_rows=3, chained=1, units=2, columns=3, passes=4)
+    job = make_job(rng, cfg, g)
+    out, _, times = run(cfg, [job])
+    assert out == job.sums
+    starts = times["sum"][:: g.positions * g.filters * g.units]
+    skew = 5 + g.filters
+    assert {after - before for before, after in pairwise(starts)} == {g.positions * g.taps * g.filters + skew + 2}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"input": Link(Kind.BUS, Axis.BOTH, delay=0)}, "input must come over a bus and be stored, not bus"),
+        ({"weight": Link(Kind.LOAD, Axis.EAST)}, "weight must be loaded along rows and be stored, not load"),
+        ({"output": Link(Kind.SUM, Axis.SOUTH, delay=0)}, "output must be summed southwards with 1 register per hop"),
+    ],
+)
+def test_refuses_what_it_cannot_build(change, message):
+    with pytest.raises(ValueError, match=message):
+        check(replace(get("row_stationary"), **change))
