@@ -149,10 +149,9 @@ def compile_network(cfg: Config, network: Network, options: Options, *, fuse: bo
     context = Context(cfg, network, options, places, Builder(cfg), Constants(max(ALIGNMENT, cfg.bus_bytes)))
     context.roots = roots(network)
     windows = _windows(cfg, network, options)
-    # turned accumulators leave pixel by pixel, the other operand of an addition lies row by row
-    fused = fuse_additions(network, windows) if fuse and not cfg.dataflow.output_turned_late else {}
-    pools = fuse_pools(network, fused) if fuse and not cfg.dataflow.output_turned_late else {}
-    pools = {name: pool for name, pool in pools.items() if name not in windows}
+    fuse = fuse and not cfg.dataflow.output_turned_late  # turned accumulators leave pixel by pixel, all else row by row
+    fused = fuse_additions(network, windows) if fuse else {}
+    pools = fuse_pools(network, fused, windows) if fuse and not cfg.codec else {}
     absorbed = {add.name for add in fused.values()}
     context.builder.keeps = bool(pools)
     steps, schedule = [], []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import cached_property
 
 from dataflows import isa
@@ -22,15 +23,18 @@ from mapper.vector_jobs import Kept
 Group = tuple[Block, ...]
 
 
-def fuse_pools(network: Network, fused: dict[str, Add]) -> dict[str, Pool]:
-    """Convolutions whose result (with an addition, if that is fused) is only pooled: layer name to the pooling."""
+def fuse_pools(network: Network, fused: dict[str, Add], apart: Collection[str]) -> dict[str, Pool]:
+    """Convolutions whose result (with an addition, if that is fused) is only pooled: layer name to the pooling.
+
+    Layers named in ``apart`` pool nothing.
+    """
     users: dict[str, list[object]] = {}
     for layer in network.layers:
         for name in layer.inputs:
             users.setdefault(name, []).append(layer)
     pools: dict[str, Pool] = {}
     for layer in network.layers:
-        if isinstance(layer, Conv):
+        if isinstance(layer, Conv) and layer.name not in apart:
             result = fused[layer.name].output if layer.name in fused else layer.output
             behind = users.get(result, [])
             if len(behind) == 1 and isinstance(behind[0], MaxPool | AvgPool) and result not in network.outputs:
