@@ -67,6 +67,9 @@ class PooledTiles:
         apart = window.padding[0] == 0 and self._reach <= window.stride[0] and rows % window.stride[0] == 0
         if images != 1 or cols != shape.out_width or not (rows == shape.out_height or apart or self.sliding):
             return False
+        entries = len(set(self.pool.divisors.flat)) if isinstance(self.pool, AvgPool) else 1
+        if self.plan.blocks + entries > cfg.param_entries:
+            return False
         if self.folded and (self.source.shape[0] > 1 or any(window.padding)):
             return False
         most = max(self.bytes(rows, group) for rows in ((0, rows), self._last) for group in self.plan.groups)

@@ -86,6 +86,16 @@ def test_pooled_on_chip(kind: str, flow: str) -> None:
     assert any(happened)
 
 
+def test_parameters_of_both_fit() -> None:
+    """As many blocks of channels as there are parameter entries leave none for the pooling."""
+    rng = np.random.default_rng(6)
+    cfg = small("weight_stationary", 4, 4)
+    network = pooled(rng, "global", 1, 4 * cfg.param_entries, average=True, add=False)
+    program = compiled(network, cfg)
+    x = random_input(network, 1)
+    np.testing.assert_array_equal(execute(program, x)["out"], golden.run(network, {"x": x})["out"])
+
+
 def test_no_trip_to_memory() -> None:
     """What is pooled on chip is neither written to DRAM nor read from it."""
     rng = np.random.default_rng(3)
