@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -84,6 +85,37 @@ def test_mapping_alone(resnet, tmp_path, capsys):
         assert total[f"dram_{direction}_bytes"] == layers + total[more]
     pool = next(layer for layer in found["layers"] if layer["op"] == "avg_pool")
     assert (pool["engine"], pool["utilization"], pool["weight_bits"], pool["macs"]) == ("vector", None, None, 0)
+
+
+def wide(folder) -> str:
+    """The tiny configuration for operands of 16 bits."""
+    text = Path(TINY).read_text().replace("acc_bytes = 8192", "acc_bytes = 12288").replace('"tiny"', '"wide"')
+    (folder / "wide.toml").write_text(text + "\n[numbers]\nact_bits = 16\n")
+    return str(folder / "wide.toml")
+
+
+def test_operands_of_16_bits(resnet, rtl, tmp_path):
+    """The width comes from the configuration, ``--bits`` only insists on it."""
+    data = samples(tmp_path / "data.npz", 2, (3, 8, 8))
+    results = []
+    for extra in (["--config", TINY], ["--config", wide(tmp_path), "--bits", "16"]):
+        options = [resnet, *extra, "--run", "--inputs", data, "--calibration", data]
+        assert main([*options, "--out", str(tmp_path / "out"), "--json", str(tmp_path / "result.json")]) == 0
+        results.append(result(tmp_path))
+        plan = json.loads((tmp_path / "out" / "schedule.json").read_text())
+        size = int(np.prod(plan["inputs"][0]["shape"]))
+        assert plan["inputs"][0]["bytes"] == size * results[-1]["layers"][0]["act_bits"] // 8
+    narrow, broad = (found["layers"] for found in results)
+    assert {layer["act_bits"] for layer in broad} == {16} and broad[0]["weight_bits"] == 16
+    assert all(b["sqnr_db"] > n["sqnr_db"] + 35 for n, b in zip(narrow, broad, strict=True))
+    for direction in ("read", "write"):
+        read, wider = (sum(layer[f"dram_{direction}_bytes"] for layer in found["layers"]) for found in results)
+        assert 1.7 * read < wider < 2.3 * read
+
+
+def test_one_width_at_a_time(resnet, tmp_path, capsys):
+    assert main([resnet, "--config", TINY, "--config", wide(tmp_path), "--out", str(tmp_path / "out")]) == 2
+    assert "tiny takes operands of 8 bits and wide of 16" in capsys.readouterr().err
 
 
 def test_files_belong_together(resnet, tmp_path):

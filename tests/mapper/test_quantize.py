@@ -23,9 +23,9 @@ def imported(model: nn.Module, tmp_path, *shapes) -> FloatGraph:
     return import_model(models.save_export(model, tmp_path / "m", *(torch.randn(shape) for shape in shapes)))
 
 
-def outputs(graph: FloatGraph, samples, **options) -> list[tuple[np.ndarray, np.ndarray, ints.Tensor]]:
+def outputs(graph: FloatGraph, samples, bits=8, **options) -> list[tuple[np.ndarray, np.ndarray, ints.Tensor]]:
     """Per output: float reference, dequantized golden result, tensor."""
-    network = quantize(graph, observe(graph, samples, **options))
+    network = quantize(graph, observe(graph, samples, **options), bits)
     values = golden.run(network, {name: quantize_input(network, name, samples[name]) for name in network.inputs})
     reference = run(graph, samples)
     return [
@@ -40,19 +40,23 @@ def quality(reference: np.ndarray, found: np.ndarray) -> float:
     return 10 * np.log10(float((reference**2).sum()) / noise) if noise else np.inf
 
 
+@pytest.mark.parametrize("bits", [8, 16])
 @pytest.mark.parametrize("name", NETWORKS)
-def test_networks_are_close_to_float(name, tmp_path):
+def test_networks_are_close_to_float(name, bits, tmp_path):
+    """Eight bits more are worth 48 dB; nearly all of it arrives."""
     make, shapes = NETWORKS[name]
     graph = imported(make(), tmp_path, *shapes)
-    for reference, found, _ in outputs(graph, random_samples(graph, 6, seed=3)):
-        assert quality(reference, found) > 25
+    for reference, found, tensor in outputs(graph, random_samples(graph, 6, seed=3), bits):
+        assert tensor.bits == bits
+        assert quality(reference, found) > 25 + 5 * (bits - 8)
 
 
+@pytest.mark.parametrize("bits", [8, 16])
 @pytest.mark.parametrize("name", MAPS)
-def test_operators_are_close_to_float(name, tmp_path):
+def test_operators_are_close_to_float(name, bits, tmp_path):
     torch.manual_seed(3)
     graph = imported(Wrap(MAPS[name]).eval(), tmp_path, (2, 3, 9, 7))
-    for reference, found, tensor in outputs(graph, random_samples(graph, 4, seed=4)):
+    for reference, found, tensor in outputs(graph, random_samples(graph, 4, seed=4), bits):
         assert reference.shape == found.shape
         # A few steps: one rounding per layer, and the inputs' own.
         assert np.abs(reference - found).max() <= 6 * tensor.scale
@@ -65,12 +69,14 @@ def test_resnet18(tmp_path):
 
 
 @pytest.mark.parametrize("low, high", [(0.0, 1.0), (-1.0, 0.0), (-3.0, 5.0), (2.0, 3.0), (-7.0, -6.0), (-1e-9, 1e9)])
-def test_activation_range_includes_zero(low, high):
-    scale, zero = activation_scale(low, high)
-    assert -128 <= zero <= 127
+@pytest.mark.parametrize("bits", [8, 16])
+def test_activation_range_includes_zero(low, high, bits):
+    scale, zero = activation_scale(low, high, bits)
+    limit = 1 << bits - 1
+    assert -limit <= zero < limit
     assert np.float32(scale) == scale
-    assert scale * (-128 - zero) <= min(low, 0) + scale / 2 * 1.001
-    assert scale * (127 - zero) >= max(high, 0) - scale / 2 * 1.001
+    assert scale * (-limit - zero) <= min(low, 0) + scale / 2 * 1.01
+    assert scale * (limit - 1 - zero) >= max(high, 0) - scale / 2 * 1.01
 
 
 @pytest.mark.parametrize("value", [0.0, 1e-38, -1e-38])
@@ -125,6 +131,18 @@ def test_overflow_is_refused():
     ):
         quantize_weights("head", weight, np.zeros(2, np.float32), source, 1.0)
     quantize_weights("head", weight[:, :66_000], np.zeros(2, np.float32), source, 1.0)
+
+
+def test_overflow_of_48_bits_is_refused():
+    source = ints.Tensor("x", (1, 1, 1, 70_000), 1.0, -(2**15), 16)
+    weight = np.ones((2, 70_000, 1, 1), np.float32)
+    weight[0, 1:] = 0
+    reach = 70_000 * 32767 * 65535
+    with pytest.raises(InputError, match=rf"the accumulator of output channel 1 can reach {reach} .*2\*\*47"):
+        quantize_weights("head", weight, np.zeros(2, np.float32), source, 1.0)
+    codes, _, bias = quantize_weights("head", weight[:, :65_000], np.full(2, 1e5, np.float32), source, 1.0)
+    assert (codes.dtype, codes.max()) == (np.int16, 32767)
+    assert bias.dtype == np.int64 and bias.max() == pytest.approx(1e5 * 32767, rel=1e-7)
 
 
 def test_clamps_become_codes(tmp_path):
