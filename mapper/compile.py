@@ -14,11 +14,12 @@ from dataflows.config import Config
 from dataflows.errors import InputError
 from dataflows.network import Add, AvgPool, Concat, Conv, Layer, MaxPool, Network, Reshape
 from dataflows.vocabulary import Kind
+from mapper.array_plan import ArrayPlan
 from mapper.blocks import Blocks
 from mapper.builder import Builder
 from mapper.compression import compress
 from mapper.context import Constants, Context, Place
-from mapper.conv_plan import ConvPlan, Options
+from mapper.conv_plan import Options
 from mapper.lower_conv import ConvLowering
 from mapper.lower_elementwise import ElementwiseLowering
 from mapper.lower_plane import PlaneLowering
@@ -27,11 +28,9 @@ from mapper.lower_rows import RowLowering
 from mapper.lower_window import WindowLowering
 from mapper.pipeline import Ring, run
 from mapper.placement import ALIGNMENT, place_tensors, roots
-from mapper.plane_plan import PlanePlan
 from mapper.pool_epilogue import fuse_pools
 from mapper.pooled_tiles import Pool
 from mapper.program import Job, encode
-from mapper.row_plan import RowPlan
 from mapper.window_plan import WindowPlan, window_plan
 
 
@@ -45,7 +44,7 @@ class Scheduled:
     index: int
     layer: Layer
     absorbed: tuple[Layer, ...]
-    plan: ConvPlan | RowPlan | PlanePlan | None
+    plan: ArrayPlan | None
     engine: str
 
     @property

@@ -58,8 +58,17 @@ class Block:
 
 def blocks(plan: PlanePlan, tile: Tile, first: int, channels: int) -> list[Block]:
     """All elements of a tile that lie inside the image, ``channels`` deep from ``first``."""
+    joined = list(_taps(plan, tile, first, channels))
+    before = len(joined) + 1
+    while len(joined) < before:
+        before, joined = len(joined), _join(joined)
+    return joined
+
+
+def _join(parts: list[Block]) -> list[Block]:
+    """Fewer blocks: each that follows an earlier one becomes part of it, of the latest one if it can choose."""
     joined: list[Block] = []
-    for block in _taps(plan, tile, first, channels):
+    for block in parts:
         for i in reversed(range(len(joined))):
             together = joined[i].then(block)
             if together:

@@ -23,8 +23,8 @@ MOST_COUNT = (1 << 16) - 1
 MOST_KERNEL = (1 << 8) - 1
 """Largest extent of a kernel that the array counts."""
 
-JOB_CYCLES = 4
-"""What one more set of array jobs costs."""
+RUN_WORDS, LOAD_WORDS, DRAIN_WORDS = 20, 14, 24
+"""Command words of a set of array jobs, of a load and of a drain; the decoder takes one per cycle."""
 
 
 def plane_plan(cfg: Config, layer: Conv, source: Tensor, target: Tensor, options: Options) -> PlanePlan:
@@ -90,15 +90,30 @@ def costed(p: PlanePlan, options: Options) -> PlanePlan:
     weights = p.layer_bytes * (1 if p.weights_resident else len(p.tiles))
     outputs = s.images * s.out_height * s.out_width * s.out_channels * cfg.act_bytes
     traffic = int(elements * cfg.act_bytes) + weights + outputs
-    loading = elements + weights / bus
+    loading = max(elements, _bursts(p, elements) * options.latency / cfg.bus.reads_in_flight) + weights / bus
     on_chip = p.slice_channels * p.channel_bytes * p.together
     several = len(p.tiles) * reloads * s.layer.groups > 1
     alone = 2 * on_chip > cfg.memory.input_bytes and several  # no room to load ahead
     first = options.latency + on_chip / cfg.act_bytes
     last = cfg.array.rows * min(p.batch_channels * p.together, s.out_channels) + 2 * options.latency
-    jobs = sum(len(p.parts(b)) * len(list(p.chunks(b))) for b in p.batches) * len(p.tiles)
-    middle = p.steps + loading if alone else max(p.steps, loading, traffic / bus)
-    return replace(p, cycles=first + middle + last + JOB_CYCLES * jobs, dram_bytes=traffic)
+    middle = p.steps + loading if alone else max(p.steps, loading, traffic / bus, _commands(p))
+    return replace(p, cycles=first + middle + last, dram_bytes=traffic)
+
+
+def _bursts(p: PlanePlan, elements: float) -> float:
+    """DRAM rows that ``elements`` inputs are loaded in: rows of pixels with all their channels, or single pixels."""
+    whole = p.slice_channels * p.together == p.shape.channels and (p.order.fresh_cols == 1 or p.folded)
+    return elements / (p.slice_channels * p.together * (p.shape.cfg.array.cols if whole else 1))
+
+
+def _commands(p: PlanePlan) -> int:
+    """Command words of a layer."""
+    taps = 1 if p.folded else p.order.fresh_rows * (p.order.fresh_cols + 1) + 1  # loads of a part of a tile
+    parts = sum(len(p.parts(batch)) for batch in p.batches)
+    runs = sum(len(p.parts(batch)) * len(list(p.chunks(batch))) for batch in p.batches)
+    drains = sum(ceil(batch.count / p.shape.cfg.lanes) for batch in p.batches)
+    words = runs * (RUN_WORDS + LOAD_WORDS) + parts * taps * LOAD_WORDS + drains * DRAIN_WORDS
+    return len(p.tiles) * words
 
 
 def _check(shape: ConvShape) -> None:

@@ -10,9 +10,8 @@ from math import ceil, inf
 from dataflows.config import WINDOW_TAPS, Config
 from dataflows.errors import InputError
 from dataflows.network import Conv, Layer, MaxPool, Tensor
+from mapper.array_plan import array_plan
 from mapper.conv_plan import Options
-from mapper.conv_search import plan
-from mapper.conv_shape import ConvShape
 
 SIDE = 3
 """Rows and columns of a window in hardware; smaller kernels have weights of zero."""
@@ -111,6 +110,6 @@ def _without(cfg: Config, options: Options, layer: Conv | MaxPool, source: Tenso
         images, height, width, channels = target.shape
         return images * height * width * ceil(channels / cfg.lanes) * WINDOW_TAPS
     try:
-        return plan(ConvShape.of(cfg, layer, source, target), options).cycles
+        return array_plan(cfg, layer, source, target, options).cycles
     except InputError:
         return inf
