@@ -63,6 +63,11 @@ class ConvPlan:
         """Sets of array jobs per tile and chunk: one per block, or per group where channels run in time."""
         return len(self.groups if self.shape.channels_in_time else self.shape.blocks)
 
+    @property
+    def parameters_stay(self) -> bool:
+        """Whether parameter entries of the whole layer are loaded once, leaving as much room for the next layer's."""
+        return 2 * len(self.shape.blocks) <= self.shape.cfg.param_entries
+
     # -- pixels -----------------------------------------------------------------------------------
 
     @property

@@ -172,16 +172,11 @@ class ConvLowering:
             needed += self.pool.loads(self.tiles[t], self.plan.groups[g], number)
         return Step(self.index, tuple(needed), partial(self._store, t, g, self._bank(number), last))
 
-    @property
-    def _parameters_stay(self) -> bool:
-        """Whether all entries are loaded once, leaving as much room for the next layer's."""
-        return 2 * len(self.shape.blocks) <= self.cfg.param_entries
-
     def _parameter_load(self, g: int, number: int) -> Load:
         """Entries of the whole layer, or of one group."""
         entry = self.cfg.param_entry_bytes
         offset, count, key = self._parameter_offset, len(self.shape.blocks), (self.index, "param", 0)
-        if not self._parameters_stay:
+        if not self.plan.parameters_stay:
             offset, count = offset + g * self.plan.blocks * entry, len(self.plan.groups[g])
             key = (self.index, "param", number)
         return loads.parameter_load(self.context, key, offset, count, self.index)
@@ -212,7 +207,7 @@ class ConvLowering:
         add, tile, (first, end), group = self.add, self.tiles[t], self._channels(g), self.plan.groups[g]
         entry = at[0] // self.cfg.param_entry_bytes
         pooled = at[1 if add is None else 2 :]  # where words stay, and parameters of the pooling
-        if self._parameters_stay:
+        if self.plan.parameters_stay:
             entry, entries = entry + g * self.plan.blocks, len(self.shape.blocks)
         else:
             entries = len(group)

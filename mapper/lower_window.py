@@ -68,8 +68,8 @@ class WindowLowering:
         """Constant-region offset of each part."""
         return [self.context.constants.add(part) for part in self._entries]
 
-    def load_entries(self, first: int, count: int) -> Load:
-        """All parts of ``count`` entries from ``first``."""
+    def load_entries(self, first: int, count: int, number: int = 0) -> Load:
+        """All parts of ``count`` entries from ``first``; loaded again for another ``number``."""
         size = count * self.cfg.param_entry_bytes
 
         def load(address: int) -> None:
@@ -80,7 +80,7 @@ class WindowLowering:
                     offset + first * self.cfg.param_entry_bytes, size, self.index, what,
                 )  # fmt: skip
 
-        return Load((self.index, "window param", first), "param", size, load)
+        return Load((self.index, "window param", first, number), "param", size, load)
 
     # -- steps ------------------------------------------------------------------------------------
 

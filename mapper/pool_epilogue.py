@@ -114,8 +114,10 @@ class PoolEpilogue:
 
         size = layout.size + self.cfg.operand_word_bytes  # the last word reaches beyond the last channel
         room = Load((self.index, "kept", number), "operand", size, emit, layer_bound=True)
+        # Where parameters of the convolution come group by group, one that stays would lie in their way.
+        number = 0 if self.plan.parameters_stay else number
         if self._windows is not None:
-            return [room, self._windows.load_entries(0, 1)]
+            return [room, self._windows.load_entries(0, 1, number)]
         return [room, *(self._pooling.parameter_load(divisor, number) for divisor in self._divisors(tile))]
 
     def kept(self, tile: Tile, group: Group, address: int) -> Kept:

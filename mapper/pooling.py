@@ -39,6 +39,11 @@ class Pooling:
         self._entries = {d: context.constants.add(self._entry(d)) for d in divisors}
 
     @property
+    def stays(self) -> bool:
+        """Whether the entries of all divisors fit on chip together."""
+        return len(self._entries) <= self.context.cfg.param_entries
+
+    @property
     def padding(self) -> int:
         """What lies outside of the image."""
         return self.source.lowest if self.maximum else self.source.zero
@@ -67,9 +72,8 @@ class Pooling:
         return parameters(self.context.cfg, lanes * bias, lanes * multiplier, lanes * shift)
 
     def parameter_load(self, divisor: int, number: int) -> Load:
-        """The entry of a divisor, loaded once if all of them fit."""
-        stays = len(self._entries) <= self.context.cfg.param_entries
-        key = (self.index, "param", divisor, 0 if stays else number)
+        """The entry of a divisor; loaded again for another ``number``."""
+        key = (self.index, "param", divisor, number)
         return loads.parameter_load(self.context, key, self._entries[divisor], 1, self.index)
 
     def job(
