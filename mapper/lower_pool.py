@@ -43,7 +43,8 @@ class PoolLowering:
     def steps(self) -> Iterator[Step]:
         """One step per piece."""
         for number, (piece, divisor) in enumerate(self.pieces):
-            needed = (self._operand_load(piece, number), self.pooling.parameter_load(divisor, 0 if self.pooling.stays else number))
+            parameters = self.pooling.parameter_load(divisor, 0 if self.pooling.stays else number)
+            needed = (self._operand_load(piece, number), parameters)
             yield Step(self.index, needed, partial(self._run, piece, number == len(self.pieces) - 1))
 
     def _layout(self, piece: Piece) -> loads.Layout:
