@@ -39,7 +39,7 @@ class Result:
     message : str
         The error in words, with what the error registers say; empty for NONE.
     counters : dict of str to int
-        Host registers: cycles per unit and activity, waits per semaphore, AXI beats.
+        Host registers: cycles per unit and activity, waits per semaphore, AXI beats, gated multiplications.
     marks : array (n, 2) of uint64
         The mark table: (cycle counter, tag) per record.
     dram : dict of str to int
@@ -188,7 +188,8 @@ class Simulator:
             cycles=self._read_wide("CYCLES"),
             error=error,
             message=message,
-            counters={name: self.read(name) for name in (*_COUNTERS, *self._semaphores(), "READ_BEATS", "WRITE_BEATS")},
+            counters={name: self.read(name) for name in (*_COUNTERS, *self._semaphores(), "READ_BEATS", "WRITE_BEATS")}
+            | {"GATED": self._read_wide("GATED")},
             marks=self._marks(memory, mark_address),
             seconds=seconds,
             cycles_per_second=dram.pop("cycles") / max(seconds, 1e-9),

@@ -15,7 +15,7 @@ from dataflows.config import Config
 from dataflows.vocabulary import Dim, Kind
 from sim.golden.run_length import decode, encode
 from tests.plane_model import plane_sums
-from tests.row_model import row_sums
+from tests.row_model import row_sums, row_zeros
 
 
 def nest(base: int, levels: list[dict[str, int]]) -> tuple[np.ndarray, np.ndarray]:
@@ -73,6 +73,7 @@ class Machine:
         self.out: deque[int] = deque()
         self.pending: dict[isa.Unit, dict] = {}
         self.marks: list[int] = []
+        self.gated = 0  # multiplications left out because their input is zero
         self.engines = {
             isa.Unit.LOAD: self.load,
             isa.Unit.INPUT: self.input,
@@ -178,6 +179,7 @@ class Machine:
         pixels = int(np.prod(inner))
         if cfg.dataflow.input.kind is Kind.BUS:
             sums = row_sums(cfg, job, x[:, 0], w)
+            self.gated += row_zeros(job, x[:, 0]) if cfg.array.zero_gating else 0
         elif cfg.dataflow.weight.kind is Kind.PRIVATE:
             sums = np.einsum("mk,mkn->mn", x, w.reshape(len(x), rows, cols))
         elif cfg.dataflow.input.kind is Kind.NEIGHBOUR:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from dataflows.config import Config
@@ -31,24 +33,37 @@ def row_sums(cfg: Config, job: dict, x: np.ndarray, w: np.ndarray) -> np.ndarray
     int64 array (pass, position, unit, filter, all flat; PE columns)
     """
     step, sets, bus = job["step"], job["sets"], job["bus"]
-    p, taps, fresh, positions = step["filters"], step["taps"], step["fresh"], step["positions"]
+    p, taps, positions = step["filters"], step["taps"], step["positions"]
     passes, across, columns, units = bus["passes"], bus["across"], sets["columns"], sets["units"]
     assert taps <= cfg.stores.input and taps * p <= cfg.stores.weight and p <= cfg.stores.output
     assert sets["kernel_rows"] * sets["chained"] * units <= cfg.array.rows and columns * across <= cfg.array.cols
     assert units <= taps, "sums of different units collide"
-    slot, row = identifiers(job)
-    x = x.reshape(passes, -1)
     w = w.reshape(passes, across, taps, p, cfg.array.rows)
     sums = np.zeros((passes, positions, units, p, cfg.array.cols), np.int64)
+    for pe_row, col, taken in windows(job, x):
+        unit = pe_row // (sets["kernel_rows"] * sets["chained"])
+        sums[:, :, unit, :, col] += np.einsum("aot,atf->aof", taken, w[:, col // columns, :, :, pe_row])
+    return sums.reshape(-1, cfg.array.cols)
+
+
+def row_zeros(job: dict, x: np.ndarray) -> int:
+    """Multiplications of a job whose input is zero."""
+    return job["step"]["filters"] * sum(int((taken == 0).sum()) for _, _, taken in windows(job, x))
+
+
+def windows(job: dict, x: np.ndarray) -> Iterator[tuple[int, int, np.ndarray]]:
+    """For each PE in use its row, its column and its window words (pass, position, tap)."""
+    step, sets, bus = job["step"], job["sets"], job["bus"]
+    taps, fresh, positions = step["taps"], step["fresh"], step["positions"]
+    slot, row = identifiers(job)
+    x = x.reshape(bus["passes"], -1)
     starts = step["preload"] * fresh + np.arange(positions) * fresh - taps
-    for pe_row in range(sets["kernel_rows"] * sets["chained"] * units):
+    for pe_row in range(sets["kernel_rows"] * sets["chained"] * sets["units"]):
         sigma, ky = divmod(pe_row, sets["kernel_rows"])
         unit, chain = divmod(sigma, sets["chained"])
-        for col in range(columns * across):
-            side, oy = divmod(col, columns)
-            wanted = sets["row_step"] * ky + sets["column_step"] * (oy + (unit * columns if sets["folded"] else 0))
+        for col in range(sets["columns"] * bus["across"]):
+            oy = col % sets["columns"] + (unit * sets["columns"] if sets["folded"] else 0)
+            wanted = sets["row_step"] * ky + sets["column_step"] * oy
             mine = x[:, (slot == chain) & (row == wanted)]
             assert mine.shape[1] == (step["preload"] + positions - 1) * fresh, "a PE waits for words that never come"
-            windows = mine[:, starts[:, None] + np.arange(taps)]  # pass, position, tap
-            sums[:, :, unit, :, col] += np.einsum("aot,atf->aof", windows, w[:, side, :, :, pe_row])
-    return sums.reshape(-1, cfg.array.cols)
+            yield pe_row, col, mine[:, starts[:, None] + np.arange(taps)]
