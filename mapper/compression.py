@@ -16,7 +16,8 @@ def compress(context: Context, steps: Sequence[Step], rings: Callable[[], dict[s
     """Decide which tensors are compressed, and place all of them anew; returns the sizes of the regions.
 
     Tensors are tried in the order of their sizes, activations with many zeros only: inputs and outputs of the network
-    stay as they are. The steps are emitted once for nothing, to see what they read and write.
+    stay as they are. The steps are emitted once for nothing, to see what they read and write; a tensor that any job
+    touches in an order of its own, not as rectangles, is not compressed.
     """
     network = context.network
     run(list(steps), rings())
@@ -27,6 +28,7 @@ def compress(context: Context, steps: Sequence[Step], rings: Callable[[], dict[s
         if name in wanted and region[name] is isa.Region.ACTIVATION and context.root(name) == name
     ]  # fmt: skip
     candidates.sort(key=lambda name: -network.tensors[name].size)
-    context.blocks = choose(context.cfg, network, context.uses, candidates)
+    known = {name: uses for name, uses in context.uses.items() if len(uses) == context.touched[name]}
+    context.blocks = choose(context.cfg, network, known, candidates)
     context.places, sizes = place_tensors(network, {name: blocks.size for name, blocks in context.blocks.items()})
     return sizes

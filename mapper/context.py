@@ -59,6 +59,7 @@ class Context:
     bank: int = 0  # accumulator bank the next layer begins with
     roots: dict[str, str] = field(default_factory=dict)  # tensor whose bytes a reshaped one shares
     blocks: dict[str, Blocks] = field(default_factory=dict)  # tensors that are compressed
+    touched: dict[str, int] = field(default_factory=dict)  # jobs that touch each tensor in DRAM
     uses: dict[str, list[Use | None]] = field(default_factory=dict)  # how jobs use each tensor; None: parts of pixels
 
     def root(self, tensor: str) -> str:
@@ -72,6 +73,8 @@ class Context:
 
     def dram(self, tensor: str, start: int, end: int, *, write: bool = False) -> Access:
         """Access to bytes of a tensor."""
+        root = self.root(tensor)
+        self.touched[root] = self.touched.get(root, 0) + 1
         place = self.places[tensor]
         return Access(f"dram {place.region.name}", place.offset + start, place.offset + end, write)
 

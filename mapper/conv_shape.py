@@ -15,7 +15,7 @@ from math import ceil
 
 from dataflows.config import Config
 from dataflows.network import Conv, Tensor
-from dataflows.vocabulary import Dim
+from dataflows.vocabulary import Dim, Kind
 from mapper.tiles import Grid, window_extent
 
 
@@ -49,7 +49,8 @@ class ConvShape:
         _, oh, ow, oc = target.shape
         window = layer.window
         pointwise = window.kernel == (1, 1) and window.stride == (1, 1) and not any(window.padding)
-        if pointwise and (cfg.codec is None or h == w == 1):  # compressed tensors want whole rows
+        matrix = cfg.dataflow.input.kind not in (Kind.BUS, Kind.NEIGHBOUR)  # others arrange pixels themselves
+        if pointwise and not (cfg.codec and matrix and h * w > 1):  # compressed tensors want whole rows
             n, h, w, oh, ow = 1, 1, n * h * w, 1, n * oh * ow
         return ConvShape(cfg, layer, n, h, w, c, oh, ow, oc)
 

@@ -13,7 +13,7 @@ from mapper.conv_plan import Options
 from sim import golden
 from sim.golden.run_length import decode, encode
 from tests.isa_model import Machine
-from tests.mapper.test_programs import FLOWS, bases_of, small
+from tests.mapper.test_programs import FLOWS, MAPPED, bases_of, small
 from tests.random_layers import random_input
 from tests.sparse_networks import sparse_network
 
@@ -21,7 +21,8 @@ FORM = Format(5, 8)
 
 
 def with_codec(cfg: Config, **codec: int) -> Config:
-    return config.parse(cfg.model_dump() | {"codec": codec}, "test")
+    levels = {"level_bits": cfg.numbers.act_bits}
+    return config.parse(cfg.model_dump() | {"codec": codec | levels}, "test")
 
 
 def compiled(cfg: Config, network: Network, *, fuse: bool = True) -> Program:
@@ -37,7 +38,7 @@ def check(program: Program, seed: int) -> None:
     dram = np.random.default_rng(5).integers(0, 256, size, np.uint8)
     dram[bases[isa.Region.CONSTANT] :][: program.constants.size] = program.constants
     place = program.places["x"]
-    dram[bases[place.region] + place.offset :][: x.size] = x.view(np.uint8).ravel()
+    dram[bases[place.region] + place.offset :][: x.nbytes] = x.view(np.uint8).ravel()
     machine = Machine(program.cfg, dram, bases)
     machine.run(program.words)
     for entry in program.schedule:
@@ -45,7 +46,7 @@ def check(program: Program, seed: int) -> None:
         start, tensor = bases[place.region] + place.offset, wanted[entry.output]
         blocks = program.blocks.get(name)
         if blocks is None:
-            found = dram[start : start + tensor.size].view(np.int8).reshape(tensor.shape)
+            found = dram[start : start + tensor.nbytes].view(tensor.dtype).reshape(tensor.shape)
             np.testing.assert_array_equal(found, tensor, err_msg=name)
             continue
         matrix = tensor.reshape(-1, tensor.shape[3])
@@ -56,14 +57,16 @@ def check(program: Program, seed: int) -> None:
             np.testing.assert_array_equal(found, words, err_msg=f"{name} {pixels} {channels}")
 
 
-@pytest.mark.parametrize("flow", FLOWS)
-@pytest.mark.parametrize("seed", range(8))
-def test_random_networks(flow: str, seed: int) -> None:
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("flow", MAPPED)
+@pytest.mark.parametrize("seed", range(6))
+def test_random_networks(flow: str, seed: int, bits: int) -> None:
     rng = np.random.default_rng(seed)
-    rows, cols = (int(v) for v in rng.integers(2, 10, 2))
-    cfg = with_codec(small(flow, rows, cols, lean=seed % 4 == 3), run_bits=int(rng.integers(2, 6)))
-    size = {"most_channels": 16, "most_size": 8} if seed % 4 == 3 else {}
-    check(compiled(cfg, sparse_network(seed, **size), fuse=seed % 2 == 0), seed)
+    rows, cols = (int(v) for v in rng.integers(3, 10, 2))
+    lean = seed == 3 and flow in FLOWS
+    cfg = with_codec(small(flow, rows, cols, lean=lean, bits=bits), run_bits=int(rng.integers(2, 6)))
+    size = {"most_channels": 16, "most_size": 8} if lean else {}
+    check(compiled(cfg, sparse_network(seed, **size, bits=bits), fuse=seed % 2 == 0), seed)
 
 
 def test_most_activations_are_compressed() -> None:
