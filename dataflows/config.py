@@ -281,6 +281,17 @@ class Config(Section):
         return ceil_pow2(max(self.bus_bytes, self.input_elements * self.act_bytes))
 
     @property
+    def input_granule(self) -> int:
+        """Input words are read at multiples of it: of an element, or, where a word has one for every PE, of a word.
+
+        Of a word it is the largest power of two that divides it.
+        """
+        if self.dataflow.input.kind is not Kind.NEIGHBOUR:
+            return self.act_bytes
+        pitch = self.input_elements * self.act_bytes
+        return pitch & -pitch
+
+    @property
     def weight_word_bytes(self) -> int:
         """Physical word of one weight bank."""
         return ceil_pow2(max(self.bus_bytes, self.weight_elements * self.act_bytes))
@@ -364,8 +375,8 @@ class Config(Section):
         """All fields with every derived value and the hash, as written to ``config.json``."""
         derived = (
             "multipliers", "lanes", "input_elements", "weight_elements", "act_bytes", "param_lane_bytes", "bus_bytes",
-            "input_word_bytes", "weight_word_bytes", "weight_granule", "operand_word_bytes", "acc_word_bytes",
-            "acc_bank_words", "param_entry_bytes", "param_entries", "window_multipliers", "window_weights_address",
+            "input_word_bytes", "input_granule", "weight_word_bytes", "weight_granule", "operand_word_bytes",
+            "acc_word_bytes", "acc_bank_words", "param_entry_bytes", "param_entries", "window_multipliers", "window_weights_address",
             "window_weight_bytes", "on_chip_bytes",
         )  # fmt: skip
         return {

@@ -192,7 +192,7 @@ def _rings(cfg: Config) -> dict[str, Ring]:
     """The memories, empty."""
     memory = cfg.memory
     return {
-        "input": Ring(memory.input_bytes),
+        "input": Ring(memory.input_bytes, cfg.input_granule),
         "weight": Ring(memory.weight_bytes, cfg.weight_granule),
         "operand": Ring(memory.operand_bytes),
         "param": Ring(memory.param_bytes, cfg.param_entry_bytes),

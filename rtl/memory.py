@@ -79,7 +79,7 @@ class OperandBuffer(wiring.Component):
     Words lie in an even and an odd bank in turn, so a run of up to ``word_bytes`` touches each bank at most once.
     Where neither a write nor a read can cross the border of a word, there is one bank. A byte of a beat always
     goes to the same place of a beat in the memory, so beats are rotated, not words: log2(beat_bytes / granule) stages.
-    Words read are shifted in log2(word_bytes / granule) stages.
+    Words read are shifted in log2(word_bytes / read_granule) stages.
 
     Parameters
     ----------
@@ -94,6 +94,8 @@ class OperandBuffer(wiring.Component):
     granule : int
         Power of two; windows begin at multiples of it. Runs begin and end at multiples of it too, but if it is more
         than ``beat_bytes``, at multiples of that.
+    read_granule : int, optional
+        Power of two, at least ``granule``; windows begin at multiples of it, if that is more than for runs.
 
     Members
     -------
@@ -112,7 +114,10 @@ class OperandBuffer(wiring.Component):
 
     latency = 2
 
-    def __init__(self, size_bytes: int, word_bytes: int, beat_bytes: int, read_bytes: int, granule: int = 1):
+    def __init__(
+        self, size_bytes: int, word_bytes: int, beat_bytes: int, read_bytes: int, granule: int = 1,
+        read_granule: int = 1,
+    ):  # fmt: skip
         if word_bytes & (word_bytes - 1) or word_bytes < max(beat_bytes, read_bytes, 2):
             raise ValueError(
                 "OperandBuffer word_bytes must be a power of two, at least 2, beat_bytes and read_bytes, "
@@ -120,7 +125,7 @@ class OperandBuffer(wiring.Component):
             )
         if size_bytes <= 0 or size_bytes % (2 * word_bytes):
             raise ValueError(f"OperandBuffer size_bytes must be a multiple of {2 * word_bytes}, not {size_bytes!r}")
-        for name, value in (("beat_bytes", beat_bytes), ("granule", granule)):
+        for name, value in (("beat_bytes", beat_bytes), ("granule", granule), ("read_granule", read_granule)):
             if value < 1 or value & (value - 1):
                 raise ValueError(f"OperandBuffer {name} must be a power of two, not {value!r}")
         self.size_bytes = size_bytes
@@ -128,6 +133,7 @@ class OperandBuffer(wiring.Component):
         self.beat_bytes = beat_bytes
         self.read_bytes = read_bytes
         self.granule = min(granule, word_bytes)
+        self.read_granule = min(max(granule, read_granule), word_bytes)
         super().__init__({
             "write": In(stream.Signature(write_layout(beat_bytes), always_ready=True)),
             "read_address": In(stream.Signature(unsigned(isa.STEP_BITS), always_ready=True)),
@@ -204,7 +210,7 @@ class OperandBuffer(wiring.Component):
         if len(banks) > 1:
             read_bank = Signal(reset_less=True)
             m.d.sync += read_bank.eq(bank)
-            value = Signal(8 * (self.read_bytes + self.word_bytes - self.granule), name="read_words")
+            value = Signal(8 * (self.read_bytes + self.word_bytes - self.read_granule), name="read_words")
             m.d.comb += value.eq(Mux(read_bank, Cat(*reversed(words)), Cat(*words)))
             value = self._shift_down(m, value, offset)
         else:
@@ -213,11 +219,13 @@ class OperandBuffer(wiring.Component):
 
     def _shift_down(self, m, value, offset):
         """Move the two words read down to the first byte of the window."""
-        places = offset[exact_log2(self.granule) :]
+        places = offset[exact_log2(self.read_granule) :]
+        if not len(places):
+            return value
         read_offset = Signal(len(places), reset_less=True)
         m.d.sync += read_offset.eq(places)
         for i in reversed(range(len(places))):  # large steps first: what cannot be read any more is dropped early
-            amount = 8 * self.granule << i
+            amount = 8 * self.read_granule << i
             stage = Signal(len(value) - amount, name=f"read_data_{i}")
             m.d.comb += stage.eq(Mux(read_offset[i], value >> amount, value))
             value = stage

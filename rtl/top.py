@@ -126,7 +126,7 @@ class Accelerator(wiring.Component):
         cfg = self.cfg
         memory, beat, element = cfg.memory, cfg.bus_bytes, cfg.act_bytes
         m.submodules.input_buffer = inputs = OperandBuffer(
-            memory.input_bytes, cfg.input_word_bytes, beat, cfg.input_elements * element, granule=element
+            memory.input_bytes, cfg.input_word_bytes, beat, cfg.input_elements * element, element, cfg.input_granule
         )
         m.submodules.weight_buffer = weights = OperandBuffer(
             memory.weight_bytes, cfg.weight_word_bytes, beat, cfg.weight_elements * element, cfg.weight_granule

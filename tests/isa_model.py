@@ -158,8 +158,8 @@ class Machine:
         names = (self.cfg.dataflow.input_nest if unit is isa.Unit.INPUT else self.cfg.dataflow.weight_nest).levels
         addresses, _ = nest(job["base"]["address"], [job[n] for n in names])
         memory = self.memory[isa.Target[unit.name]]
-        if unit is isa.Unit.WEIGHT:
-            assert not (addresses % self.cfg.weight_granule).any(), "weights out of line"
+        granule = self.cfg.input_granule if unit is isa.Unit.INPUT else self.cfg.weight_granule
+        assert not (addresses % granule).any(), f"{unit.name} words out of line"
         addresses &= (1 << isa.STEP_BITS) - 1
         return self._elements(memory, addresses, width)
 

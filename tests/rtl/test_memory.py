@@ -10,19 +10,20 @@ from tests.rtl.axi_model import simulate
 
 
 @pytest.mark.parametrize(
-    ("rows", "word", "beat", "read", "granule"),
+    ("rows", "word", "beat", "read", "granule", "read_granule"),
     [
-        (5, 8, 8, 3, 1), (16, 16, 16, 16, 1), (4, 32, 16, 20, 1), (3, 16, 8, 1, 1), (7, 16, 16, 12, 1), (1, 8, 8, 8, 1),
-        (2, 64, 64, 20, 1), (4, 32, 16, 20, 2), (4, 32, 16, 20, 4), (3, 16, 16, 16, 16), (2, 64, 16, 64, 64),
-        (3, 64, 16, 48, 16), (3, 64, 16, 32, 32), (2, 32, 32, 16, 16), (5, 8, 8, 8, 64),
+        (5, 8, 8, 3, 1, 1), (16, 16, 16, 16, 1, 1), (4, 32, 16, 20, 1, 1), (3, 16, 8, 1, 1, 1), (7, 16, 16, 12, 1, 1),
+        (1, 8, 8, 8, 1, 1), (2, 64, 64, 20, 1, 1), (4, 32, 16, 20, 2, 1), (4, 32, 16, 20, 4, 1), (3, 16, 16, 16, 16, 1),
+        (2, 64, 16, 64, 64, 1), (3, 64, 16, 48, 16, 1), (3, 64, 16, 32, 32, 1), (2, 32, 32, 16, 16, 1),
+        (5, 8, 8, 8, 64, 1), (4, 32, 16, 32, 1, 32), (4, 32, 16, 24, 2, 8), (3, 16, 8, 15, 1, 1), (3, 8, 8, 5, 1, 16),
     ],
 )  # fmt: skip
-def test_random_runs_and_windows(rows, word, beat, read, granule):
+def test_random_runs_and_windows(rows, word, beat, read, granule, read_granule):
     rng = random.Random(1)
-    dut = OperandBuffer(2 * word * rows, word, beat, read, granule)
+    dut = OperandBuffer(2 * word * rows, word, beat, read, granule, read_granule)
     size = dut.size_bytes
     unit = min(granule, beat)  # of writes
-    pitch = min(granule, word)  # of reads
+    pitch = min(max(granule, read_granule), word)  # of reads
     last = (size - read) // pitch * pitch
     steps = 400
 
