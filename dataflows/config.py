@@ -376,8 +376,8 @@ class Config(Section):
         derived = (
             "multipliers", "lanes", "input_elements", "weight_elements", "act_bytes", "param_lane_bytes", "bus_bytes",
             "input_word_bytes", "input_granule", "weight_word_bytes", "weight_granule", "operand_word_bytes",
-            "acc_word_bytes", "acc_bank_words", "param_entry_bytes", "param_entries", "window_multipliers", "window_weights_address",
-            "window_weight_bytes", "on_chip_bytes",
+            "acc_word_bytes", "acc_bank_words", "param_entry_bytes", "param_entries", "window_multipliers",
+            "window_weights_address", "window_weight_bytes", "on_chip_bytes",
         )  # fmt: skip
         return {
             **self.model_dump(mode="json"),
