@@ -168,6 +168,7 @@ def totals(program: Program, table: list[Row], samples: int, run: Run | None) ->
         "program_bytes": program.words.nbytes,
         "mark_bytes": mark_bytes,
         "constant_bytes": int(program.constants.size),
+        "gated_multiplications": run.counters.get("GATED") if run else None,
         "stalls": stalls(run) if run else {},
     }
 

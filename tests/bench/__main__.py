@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import compression, conv56, demo, generation, imagenet, resnet18, simulation
+from tests.bench import compression, conv56, demo, eyeriss, generation, imagenet, resnet18, simulation
 from tests.bench.figures import Figure, write
 
 TOPICS: dict[str, Callable[[], list[Figure]]] = {
@@ -20,6 +20,7 @@ TOPICS: dict[str, Callable[[], list[Figure]]] = {
     "simulation": simulation.run,
     "demo": demo.run,
     "compression": compression.run,
+    "eyeriss": eyeriss.run,
 }
 
 

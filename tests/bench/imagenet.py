@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from tests.bench.figures import FOLDER, Figure, mapped
 from tests.bench.networks import NETWORKS
@@ -15,13 +17,18 @@ LARGE = ("resnet18", "resnet50", "mobilenet_v2")
 """Networks that run on ws32, too."""
 
 
-def exported(name: str) -> Path:
-    """The model file of a network, written on first use."""
-    path = FOLDER / f"{name}_224.pt2"
+def packed(name: str, make: Callable[[], nn.Module], *shape: int) -> Path:
+    """The model file of a network for inputs of ``shape``, written on first use."""
+    path = FOLDER / f"{name}.pt2"
     if not path.exists():
         FOLDER.mkdir(parents=True, exist_ok=True)
-        models.save_export(NETWORKS[name](), path, torch.zeros(1, 3, 224, 224))
+        models.save_export(make(), path, torch.zeros(*shape))
     return path
+
+
+def exported(name: str) -> Path:
+    """The model file of an ImageNet network."""
+    return packed(f"{name}_224", NETWORKS[name], 1, 3, 224, 224)
 
 
 def wrong_layers(result: dict[str, Any]) -> int:
