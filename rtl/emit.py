@@ -31,6 +31,8 @@ _YOSYS = (
     "opt_clean",
     "wreduce",
     "opt_clean",
+    "wreduce",  # again: wires keep bits that the first pass has taken from their drivers
+    "opt_clean",
     "select -clear",
     "proc -nomux -norom",
     "memory_collect",

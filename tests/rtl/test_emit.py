@@ -95,6 +95,16 @@ def test_wide_bus_is_lint_clean(tmp_path):
     _lint(cfg, emit(cfg, tmp_path))
 
 
+@pytest.mark.parametrize(("depth", "bits"), [(1, 16), (33, 8)])
+def test_zero_gating_and_any_stores_are_lint_clean(depth, bits, tmp_path):
+    stores = {"input": depth, "weight": depth, "output": depth}
+    array = {"zero_gating": True}
+    memory = {"acc_bytes": 96 * 6 * 3, "param_bytes": 8192}
+    numbers = {"act_bits": bits, "weight_bits": bits, "acc_bits": 3 * bits if bits == 16 else 32}
+    cfg = _config(2, 3, "row_stationary", stores=stores, array=array, memory=memory, numbers=numbers)
+    _lint(cfg, emit(cfg, tmp_path))
+
+
 def test_a_real_mistake_is_not_waived(tiny, tmp_path):
     """The waivers leave lint its teeth: an undriven and an unused signal are still found."""
     cfg, folder = tiny

@@ -81,6 +81,14 @@ def test_random_jobs_back_to_back(rows, cols, bits, gaps, rng):
         assert gated == sum(job.zeros for job in jobs)
 
 
+def test_stores_of_one_word(rng):
+    cfg = make_config(2, 2, inputs=1, weights=1, sums=1, gating=True)
+    jobs = [make_job(rng, cfg, random_geometry(rng, cfg), zeros=0.5) for _ in range(6)]
+    out, gated, _ = run(cfg, jobs, *(anywhere(rng) for _ in range(3)))
+    assert out == [word for job in jobs for word in job.sums]
+    assert gated == sum(job.zeros for job in jobs)
+
+
 @pytest.mark.parametrize("weights", [12, 24, 60])
 @pytest.mark.parametrize(("rows", "cols"), [(1, 2), (5, 1), (4, 3)])
 def test_timing_law(rows, cols, weights, rng):
