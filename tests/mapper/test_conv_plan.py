@@ -32,7 +32,7 @@ def with_memory(cfg: config.Config, **sizes: int) -> config.Config:
 
 def shapes(seed: int, cfg: config.Config) -> list[ConvShape]:
     """All convolutions of a random network."""
-    net = random_network(seed, most_channels=24, most_size=12)
+    net = random_network(seed, most_channels=24, most_size=12, bits=cfg.numbers.act_bits)
     convs = [layer for layer in net.layers if isinstance(layer, Conv)]
     return [ConvShape.of(cfg, c, net.tensors[c.inputs[0]], net.tensors[c.output]) for c in convs]
 
@@ -51,16 +51,17 @@ def shape_of(cfg: config.Config, network: Network) -> ConvShape:
 
 
 CASES = [(flow, seed) for flow in FLOWS for seed in range(12)]
+WIDTHS = [(*case, 8) for case in CASES] + [(flow, seed, 16) for flow in FLOWS for seed in range(12, 16)]
 
 
 # -- fitting ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("flow", "seed"), CASES)
-def test_every_plan_fits_its_buffers(flow, seed):
+@pytest.mark.parametrize(("flow", "seed", "bits"), WIDTHS)
+def test_every_plan_fits_its_buffers(flow, seed, bits):
     rng = np.random.default_rng(seed)
     rows, cols = (int(v) for v in rng.integers(1, 9, 2))
-    cfg = small(flow, rows, cols, lean=seed % 2 == 1)
+    cfg = small(flow, rows, cols, lean=seed % 2 == 1, bits=bits)
     memory = cfg.memory
     for shape in shapes(seed, cfg):
         for p in candidates(shape):
@@ -71,11 +72,11 @@ def test_every_plan_fits_its_buffers(flow, seed):
             stacked = p.tile[0] * p.tile[1] * width * p.slice_channels * shape.layer.window.kernel[0]
             tile_bytes = stacked if p.layout == "stacked" else dense
             on_chip = len(p.tiles()) if p.input_resident else 2 if p.sliced else 1
-            assert on_chip * tile_bytes <= memory.input_bytes
+            assert on_chip * tile_bytes * bits // 8 <= memory.input_bytes
             per_word = rows * cols * (p.blocks if flow == "input_stationary" else 1)
-            assert p.chunk_words * per_word <= memory.weight_bytes
+            assert p.chunk_words * per_word * bits // 8 <= memory.weight_bytes
             if p.weights_resident:
-                assert packed_weights(p).size <= memory.weight_bytes or p.channels_outer
+                assert packed_weights(p).nbytes <= memory.weight_bytes or p.channels_outer
             assert shape.grid(p.tile).words * p.blocks * cfg.acc_word_bytes <= memory.acc_bytes // 2
             assert p.blocks * cfg.param_entry_bytes <= memory.param_bytes
             assert not (p.input_resident and p.sliced)
@@ -97,9 +98,9 @@ def test_tiles_and_chunks_cover_a_layer_once(flow, seed):
         assert [b for group in p.groups for b in group] == list(shape.blocks)
 
 
-@pytest.mark.parametrize(("flow", "seed"), CASES)
-def test_reduction_words_hold_every_weight_once(flow, seed):
-    cfg = small(flow, 5, 3, lean=seed % 2 == 1)
+@pytest.mark.parametrize(("flow", "seed", "bits"), WIDTHS)
+def test_reduction_words_hold_every_weight_once(flow, seed, bits):
+    cfg = small(flow, 5, 3, lean=seed % 2 == 1, bits=bits)
     for shape in shapes(seed, cfg):
         for layout in shape.layouts():
             kh, kw = shape.layer.window.kernel
@@ -108,7 +109,7 @@ def test_reduction_words_hold_every_weight_once(flow, seed):
             assert sorted(rows[rows >= 0]) == list(range(kh * kw * shape.depth))
         p = plan(shape, OPTIONS)
         packed = packed_weights(p)
-        assert packed.size == p.words * shape.word_bytes(1) * len(shape.blocks)
+        assert packed.nbytes == p.words * shape.word_bytes(1) * len(shape.blocks)
         assert np.abs(packed.astype(int)).sum() == np.abs(shape.layer.weight.astype(int)).sum()
 
 

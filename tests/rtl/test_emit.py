@@ -65,8 +65,7 @@ def test_odd_sizes_of_every_dataflow_are_lint_clean(dataflow, size, tmp_path):
     _lint(cfg, emit(cfg, tmp_path))
 
 
-@pytest.mark.parametrize("dataflow", ["weight_stationary", "output_stationary", "input_stationary", "no_local_reuse"])
-@pytest.mark.parametrize("bus", [64, 256])
+@pytest.mark.parametrize(("dataflow", "bus"), [(name, 64) for name in catalogue.NAMES] + [("output_stationary", 256)])
 def test_wide_operands_are_lint_clean(dataflow, bus, tmp_path):
     wide = {"act_bits": 16, "weight_bits": 16, "acc_bits": 48}
     cfg = _config(3, 5, dataflow, numbers=wide, bus={"data_bits": bus})
@@ -292,6 +291,7 @@ def test_header_compiles_and_says_what_isa_says(tiny, tmp_path):
     names = {f"TINY_REG_{r.name}": r.address for r in isa.HOST_REGISTERS}
     names |= {f"TINY_OP_{op.name}": op.value for op in isa.Op}
     names |= {"TINY_ROWS": 4, "TINY_HASH": cfg.hash_value, "TINY_PARAM_ENTRY_BYTES": cfg.param_entry_bytes}
+    names |= {"TINY_ACT_BYTES": 1, "TINY_PARAM_LANE_BYTES": 8}
     for unit, registers in isa.units(cfg).items():
         for number, register in enumerate(registers):
             names[f"TINY_{unit.name}_{register.name.upper()}"] = number
