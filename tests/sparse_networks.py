@@ -32,17 +32,18 @@ def sparse_network(seed: int, most_channels: int = 40, most_size: int = 16, bits
     third, c = convolution(rng, "third", b, channels[0], 1, Window())
     total = activation(rng, "sum", c.shape, bits)
     total = replace(total, zero=int(rng.choice([-(1 << bits - 1), 0])))
-    layers: list[Layer] = [first, second, third, Add("add", (a.name, c.name), "sum", total.zero, (1 << bits - 1) - 1)]
+    whole = -(1 << bits - 1), (1 << bits - 1) - 1
+    layers: list[Layer] = [first, second, third, Add("add", (a.name, c.name), "sum", total.zero, whole[1])]
     tensors = [x, a, b, c, total]
     last = total
     if rng.random() < 0.6:
         w = Window((2, 2), (2, 2)) if rng.random() < 0.5 else Window((3, 3), (2, 2), (1, 1, 1, 1))
         last = Tensor("pooled", (images, *w.output_size(height, width), channels[0]), total.scale, total.zero, bits)
-        layers.append(MaxPool("pool", ("sum",), "pooled", window=w))
+        layers.append(MaxPool("pool", ("sum",), "pooled", *whole, window=w))
         tensors.append(last)
     if rng.random() < 0.5:
         flat = replace(last, name="flat", shape=(images, 1, 1, last.size // images))
-        layers.append(Reshape("flatten", (last.name,), "flat"))
+        layers.append(Reshape("flatten", (last.name,), "flat", *whole))
         end, out = convolution(rng, "linear", flat, 10, 1, Window())
         tensors += [flat, out]
     else:

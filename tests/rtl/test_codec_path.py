@@ -7,6 +7,7 @@ import pytest
 from amaranth import Elaboratable, Module
 from amaranth.lib import wiring
 
+from dataflows import isa
 from dataflows.config import Config
 from rtl.block_sizes import BlockSizes
 from rtl.load import LoadEngine
@@ -19,34 +20,37 @@ SLOT = 4096
 BASE = 0x12_3456_7000
 
 
-def config(bus, lanes, run_bits=5, **limits):
+def config(bus, lanes, run_bits, bits, **limits):
     values = make_config(bus, lanes, **limits).model_dump()
-    return Config.model_validate(values | {"codec": {"run_bits": run_bits, "blocks": 100}})
+    if bits == 16:
+        values["numbers"] = {"act_bits": 16}
+        values["memory"] = {name: 8 * size for name, size in values["memory"].items()} | {"acc_bytes": 96 * lanes}
+    return Config.model_validate(values | {"codec": {"run_bits": run_bits, "level_bits": bits, "blocks": 100}})
 
 
 def packed(x, cfg, zero):
-    """Bytes of a block."""
-    words = encode(np.array(x, np.uint8).view(np.int8).astype(np.int64), cfg.codec_format, zero=_signed(zero))
+    """Bytes of a block of bytes ``x``."""
+    elements = np.array(x, np.uint8).view(f"<i{cfg.act_bytes}")
+    words = encode(elements, cfg.codec_format, zero=int(np.array(zero).astype(elements.dtype)))
     return words.astype("<u8").tobytes()
 
 
-def _signed(byte):
-    return byte - 256 if byte >= 128 else byte
-
-
-def random_bytes(rng, length, zero):
+def random_bytes(rng, length, zero, size):
+    """Bytes of ``length`` elements of ``size`` bytes, some of them zero."""
     share = rng.choice([0, 0.5, 0.9, 1])
-    return [zero if rng.random() < share else rng.randrange(256) for _ in range(length)]
+    elements = [zero if rng.random() < share else rng.randrange(1 << 8 * size) for _ in range(length)]
+    return [byte for element in elements for byte in element.to_bytes(size, "little")]
 
 
-def random_jobs(rng, count, lanes=None):
+def random_jobs(rng, count, size):
     """Descriptions of jobs: rows of equal length, half of the jobs compressed, every row in a slot of its own."""
     jobs, slot, block = [], 0, 0
     for n in range(count):
         coded, rows = rng.random() < 0.6, rng.randint(1, 4)
-        length = rng.randint(1, 150) if lanes is None else rng.randint(1, 8) * lanes
-        zero = rng.randrange(256)
-        content = [random_bytes(rng, length, zero) for _ in range(rows)]
+        length = rng.randint(1, 150)
+        zero = rng.randrange(1 << 8 * size)
+        content = [random_bytes(rng, length, zero, size) for _ in range(rows)]
+        length *= size
         jobs.append({"n": n, "coded": coded, "length": length, "zero": zero, "rows": content, "slot": slot,
                      "block": block})  # fmt: skip
         slot, block = slot + rows, block + rows * coded
@@ -76,17 +80,21 @@ def stored(job, cfg):
 
 
 @pytest.mark.parametrize("stall", [0.0, 0.4])
-@pytest.mark.parametrize(("bus", "lanes"), [(64, 3), (64, 16), (128, 16), (256, 5), (512, 64)])
-def test_store(bus, lanes, stall):
+@pytest.mark.parametrize(
+    ("bus", "lanes", "bits"),
+    [(64, 3, 8), (64, 16, 8), (128, 16, 8), (256, 5, 8), (512, 64, 8), (64, 9, 16), (128, 7, 16)],
+)
+def test_store(bus, lanes, bits, stall):
     rng = random.Random(bus + lanes + int(10 * stall))
-    cfg = config(bus, lanes, rng.choice([3, 5]), max_write_burst=rng.choice([1, 3, 16]))
-    jobs = random_jobs(rng, 16)
+    cfg = config(bus, lanes, rng.choice([3, 5]), bits, max_write_burst=rng.choice([1, 3, 16]))
+    size = cfg.act_bytes
+    jobs = random_jobs(rng, 16, size)
     dut, slave = StoreEngine(cfg), AxiSlave(cfg, stall=stall, jitter=10 if stall else 0)
     words = []
     for row in (row for job in jobs for row in job["rows"]):
         while row:
-            count = rng.randint(1, min(lanes, len(row)))
-            words.append({"data": row[:count] + [0x55] * (lanes - count), "count": count})
+            count = size * rng.randint(1, min(lanes, len(row) // size))
+            words.append({"data": row[:count] + [0x55] * (size * lanes - count), "count": count})
             row = row[count:]
     tokens, sizes, ends = [], [], []
 
@@ -132,12 +140,13 @@ class LoadPath(Elaboratable):
 
 
 @pytest.mark.parametrize("stall", [0.0, 0.4])
-@pytest.mark.parametrize("bus", [64, 128, 512])
-def test_load(bus, stall):
+@pytest.mark.parametrize(("bus", "bits"), [(64, 8), (128, 8), (512, 8), (64, 16), (256, 16)])
+def test_load(bus, bits, stall):
     rng = random.Random(bus + int(10 * stall))
-    cfg = config(bus, 4, rng.choice([3, 5]), max_read_burst=rng.choice([1, 3, 16]),
+    cfg = config(bus, 4, rng.choice([3, 5]), bits, max_read_burst=rng.choice([1, 3, 16]),
                  reads_in_flight=rng.choice([1, 2, 5]))  # fmt: skip
-    jobs = random_jobs(rng, 24)
+    size = cfg.act_bytes
+    jobs = random_jobs(rng, 24, size)
     slave = AxiSlave(cfg, stall=stall, jitter=10 if stall else 0)
     items, expected, entries = [], [], []
     for job in jobs:
@@ -145,13 +154,16 @@ def test_load(bus, stall):
         slave.contents |= memory
         entries += [{"block": block, "words": words} for block, words in sizes]
         total = [byte for row in job["rows"] for byte in row]
-        cut = rng.choice([n for n in range(1, len(total) + 1) if len(total) % n == 0])
-        fill, at = rng.random() < 0.2, rng.randrange(1 << 20)
+        cut = rng.choice([n for n in range(size, len(total) + 1, size) if len(total) % n == 0])
+        fill, at = rng.random() < 0.2, size * rng.randrange(1 << 20)
         if fill:
             total = [0x77] * len(total)
-        items.append(registers(job, "source") | {
-            "destination": {"address": at, "target": job["n"] % 4, "fill": fill, "fill_value": 0x77},
-            "segment": {"bytes": cut}, "segment_a": {"count": len(total) // cut, "step": 2 * cut},
+        segments = isa.spread(
+            cfg, isa.Unit.LOAD, isa.SEGMENT_REGISTERS,
+            address=at, target=job["n"] % 4, fill=fill, fill_value=int.from_bytes(b"\x77" * size), bytes=cut,
+        )  # fmt: skip
+        items.append(registers(job, "source") | segments | {
+            "segment_a": {"count": len(total) // cut, "step": 2 * cut},
             "segment_b": {"count": 1, "step": 0}, "segment_c": {"count": 1, "step": 0},
         })  # fmt: skip
         expected += [(job["n"] % 4, at + i + i // cut * cut, byte) for i, byte in enumerate(total)]
