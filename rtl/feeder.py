@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 from dataflows.config import Config
 from dataflows.vocabulary import Axis, Kind, Operand
 from rtl.pe import PE, edge, flags, links, sum_cycles
-from rtl.skew import delay, staircase, taps
+from rtl.skew import delay, staircase, taps, together
 
 
 def operand_stream(elements: int, bits: int) -> stream.Signature:
@@ -99,7 +99,7 @@ class Feeder(wiring.Component):
 
     def _step(self, name):
         """Skew between neighbouring lanes of the edge where ``name`` enters."""
-        return self.cfg.dataflow.skew[0 if self.axes[name] is Axis.EAST else 1]  # 0 where each PE has a lane
+        return self.cfg.dataflow.skew[0 if self.axes[name] is Axis.EAST else 1]
 
     def _lanes(self, m, name, lanes):
         """Drive an edge with values of its own for each lane."""
@@ -157,7 +157,8 @@ class Feeder(wiring.Component):
         """Pairs of words, each for itself."""
         self._emit(m, self._both(m, allowed))
         for operand in (Operand.INPUT, Operand.WEIGHT):
-            self._lanes(m, operand.value, list(getattr(self, operand.value).payload.data))
+            word = getattr(self, operand.value).payload.data
+            self._drive(m, operand.value, together(m, word, self.latency, operand.value))
 
     def _join(self, m, allowed):
         """Chunks of ``rows`` pairs of words."""

@@ -23,10 +23,13 @@ def taps(m, value, count: int, name: str, *, first: int = 0, step: int = 1, rese
 
 
 def staircase(m, lanes, name: str, *, first: int = 0, step: int = 1) -> list:
-    """Lane ``i`` of ``lanes``, ``first + i * step`` cycles later; without steps they share a line."""
-    if not step:
-        shape = lanes[0].shape()
-        line = delay(m, Cat(lanes), first, name)
-        pieces = [line[i * shape.width :][: shape.width] for i in range(len(lanes))]
-        return [piece.as_signed() if shape.signed else piece for piece in pieces]
+    """Lane ``i`` of ``lanes``, ``first + i * step`` cycles later."""
     return [delay(m, lane, first + i * step, f"{name}_{i}") for i, lane in enumerate(lanes)]
+
+
+def together(m, word, cycles: int, name: str) -> list:
+    """The elements of a word (a view of an array), ``cycles`` clock cycles later, on one line."""
+    now = Signal(len(word.as_value()), name=f"{name}_now")  # a signal: Amaranth converts a wide slice for each use
+    late = Signal(word.shape(), name=f"{name}_late")
+    m.d.comb += [now.eq(word.as_value()), late.as_value().eq(delay(m, now, cycles, name))]
+    return list(late)
