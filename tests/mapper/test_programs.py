@@ -92,7 +92,7 @@ def test_random_networks_in_little_memory(flow: str, seed: int) -> None:
     check(random_network(seed, most_channels=12, most_size=8), small(flow, 4, 4, lean=True), seed)
 
 
-@pytest.mark.parametrize("flow", FLOWS)
+@pytest.mark.parametrize("flow", MAPPED)
 @pytest.mark.parametrize("seed", range(200, 216))
 def test_random_networks_of_16_bits(flow: str, seed: int) -> None:
     rng = np.random.default_rng(seed)
