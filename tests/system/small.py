@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from dataflows import isa
+from dataflows import catalogue, isa
 from dataflows.config import Config, load, parse
 from dataflows.network import Add, Layer, MaxPool, Network, Tensor, Window
 from mapper.compile import Program, compile_network
@@ -29,6 +29,9 @@ SHAPES = {
     "weight_stationary": {"rows": 4, "cols": 4},
     "output_stationary": {"rows": 3, "cols": 4},
     "input_stationary": {"rows": 4, "cols": 3},
+    "no_local_reuse": {"rows": 3, "cols": 4},
+    "output_stationary_plane": {"rows": 3, "cols": 4},
+    "row_stationary": {"rows": 4, "cols": 3},
 }
 
 
@@ -38,6 +41,7 @@ def configuration(dataflow: str = "weight_stationary") -> Config:
     values = load(ROOT / "configs" / "tiny.toml").model_dump()
     values["name"] = f"system_{dataflow}"
     values["array"] = {"dataflow": dataflow, **SHAPES[dataflow]}
+    values["stores"] = {operand.value: 20 for operand in catalogue.get(dataflow).stores}
     values["memory"]["acc_bytes"] = 8 * 4 * 256 * SHAPES[dataflow]["cols"] // 4
     values["control"] |= {"watchdog_cycles": WATCHDOG_CYCLES, "semaphores": 12, "queue_words": 16}
     values["bus"] |= {"max_read_burst": 16, "max_write_burst": 4, "reads_in_flight": 4, "writes_in_flight": 3}
