@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from math import ceil
+from math import ceil, prod
 
 
 class Dim(Enum):
@@ -249,10 +249,13 @@ class Dataflow:
     def cycles(self, rows: int, cols: int, extent: dict[Dim, int]) -> int:
         """Cycle law, array only, fill and drain hidden.
 
-        ``ceil(rows' dimension / R) * ceil(columns' dimension / C) * max(temporal extent, load cycles)``;
-        a temporal dimension that must fill whole words is rounded up by the caller.
+        ``ceil(rows' dimension / R) * ceil(columns' dimension / C) * max(temporal extent, load cycles)``, once for each
+        iteration of other groups that run in time; a temporal dimension that must fill whole words is rounded up by
+        the caller. (Row-stationary: :class:`~dataflows.row_sets.RowSets`.)
         """
-        return self.tiles(rows, cols, extent) * max(extent[self.temporal], self.load_cycles(rows, cols))
+        groups = (Dim.PIXEL, Dim.CHANNEL, Dim.REDUCTION)
+        *outer, inner = (extent[d] for d in groups if d not in (self.rows.group, self.cols.group))
+        return self.tiles(rows, cols, extent) * prod(outer) * max(inner, self.load_cycles(rows, cols))
 
     # -- legality -------------------------------------------------------------------------------
 

@@ -340,6 +340,9 @@ def test_cycle_law_by_hand():
     assert catalogue.get("input_stationary").cycles(16, 16, extent) == 2 * 7 * 33
     short = {Dim.PIXEL: 1, Dim.CHANNEL: 1, Dim.REDUCTION: 1}
     assert catalogue.get("weight_stationary").cycles(5, 3, short) == 5  # loading the weights takes longer
+    plane = {Dim.OUTPUT_ROW: 13, Dim.OUTPUT_COLUMN: 20, Dim.CHANNEL: 6, Dim.REDUCTION: 25}
+    assert catalogue.get("output_stationary_plane").cycles(8, 8, plane) == 2 * 3 * 6 * 25
+    assert catalogue.get("output_stationary_plane").cycles(8, 8, plane | {Dim.REDUCTION: 4}) == 2 * 3 * 6 * 8
 
 
 def test_a_dataflow_is_found_by_its_file(root: Path) -> None:
