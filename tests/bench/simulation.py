@@ -24,7 +24,7 @@ from sim.runner import Dram
 from tests.bench.figures import FOLDER, Figure, shown
 from tests.random_layers import activation, convolution, random_input
 
-CONFIGS = ("tiny", "ws8", "ws16", "ws32")
+CONFIGS = ("tiny", "ws8", "ws16", "ws32", "eyeriss")
 CYCLES = 200_000
 """A speed is measured over at least this many cycles."""
 
@@ -33,17 +33,17 @@ REPEATS = 3
 COMMAND = shown("-m", "tests.bench", "simulation")
 
 
-def convolutional(size: int, channels: tuple[int, int], kernel: int) -> Network:
-    """One convolution on ``size`` x ``size`` pixels, padded to keep the size."""
+def convolutional(size: int, channels: tuple[int, int], kernel: int, bits: int = 8) -> Network:
+    """One convolution on ``size`` x ``size`` pixels of ``bits`` bits, padded to keep the size."""
     rng = np.random.default_rng(0)
-    x = activation(rng, "x", (1, size, size, channels[0]))
+    x = activation(rng, "x", (1, size, size, channels[0]), bits)
     border = kernel // 2
     conv, y = convolution(rng, "conv", x, channels[1], 1, Window((kernel, kernel), padding=(border,) * 4))
     return Network("speed", {t.name: t for t in (x, y)}, (conv,), (x.name,), (y.name,))
 
 
-BUSY = convolutional(28, (48, 48), 3)
-"""Keeps every array busy."""
+BUSY = {bits: convolutional(28, (48, 48), 3, bits) for bits in (8, 16)}
+"""By width of operands: keeps every array busy."""
 
 PROGRAMS = {"convolution": convolutional(16, (48, 48), 3), "linear layer": convolutional(1, (1024, 512), 1)}
 """One with little traffic on the buses, and one that reads a beat in almost every cycle."""
@@ -122,11 +122,13 @@ def run() -> list[Figure]:
     with tempfile.TemporaryDirectory(prefix="builds-") as cache:
         for name in CONFIGS:
             cfg = config.load(f"configs/{name}.toml")
-            array = f"{cfg.array.rows}x{cfg.array.cols}"
+            busy = BUSY[cfg.numbers.act_bits]
+            kind = "" if cfg.dataflow.matrix else f" {cfg.dataflow.title}, {cfg.numbers.act_bits} bits"
+            array = f"{cfg.array.rows}x{cfg.array.cols}{kind}"
             note = " (and Verilator's runtime, once)" if name == CONFIGS[0] else ""
             figures += [
                 Figure(f"{array}: C++ build{note}", build_seconds(cfg, Path(cache)), "s", "none", None, COMMAND),
-                Figure(f"{array}: fast runner", best(speed, cfg, BUSY), "cycles/s", "none", None, COMMAND),
+                Figure(f"{array}: fast runner", best(speed, cfg, busy), "cycles/s", "none", None, COMMAND),
             ]
     cfg = config.load("configs/ws16.toml")
     for program, network in PROGRAMS.items():
