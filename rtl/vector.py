@@ -260,9 +260,10 @@ class VectorEngine(wiring.Component):
         """The turner, and the words behind it: accumulators that were turned, and what passed."""
         m.submodules.turner = turner = Turner(self.cfg)
         inside = Signal(range(2 * self.cfg.lanes + self.read_latency + 1))  # reads from their issue to their word
-        turned = Signal()
+        turned, enters = Signal(), Signal()
         m.d.comb += [
-            turner.i.valid.eq(take & tap.turn),
+            enters.eq(take & tap.turn),  # in other cycles the last windows of the job before may still come
+            turner.i.valid.eq(enters),
             turner.i.payload.eq(self.acc_data),
             turner.span.eq(tap.span),
             turned.eq(turner.o.valid),
@@ -272,7 +273,7 @@ class VectorEngine(wiring.Component):
         # Nothing else is on its way while accumulators are turned: whatever is valid in that cycle comes from them.
         silent = Mux(turned, ~turner.wanted, words.silent)
         return turner, Words(
-            (words.take & ~tap.turn) | turned, (words.valid & ~tap.turn) | turned,
+            (words.take & ~enters) | turned, (words.valid & ~enters) | turned,
             Mux(turned, turner.end, words.end), silent,
         )
 

@@ -197,6 +197,17 @@ def test_turned_accumulators(lanes, window_words, stall):
     check(cfg, memories, jobs, result)
 
 
+def test_last_windows_come_while_turned_accumulators_are_next():
+    """A job on accumulators is taken with the last read of windows, whose words are still on their way."""
+    cfg = make_config(3, window_words=24, turned=True)
+    rng = random.Random("windows, then turned")
+    memories = Memories.random(rng, cfg)
+    windows = [job for _ in range(6) for job in model.window_jobs(rng, cfg, 2)]
+    unused = {"turn": {"first": 0, "count": 1}, "window": {"stride_x": 1, "stride_y": 1, "skip": 0, "max": 0}}
+    jobs = [unused | job for pair in windows for job in (pair, model.turned_job(rng, cfg))]
+    check(cfg, memories, jobs, simulate(cfg, memories, jobs))
+
+
 def test_turned_blocks_follow_each_other():
     """One read per cycle, and the first word ``latency`` cycles after the last read of its block."""
     cfg = make_config(4, turned=True)
