@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dataflows import isa
@@ -64,6 +65,12 @@ def note_use(context: Context, part: Part, layer: int, *, write: bool) -> None:
     context.uses.setdefault(context.root(part.tensor), []).append(_use(context, part, layer, write=write))
 
 
+def note_rows(context: Context, tensor: str, rows: Sequence[Range], channels: Range, layer: int) -> None:
+    """Note that a job stores rows of pixels that jobs of their own could store."""
+    use = Use(layer, write=True, runs=tuple(rows), channels=channels, apart=True)
+    context.uses.setdefault(context.root(tensor), []).append(use)
+
+
 def blocks_of(context: Context, tensor: str) -> Blocks | None:
     """How a tensor is compressed; None where it is not."""
     return context.blocks.get(context.root(tensor))
@@ -98,10 +105,17 @@ def load_blocks(context: Context, to: Target, part: Part, blocks: Blocks, layer:
 
 
 def store_blocks(context: Context, part: Part, blocks: Blocks, layer: int, note: str, *, mark: bool) -> None:
-    """The STORE job of one run of blocks of one group of channels."""
-    ((first, end),) = joined(runs_of(*_geometry(part)))
-    (group,) = blocks.inside(part.channels)
-    registers, accesses = _source(context, part.tensor, blocks, group, (first, end), write=True)
+    """The STORE job of a rectangle that is one run of blocks of one group of channels."""
+    (run,) = joined(runs_of(*_geometry(part)))
+    store_run(context, part.tensor, blocks, run, part.channels, layer, note, mark=mark)
+
+
+def store_run(
+    context: Context, tensor: str, blocks: Blocks, run: Range, channels: Range, layer: int, note: str, *, mark: bool
+) -> None:
+    """The STORE job of a run of blocks of one group of channels."""
+    (group,) = blocks.inside(channels)
+    registers, accesses = _source(context, tensor, blocks, group, run, write=True)
     context.builder.add(isa.Unit.STORE, registers, accesses, layer=layer, note=note, mark=mark)
 
 

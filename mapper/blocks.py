@@ -31,12 +31,16 @@ Range = tuple[int, int]
 
 @dataclass(frozen=True)
 class Use:
-    """How one job uses a tensor: runs of consecutive pixels, counted over all images, and a range of channels."""
+    """How one job uses a tensor: runs of consecutive pixels, counted over all images, and a range of channels.
+
+    ``apart``: each run can be stored by a job of its own.
+    """
 
     layer: int
     write: bool
     runs: tuple[Range, ...]
     channels: Range
+    apart: bool = False
 
 
 @dataclass(frozen=True)
@@ -180,7 +184,7 @@ def _blocks(cfg: Config, network: Network, name: str, uses: Sequence[Use]) -> Bl
     starts, ends = {first for first, _ in groups}, {end for _, end in groups}
     whole = [0, *(end for _, end in groups)] == [*(first for first, _ in groups), channels]
     fits = all(use.channels[0] in starts and use.channels[1] in ends for use in uses)
-    in_one_run = all(len(use.runs) == 1 for use in uses if use.write)
+    in_one_run = all(len(use.runs) == 1 or use.apart for use in uses if use.write)
     if form is None or not groups or not (whole and fits and in_one_run):
         return None
     pixels = gcd(n * h * w, *(border for use in uses for run in use.runs for border in run))

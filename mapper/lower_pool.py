@@ -9,7 +9,7 @@ from dataflows import isa
 from dataflows.network import AvgPool, MaxPool
 from mapper import loads
 from mapper.context import Context
-from mapper.pieces import Piece, cut
+from mapper.pieces import Piece, channel_parts, cut
 from mapper.pipeline import Load, Step
 from mapper.pooling import Pooling
 from mapper.tiles import window_extent
@@ -37,7 +37,8 @@ class PoolLowering:
         self.source = self.pooling.source
         self.pieces = [
             (piece, divisor) for rectangle, divisor in self.pooling.rectangles()
-            for piece in cut(context.cfg, layer.name, rectangle, self.source.shape[3], layer.window)
+            for part in channel_parts(context.cfg, context.network, layer.output)
+            for piece in cut(context.cfg, layer.name, rectangle, len(part), layer.window, first=part.start)
         ]  # fmt: skip
 
     def steps(self) -> Iterator[Step]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, gcd
 
 from dataflows.config import Config
 from dataflows.errors import InputError
-from dataflows.network import Window
+from dataflows.network import Conv, Network, Window
 from mapper.tiles import Tile, window_extent
 
 PARTS = (2, 4, 8, 16, 32, 64, 128)
@@ -23,8 +23,23 @@ class Piece:
     channels: tuple[int, int]
 
 
-def cut(cfg: Config, name: str, rectangle: Tile, channels: int, window: Window, copies: int = 1) -> Iterator[Piece]:
-    """Pieces of a rectangle of output pixels, image by image.
+def channel_parts(cfg: Config, network: Network, tensor: str) -> list[range]:
+    """Channels of a tensor in the parts in which they are best written.
+
+    With a codec these are the channel groups of the convolutions that read it: compressed blocks are read as a whole.
+    """
+    channels = network.tensors[tensor].shape[3]
+    readers = [layer for layer in network.layers if isinstance(layer, Conv) and tensor in layer.inputs]
+    size = gcd(channels, *(channels // layer.groups for layer in readers))
+    if cfg.codec is None or size < cfg.lanes:
+        size = channels
+    return [range(first, first + size) for first in range(0, channels, size)]
+
+
+def cut(
+    cfg: Config, name: str, rectangle: Tile, channels: int, window: Window, copies: int = 1, *, first: int = 0,
+) -> Iterator[Piece]:  # fmt: skip
+    """Pieces of ``channels`` channels from ``first`` of a rectangle of output pixels, image by image.
 
     The operands of a piece (``copies`` tensors under ``window``) take half of the operand buffer at most, so that the
     next piece is loaded meanwhile; all of it where half is too little. Raises :class:`InputError` naming layer ``name``
@@ -52,7 +67,7 @@ def cut(cfg: Config, name: str, rectangle: Tile, channels: int, window: Window, 
             for x in range(x0, x1, nx):
                 for c in range(0, channels, nc):
                     tile = Tile((image, image + 1), (y, min(y + ny, y1)), (x, min(x + nx, x1)))
-                    yield Piece(tile, (c, min(c + nc, channels)))
+                    yield Piece(tile, (first + c, first + min(c + nc, channels)))
 
 
 def _shapes(rows: int, cols: int, channels: int, lanes: int) -> Iterator[tuple[int, int, int]]:

@@ -39,6 +39,8 @@ def row_plan(cfg: Config, layer: Conv, source: Tensor, target: Tensor, options: 
     plans = [costed(p, options) for d in found for p in candidates(d)]
     if not plans:
         raise InputError(_no_fit(views[0]))
+    if cfg.codec:  # compressed tensors are read in whole rows of all channels of a group
+        plans = [p for p in plans if p.positions == p.shape.out_width and not p.sliced] or plans
     fastest = min(p.cycles for p in plans)
     near = (p for p in plans if p.cycles <= fastest * (1 + NEAR))
     return min(near, key=lambda p: (p.dram_bytes, p.cycles, p.sets.active))
