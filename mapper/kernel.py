@@ -34,6 +34,11 @@ class Kernel:
         self._heap: list[tuple[float, int, Process]] = []
         self._count = 0
 
+    @property
+    def cycle(self) -> int:
+        """The present cycle."""
+        return int(self.now)
+
     def schedule(self, time: float, process: Process) -> None:
         """Resume ``process`` at ``time``."""
         self._count += 1

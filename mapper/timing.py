@@ -1,21 +1,28 @@
 """Cycles of a program, from its commands and tokens, without simulating cycle by cycle.
 
 Every unit is a process that goes through its own commands; jobs take the time their counts say, bursts share the DRAM
-in the order of their addresses, and semaphores tie the units together exactly as in the hardware.  The constants
-in ``timing_*.py`` are pipeline depths of the RTL in cycles; ``tests/system`` holds the result against measured cycles.
+in the order of their addresses, and semaphores tie the units together exactly as in the hardware. On a memory of fixed
+latency and bandwidth the cycles are those of the hardware. The constants in ``timing_*.py`` are pipeline depths of the
+RTL in cycles.
 """
 
 from __future__ import annotations
 
 from dataflows import isa
 from mapper.compile import Program
-from mapper.timing_array import array
+from mapper.timing_array import Array
 from mapper.timing_commands import decode, front
 from mapper.timing_load import Loader
 from mapper.timing_machine import Machine, Prediction, Span
-from mapper.timing_store import Writer
+from mapper.timing_read import ReadMaster
+from mapper.timing_store import Packer
+from mapper.timing_vector import Lanes
+from mapper.timing_write import WriteMaster
 
 __all__ = ["Prediction", "Span", "predict"]
+
+END = 6
+"""All units idle, to the end of the last cycle that counts."""
 
 
 def predict(program: Program, latency: int, bytes_per_cycle: float) -> Prediction:
@@ -25,16 +32,22 @@ def predict(program: Program, latency: int, bytes_per_cycle: float) -> Predictio
     ----------
     program : Program
     latency : int
-        Cycles from a read address to its first data, and from the last write data to the response.
+        Cycles from a read address to its first data, and from the last write data to the response; at least 1.
     bytes_per_cycle : float
         Shared by reads and writes.
     """
     machine = Machine(program, latency, bytes_per_cycle)
-    processes = [decode(machine), Loader(machine).run(), array(machine), Writer(machine).run()]
+    reads, writes, array = ReadMaster(machine), WriteMaster(machine), Array(machine)
+    reads.load = load = Loader(machine, reads)
+    lanes = Lanes(machine)
+    packer = Packer(machine, lanes, writes)
+    machine.engines |= {isa.Unit.LOAD: load, isa.Unit.VECTOR: lanes, isa.Unit.STORE: packer}
+    processes = [reads.run(), decode(machine, reads), array.run(), packer.run(), writes.run()]
     for process in processes + [front(machine, unit) for unit in isa.Unit]:
         machine.kernel.schedule(0, process)
     machine.kernel.run()
-    left = [u.name for u in isa.Unit if machine.popped[u] < len(machine.words[u])]
+    left = [u.name for u in isa.Unit if len(machine.popped[u]) < len(machine.words[u])]
     if left:
         raise AssertionError(f"the program would never end: {', '.join(left)} wait for ever")
+    machine.result.cycles = machine.idle + END
     return machine.result

@@ -1,75 +1,133 @@
-"""The array in the timing model: INPUT, WEIGHT and ACC jobs in step, word by word in closed form."""
+"""The array in the timing model: INPUT, WEIGHT and ACC jobs in step, tile by tile in closed form."""
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 
 from dataflows import isa
 from dataflows.config import Config
-from dataflows.vocabulary import Dim
+from dataflows.vocabulary import Dim, Operand
 from mapper.kernel import Process
+from mapper.program import Job
 from mapper.timing_bus import iterations
 from mapper.timing_machine import Machine
 
 STREAM = 4  # address of an operand word, to that word at the array
 STREAM_DEPTH = 5  # operand words between address and array
-GRID = 3  # word at the array to its sum, beside one cycle per row and column
-PRODUCT = 4  # word at the array to its products, where an adder tree follows, counted as for GRID
+GRID = 2  # word at the array to its sum, beside one cycle per row and column
+PRODUCT = 3  # word at the array to its products, where an adder tree follows, counted as for GRID
 TREE_RADIX = 4  # numbers that a stage of an adder tree adds
-SUMMED = 2  # sum out of the array, to the tokens of its ACC job
-
-_IDLE = -1.0
+SUMMED = 3  # last sum out of the array, to the tokens of its ACC job
 
 
 @dataclass(frozen=True)
 class Stream:
-    """Words of one operand in one set of array jobs, and the cycle in which its streamer took its job."""
+    """A job of a streamer: its words, when it was taken, and the number of its last word among all words."""
 
+    job: Job
     words: int
-    taken: float
+    taken: int
+    last: int
 
 
-@dataclass
-class Pace:
-    """When the last words have entered the array.
+class Streamer:
+    """Engine of INPUT or WEIGHT.
 
     Attributes
     ----------
-    loaded : float
-        Cycle of the last stationary word.
-    tile, entered : float
-        Cycles of the first and of the last moving word of the last tile.
+    jobs : deque of Stream
+        Jobs whose words have not all been asked for by the array, the first one perhaps in part.
+    entered : int
+        When the latest word entered the array.
     """
 
-    loaded: float = _IDLE
-    tile: float = _IDLE
-    entered: float = _IDLE
+    def __init__(self, machine: Machine, unit: isa.Unit, levels: tuple[str, ...]):
+        self.machine, self.unit, self.levels = machine, unit, levels
+        self.jobs: deque[Stream] = deque()
+        self.entered = -1
+        self._busy: Stream | None = None  # its last address is not known to be out
+        self._free = 0  # when the last address of the job before was out
+        self._total = 0  # words of all jobs so far
+        self._runs: deque[tuple[int, int]] = deque([(0, 0)])  # latest words in the array: number behind, last cycle
 
-    def together(self, first: Stream, second: Stream, now: float) -> float:
-        """Both operands move, a word of each per cycle; returns when both streamers are done."""
-        taken = max(first.taken, second.taken)
-        start = max(max(taken, now - STREAM) + 1 + STREAM, self.entered + 1)
-        self.entered = start + first.words - 1
-        return max(self.entered - STREAM, taken + 1) + 1
+    def accepts(self, _job: Job) -> bool:
+        """Whether the last address of the job before is out."""
+        return self._busy is None and self._free <= self.machine.kernel.cycle
 
-    def tiles(self, tiles: int, still: Stream, moving: Stream, now: float) -> tuple[float, float]:
-        """Tiles of a stationary and a moving operand; returns when the streamers of both are done.
+    def take(self, job: Job) -> None:
+        """A job that it is ready for."""
+        words = iterations(job, self.levels)
+        self._total += words
+        self._busy = Stream(job, words, self.machine.kernel.cycle, self._total - 1)
+        self.jobs.append(self._busy)
+        self._finish()
+        self.machine.streamed.fire()
 
-        The next tile's stationary words enter once the present tile's moving words have begun: a PE holds two.
-        """
-        per_tile, moves = still.words // tiles, moving.words // tiles
-        ready_still, ready_moving = still.taken + 1 + STREAM, max(moving.taken + 1 + STREAM, now)
-        begins = []  # first stationary word of each tile
-        for _ in range(tiles):
-            begins.append(max(self.tile, self.loaded + 1, ready_still))
-            self.loaded = begins[-1] + per_tile - 1
-            self.tile = max(self.entered + 1, self.loaded + 1, ready_moving)
-            self.entered = self.tile + moves - 1
-        last = still.taken + still.words  # last address
-        waits_for = still.words - 1 - STREAM_DEPTH  # the word that must have entered before
-        if waits_for >= 0:
-            last = max(last, begins[waits_for // per_tile] + waits_for % per_tile + 1)
-        return last + 1, max(moving.taken + moving.words, self.entered - STREAM) + 1
+    def enter(self, words: int, start: int) -> None:
+        """Words enter the array from cycle ``start`` on, one per cycle."""
+        self.entered = start + words - 1
+        self._runs.append((self._runs[-1][0] + words, self.entered))
+        self._finish()
+        while len(self._runs) > 2 and self._busy is None and self._runs[1][0] < self._total - STREAM_DEPTH:
+            self._runs.popleft()
+
+    def _finish(self) -> None:
+        """The job is done when its last address is out: for that, the word so many before must have entered."""
+        stream = self._busy
+        if stream is None:
+            return
+        end, before = stream.taken + stream.words, stream.last - STREAM_DEPTH
+        if before >= 0:
+            if before >= self._runs[-1][0]:
+                return
+            behind, cycle = next(run for run in self._runs if run[0] > before)
+            end = max(end, cycle - (behind - 1 - before) + 1)
+        self._busy, self._free = None, end
+        self.machine.at(end, self.machine.progress[self.unit])
+        self.machine.give(stream.job, stream.taken, end + 1)
+
+
+class Accumulator:
+    """Engine of ACC: a job that runs, and one that waits.
+
+    Attributes
+    ----------
+    jobs : deque of (Job, taken)
+        Jobs without operands yet.
+    """
+
+    def __init__(self, machine: Machine):
+        self.machine = machine
+        self.jobs: deque[tuple[Job, int]] = deque()
+        self._waiting: deque[int] = deque()  # jobs taken and not begun: when
+        self._begun = -1  # when the last one began
+        self._end: int | None = -1  # the running job; None if that is not known
+
+    def accepts(self, _job: Job) -> bool:
+        """Whether no job waits."""
+        return not self._waiting and self._begun < self.machine.kernel.cycle
+
+    def take(self, job: Job) -> None:
+        """A job that it is ready for."""
+        now = self.machine.kernel.cycle
+        self.jobs.append((job, now))
+        self._waiting.append(now)
+        self._begin()
+        self.machine.streamed.fire()
+
+    def _begin(self) -> None:
+        """The waiting job follows the one that has ended."""
+        if self._waiting and self._end is not None:
+            self._begun = max(self._waiting.popleft() + 1, self._end)
+            self._end = None
+            self.machine.at(self._begun + 1, self.machine.progress[isa.Unit.ACC])
+
+    def summed(self, job: Job, taken: int, time: int) -> None:
+        """The last sum of the running job comes at ``time``."""
+        self._end = time
+        self.machine.give(job, taken, time + SUMMED)
+        self._begin()
 
 
 def depth(cfg: Config) -> int:
@@ -79,38 +137,69 @@ def depth(cfg: Config) -> int:
         stages: int = sum(TREE_RADIX**stage < rows for stage in range(rows))
         return PRODUCT + stages
     turned = cols if flow.output_transposed else 0
-    shifted = rows if flow.temporal is Dim.REDUCTION else 0
+    shifted = rows - 1 if flow.temporal is Dim.REDUCTION else 0
     return GRID + rows + cols + turned + shifted
 
 
-def array(machine: Machine) -> Process:
-    """INPUT, WEIGHT and ACC jobs, always one of each, from the front ends to their tokens."""
-    kernel, flow, opened = machine.kernel, machine.cfg.dataflow, machine.opened
-    latency = depth(machine.cfg)
-    pace = Pace()
-    while True:
-        while not all(opened[unit] for unit in (isa.Unit.INPUT, isa.Unit.WEIGHT, isa.Unit.ACC)):
-            yield machine.progress
-        job, taken = opened[isa.Unit.INPUT][0]
-        weight, weight_taken = opened[isa.Unit.WEIGHT][0]
-        acc, acc_taken = opened[isa.Unit.ACC].popleft()
-        inputs = Stream(iterations(job, flow.input_nest.levels), taken)
-        weights = Stream(iterations(weight, flow.weight_nest.levels), weight_taken)
+class Array:
+    """The streamers, the accumulator, and between them the array; :meth:`run` is its process."""
+
+    def __init__(self, machine: Machine):
+        self.machine, flow = machine, machine.cfg.dataflow
+        self.acc = Accumulator(machine)
+        self.input = Streamer(machine, isa.Unit.INPUT, flow.input_nest.levels)
+        self.weight = Streamer(machine, isa.Unit.WEIGHT, flow.weight_nest.levels)
+        machine.engines |= {isa.Unit.INPUT: self.input, isa.Unit.WEIGHT: self.weight, isa.Unit.ACC: self.acc}
+
+    def run(self) -> Process:
+        """All jobs."""
+        flow = self.machine.cfg.dataflow
         if flow.temporal is Dim.REDUCTION or flow.stationary is None:
-            input_done = weight_done = pace.together(inputs, weights, kernel.now)
-        elif flow.temporal is Dim.PIXEL:
-            tiles = inputs.words // iterations(job, flow.input_nest.levels[: flow.input_nest.inner])
-            weight_done, input_done = pace.tiles(tiles, weights, inputs, kernel.now)
-        else:
-            tiles = weights.words // iterations(weight, flow.weight_nest.levels[: flow.weight_nest.inner])
-            input_done, weight_done = pace.tiles(tiles, inputs, weights, kernel.now)
-        ends = [(weight_done, weight, weight_taken), (input_done, job, taken)]
-        for done, which, since in sorted(ends, key=lambda end: end[0]):
-            if done - 1 > kernel.now:
-                yield done - 1
-            opened[which.unit].popleft()
-            machine.progress.fire()
-            machine.give(which, since, done)
-        summed = pace.entered + latency
-        machine.give(acc, acc_taken, summed + SUMMED)
-        machine.close_at(isa.Unit.ACC, summed)
+            return self._pairs()
+        return self._tiles()
+
+    def _pairs(self) -> Process:
+        """Both operands move, a word of each per cycle."""
+        first, second, acc = self.input, self.weight, self.acc
+        while True:
+            while not (first.jobs and second.jobs and acc.jobs):
+                yield self.machine.streamed
+            one, two, (job, taken) = first.jobs.popleft(), second.jobs.popleft(), acc.jobs.popleft()
+            start = max(max(one.taken, two.taken) + STREAM, taken, first.entered) + 1
+            first.enter(one.words, start)
+            second.enter(two.words, start)
+            acc.summed(job, taken, first.entered + depth(self.machine.cfg))
+
+    def _tiles(self) -> Process:
+        """Tiles of a stationary and a moving operand.
+
+        The next tile's stationary words enter once the present tile's moving words have begun: a PE holds two.
+        """
+        cfg, acc, streamed = self.machine.cfg, self.acc, self.machine.streamed
+        flow, latency = cfg.dataflow, depth(cfg)
+        per_tile = flow.load_cycles(cfg.array.rows, cfg.array.cols)
+        still, moving, nest = self.weight, self.input, flow.input_nest
+        if flow.moving is Operand.WEIGHT:
+            still, moving, nest = self.input, self.weight, flow.weight_nest
+        loads = tiles = moves = 0  # tiles of the present jobs to come, words of a tile
+        loading = begin = -1
+        while True:
+            if not loads:
+                while not still.jobs:
+                    yield streamed
+                stream = still.jobs.popleft()
+                loads, loading = stream.words // per_tile, stream.taken + STREAM + 1
+            loads -= 1
+            still.enter(per_tile, max(begin, still.entered + 1, loading))
+            ready = 0
+            if not tiles:
+                while not (moving.jobs and acc.jobs):
+                    yield streamed
+                stream, (job, taken) = moving.jobs.popleft(), acc.jobs.popleft()
+                moves = iterations(stream.job, nest.levels[: nest.inner])
+                tiles, ready = stream.words // moves, max(stream.taken + STREAM, taken) + 1
+            tiles -= 1
+            begin = max(moving.entered + 1, still.entered + 1, ready)
+            moving.enter(moves, begin)
+            if not tiles:
+                acc.summed(job, taken, moving.entered + latency)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import floor, prod
+from fractions import Fraction
+from math import prod
 
 from mapper.loads import ROWS
 from mapper.nests import addresses
@@ -11,6 +12,9 @@ from mapper.program import Job
 
 PAGE = 4096
 """No burst crosses a multiple of this address (AXI4)."""
+
+QUEUE = 2
+"""Cycles through a queue."""
 
 
 def iterations(job: Job, levels: tuple[str, ...]) -> int:
@@ -50,6 +54,9 @@ def pieces(position: int, size: int, segment: int, offset: int, bus: int) -> int
 class Dram:
     """A memory of fixed latency and bandwidth that serves whole bursts in the order of their addresses.
 
+    A beat takes ``bus / bytes_per_cycle`` cycles of its time; time not used is not saved up. All in integers: a beat
+    costs ``cost`` parts of a cycle of ``rate`` parts.
+
     Parameters
     ----------
     bus : int
@@ -61,13 +68,37 @@ class Dram:
     """
 
     def __init__(self, bus: int, latency: int, bytes_per_cycle: float):
+        exact = Fraction(bytes_per_cycle).limit_denominator(1 << 16)
         self.latency = latency
-        self.cost = bus / bytes_per_cycle  # cycles per beat
-        self.free = 0.0  # when another beat can be served
-        self.read_end = 0.0  # last beat on the read channel
+        self.rate, self.cost = exact.numerator, bus * exact.denominator
+        self.slow = self.cost >= self.rate  # at most a beat per cycle
+        self._free = 0  # when the next beat can be served, in parts
 
-    def serve(self, beats: int, earliest: float) -> tuple[int, int]:
-        """Append a burst; returns the cycles in which its first and its last beat are served."""
-        start = max(self.free, earliest)
-        self.free = start + beats * self.cost
-        return floor(start), floor(start + (beats - 1) * self.cost)
+    def read(self, beats: int, address: int) -> int:
+        """Append a read burst whose address is taken in cycle ``address``; returns its start, in parts of a cycle.
+
+        Its beat i can be taken from cycle :meth:`offered` (start, i) on.
+        """
+        start = max(self._free, address * self.rate)
+        self._free = start + beats * self.cost
+        return start
+
+    def offered(self, start: int, beat: int) -> int:
+        """Cycle in which a beat of a read burst is on the bus, if the ones before have been taken."""
+        return (start + beat * self.cost) // self.rate + self.latency
+
+    def write(self, beats: int, earliest: int) -> list[int] | range:
+        """Append a write burst that may begin in cycle ``earliest``; returns the cycles of its beats.
+
+        All its data is there; at most one beat per cycle.
+        """
+        rate, cost = self.rate, self.cost
+        first = max(earliest, self._free // rate)
+        start = max(self._free, first * rate)
+        if not self.slow:
+            self._free = max(start + beats * cost, (first + beats - 1) * rate + cost)
+            return range(first, first + beats)
+        self._free = start + beats * cost
+        if cost == rate:
+            return range(first, first + beats)
+        return [(start + i * cost) // rate for i in range(beats)]

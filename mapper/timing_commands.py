@@ -2,105 +2,107 @@
 
 from __future__ import annotations
 
-from collections import deque
-from math import floor
-
 from dataflows import isa
 from mapper.kernel import Process, Signal
-from mapper.timing_machine import Machine, Word
+from mapper.timing_bus import QUEUE
+from mapper.timing_machine import Machine
+from mapper.timing_read import ReadMaster
 
-FETCH_BEGIN = 3  # start to the first command request on the bus
-FETCH_AGAIN = 3  # last word of a quarter of the fetch queue decoded, to the next request on the bus
-DECODE = 3  # command beat on the bus to its first word at the decoder's output
-QUEUE = 2  # through a queue
+BEAT = 1 + QUEUE  # command beat on the bus, to the output of its queue
 REQUESTS = 4  # parts of the fetch queue, each filled by one request
 
 
 class Fetch:
-    """Program words on their way: requests of a quarter of the fetch queue, each made when its quarter is empty."""
+    """Program words on their way: requests of a quarter of the fetch queue, each made when its quarter is empty.
 
-    def __init__(self, machine: Machine):
-        self.machine = machine
+    ``beats`` are the cycles in which the beats so far are at the output of the fetch queue.
+    """
+
+    def __init__(self, machine: Machine, reads: ReadMaster):
+        self.machine, self.reads = machine, reads
         self.per_beat = machine.bus // 8
-        self.most = max(16, 1024 // machine.bus) // REQUESTS  # beats per request
-        self.chunk = self.most * self.per_beat
+        self.chunk = max(16, 1024 // machine.bus) // REQUESTS  # beats per request
         self.unread = -(-len(machine.order) // self.per_beat)  # beats not requested
-        self.ready: deque[float] = deque()  # when the first beat of each request is there
+        self.address = self.taken = 0
+        self.beats: list[int] = []
         self.answered = Signal(machine.kernel)
-        for i in range(REQUESTS):
-            self.request(FETCH_BEGIN + i)
+        reads.commands = self._answer
+        for _ in range(REQUESTS):
+            machine.kernel.schedule(0, self._ask())
 
-    def request(self, time: float) -> None:
-        """Ask for the next beats at ``time``."""
+    def _ask(self) -> Process:
+        """Ask for the next beats, now."""
+        beats = min(self.chunk, self.unread)
+        if beats:
+            self.unread -= beats
+            self.reads.request(self.address, beats * self.machine.bus)
+            self.address += beats * self.machine.bus
+        return
+        yield
 
-        def ask() -> Process:
-            yield time
-            beats = min(self.most, self.unread)
-            if beats:
-                self.unread -= beats
-                dram = self.machine.dram
-                first, last = dram.serve(beats, self.machine.kernel.now)
-                self.ready.append(max(dram.read_end + 1, first + dram.latency))
-                dram.read_end = max(dram.read_end + beats, last + dram.latency)
-                self.answered.fire()
+    def _answer(self, times: list[int]) -> None:
+        """Beats on the bus at ``times``."""
+        self.beats.extend(time + BEAT for time in times)
+        self.answered.fire()
 
-        self.machine.kernel.schedule(self.machine.kernel.now, ask())
-
-    def empties(self, index: int) -> bool:
-        """Whether a quarter of the queue is empty after word ``index``; a beat of several words leaves it early."""
-        held = self.per_beat if self.per_beat > 1 else 0
-        return (index + 1 + held) % self.chunk == 0
+    def take(self, time: int) -> None:
+        """A beat leaves the queue."""
+        self.taken += 1
+        if self.taken % self.chunk == 0:
+            self.machine.kernel.schedule(time + 1, self._ask())
 
 
-def decode(machine: Machine) -> Process:
+def decode(machine: Machine, reads: ReadMaster) -> Process:
     """Forward one word a cycle to the queue of its unit."""
-    kernel, fetch = machine.kernel, Fetch(machine)
-    forwarded = dict.fromkeys(isa.Unit, 0)
-    time = ready = 0.0
+    fetch, depth = Fetch(machine, reads), machine.cfg.control.queue_words
+    sent = dict.fromkeys(isa.Unit, 0)
+    time = -1
     for index, entry in enumerate(machine.order):
-        if index % fetch.chunk == 0:
-            while not fetch.ready:
+        beat, place = divmod(index, fetch.per_beat)
+        before, time = time, time + 1
+        if place == 0:
+            while beat >= len(fetch.beats):
                 yield fetch.answered
-            ready = fetch.ready.popleft()
-        beat = floor(index % fetch.chunk // fetch.per_beat * max(machine.dram.cost, 1))
-        time = max(time + 1, ready + beat + DECODE)
+            if fetch.per_beat == 1:
+                time = max(time, fetch.beats[beat])
+            else:  # into the register that holds the words of a beat, with the last word of the one before
+                out = max(fetch.beats[beat], before)
+                fetch.take(out)
+                time = max(time, out + 1)
         if entry is not None:
             unit, word = entry
-            while forwarded[unit] - machine.popped[unit] >= machine.cfg.control.queue_words:
-                yield machine.room
-                time = max(time, kernel.now + 1)
-            if kernel.now < time:
-                yield time
+            if sent[unit] >= depth:
+                popped = machine.popped[unit]
+                while len(popped) <= sent[unit] - depth:
+                    yield machine.room[unit]
+                time = max(time, popped[sent[unit] - depth] + 1)
+            sent[unit] += 1
             word.time = time + QUEUE
-            forwarded[unit] += 1
-            machine.arrived.fire()
-        if fetch.empties(index):
-            fetch.request(max(time, kernel.now) + FETCH_AGAIN)
+            machine.arrived[unit].fire()
+        if fetch.per_beat == 1:
+            fetch.take(time)
+    machine.idle = max(machine.idle, time + 1)
 
 
 def front(machine: Machine, unit: isa.Unit) -> Process:
     """A unit's front end: goes through its words, and hands each job to the engine when that can take it."""
+    kernel, popped, engine = machine.kernel, machine.popped[unit], machine.engines[unit]
+    time = -1
     for word in machine.words[unit]:
-        yield from _pop(machine, unit, word)
+        while word.time is None:
+            yield machine.arrived[unit]
+        time = max(time + 1, word.time)
+        if word.job is not None or word.waits:
+            if time > kernel.now:
+                yield time
+            while any(machine.semaphores[s] < n for s, n in word.waits):
+                yield machine.tokens[unit]
+            while word.job is not None and not engine.accepts(word.job):
+                yield machine.progress[unit]
+            time = kernel.cycle
+            for s, n in word.waits:
+                machine.semaphores[s] -= n
+        popped.append(time)
+        machine.room[unit].fire()
         if word.job is not None:
-            machine.opened[unit].append((word.job, machine.kernel.now))
-            machine.progress.fire()
-        yield machine.kernel.now + 1
-
-
-def _pop(machine: Machine, unit: isa.Unit, word: Word) -> Process:
-    """Until a word has arrived, its tokens are there and the engine takes its job; takes tokens and word."""
-    while word.time is None:
-        yield machine.arrived
-    if word.time > machine.kernel.now:
-        yield word.time
-    while any(machine.semaphores[s] < n for s, n in word.waits):
-        yield machine.tokens
-    if word.job is not None:
-        while not machine.ready(unit, word.job):
-            yield machine.progress
-        machine.take(unit, word.job)
-    for s, n in word.waits:
-        machine.semaphores[s] -= n
-    machine.popped[unit] += 1
-    machine.room.fire()
+            engine.take(word.job)

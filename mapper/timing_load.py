@@ -3,94 +3,223 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 
 from dataflows import isa
-from mapper.kernel import Process
 from mapper.loads import ROWS, SEGMENTS
 from mapper.program import Job
-from mapper.timing_bus import bursts, iterations, pieces, row_starts
-from mapper.timing_machine import Machine, fills
+from mapper.timing_bus import QUEUE, bursts, iterations, pieces, row_starts
+from mapper.timing_machine import Machine
+from mapper.timing_read import ADDRESS, SPLIT, ReadMaster
 
-REQUEST = 3  # job taken, to its first request on the bus
-WRITTEN = 3  # last beat on the bus, to the tokens of its job
-FILLED = 4  # job of fill bytes taken, to its first write
-ROWS_AHEAD = 2  # rows of a job between address generator and bus
-NEXT_SEGMENT = 2  # last segment of a job open, to room for another job
+FIRST_ROW = 1  # job taken, to its first row
+JOBS = 4  # jobs in the queue between the two sides
+OPEN = 1  # job out of that queue, to its first segment
+WRITE = 1  # piece taken, to its write
+DONE = 2  # last write of a job taken, to its tokens
+
+
+def fills(job: Job) -> bool:
+    """Whether a LOAD job makes its own bytes."""
+    return bool(job.registers["destination"].get("fill"))
+
+
+class LoadJob:
+    """A job on its way: what the address side has yet to ask for, and what the data side has yet to write.
+
+    Attributes
+    ----------
+    taken : int
+    segment, segments : int
+        Bytes and number of segments; the last one begins at byte ``last`` of the job.
+    position : int
+        Bytes that are asked for.
+    operands : bool
+        They go to the operand buffer.
+    """
+
+    def __init__(self, job: Job, taken: int):
+        self.job, self.taken = job, taken
+        self.segment, self.segments = job.registers["segment"]["bytes"], iterations(job, SEGMENTS)
+        self.last = self.segment * (self.segments - 1)
+        self.position = self.beats = 0
+        self.operands = job.registers["destination"].get("target") == isa.Target.OPERAND
+        if not fills(job):
+            self.row_bytes, self.rows = job.registers["row"]["bytes"], iterations(job, ROWS)
+            self.starts = row_starts(job, job.registers["source"]["address"])
 
 
 class Loader:
-    """Jobs of LOAD from the front end to their tokens; :meth:`run` is its process."""
+    """Engine of LOAD.
 
-    def __init__(self, machine: Machine):
-        self.machine, self.cfg = machine, machine.cfg
-        self.write_end = 0.0  # last write to an on-chip memory
-        self.in_flight: deque[float] = deque()  # last beats of the latest bursts
+    Attributes
+    ----------
+    end : int
+        Last write to an on-chip memory, of all that has been asked for.
+    ready : int or None
+        When the next burst can be chosen by the read master.
+    """
 
-    def run(self) -> Process:
-        """One job after the other, as the front end hands them over."""
-        opened = self.machine.opened[isa.Unit.LOAD]
-        while True:
-            while not opened:
-                yield self.machine.progress
-            job, taken = opened.popleft()
-            if fills(job):
-                self._fill(job, taken)
-            else:
-                yield from self._read(job, taken)
+    def __init__(self, machine: Machine, reads: ReadMaster):
+        self.machine, self.reads = machine, reads
+        self.progress = machine.progress[isa.Unit.LOAD]
+        self.end = -1
+        self.ready: int | None = None
+        # Address side.
+        self._waiting: LoadJob | None = None  # in the address generator, behind the one that is being asked for
+        self._asking: LoadJob | None = None
+        self._free: int | None = 0  # from when on the address generator takes a job
+        self._bursts: Iterator[tuple[int, int, int]] = iter(())
+        self._burst = (0, 0, 0)
+        # Data side, by number of the job: taken; out of the queue; last segment open.
+        self._jobs: deque[LoadJob] = deque()  # not completely written
+        self._taken: list[int] = []
+        self._popped: list[int] = []
+        self._opened: list[int] = []
+        self._ended = 0
 
-    def _fill(self, job: Job, taken: float) -> None:
-        """A job that makes its own bytes: a write per cycle."""
-        segments = iterations(job, SEGMENTS)
-        writes = -(-job.registers["segment"]["bytes"] // self.machine.bus)  # per segment
-        before = self.write_end
-        self.write_end = max(self.write_end, taken + FILLED - 1) + segments * writes
-        self._last_segment(before if segments == 1 else self.write_end - writes)
-        self.machine.give(job, taken, self.write_end + WRITTEN)
+    # -- front end -----------------------------------------------------------------------------
 
-    def _read(self, job: Job, taken: float) -> Process:
-        """Requests of one job; the front end goes on meanwhile."""
-        machine, kernel = self.machine, self.machine.kernel
-        size, segment = job.registers["row"]["bytes"], job.registers["segment"]["bytes"]
-        rows, segments = iterations(job, ROWS), iterations(job, SEGMENTS)
-        early = rows <= ROWS_AHEAD  # the next job is taken when the last row is on its way to the bus
-        if early:
-            yield taken + rows
-            self._issued()
-        yield taken + REQUEST
-        if segments == 1:  # it opens when the job before has ended
-            self._last_segment(self.write_end)
-        position = beats_read = 0
-        for row, start in enumerate(row_starts(job, job.registers["source"]["address"])):
-            if row == rows - 1 - ROWS_AHEAD and not early:
-                self._issued()
-            for address, beats, part in bursts(start, size, machine.bus, self.cfg.bus.max_read_burst):
-                if len(self.in_flight) == self.cfg.bus.reads_in_flight:
-                    landed = self.in_flight.popleft()
-                    if landed > kernel.now:
-                        yield landed
-                self._request(beats, pieces(position, part, segment, address % machine.bus, machine.bus))
-                position += part
-                beats_read += beats
-                yield kernel.now + 1
-        if segments > 1:
-            self._last_segment(self.write_end - -(-segment // machine.bus))
-        machine.give(job, taken, self.write_end + WRITTEN)
-        read = machine.result.dram_read_bytes
-        read[job.layer] = read.get(job.layer, 0) + beats_read * machine.bus
+    def accepts(self, job: Job) -> bool:
+        """Whether the queue of jobs has room, and the address generator for a job that reads."""
+        now, number = self.machine.kernel.cycle, len(self._taken) - JOBS
+        if number >= 0 and (number >= len(self._popped) or self._popped[number] >= now):
+            return False
+        return fills(job) or (self._free is not None and self._free <= now)
 
-    def _request(self, beats: int, writes: int) -> None:
-        """Issue a burst; its beats become ``writes`` writes, one per cycle."""
-        kernel, dram = self.machine.kernel, self.machine.dram
-        _, last = dram.serve(beats, kernel.now)
-        self.write_end = max(max(self.write_end, dram.read_end) + writes, last + dram.latency)
-        dram.read_end = self.write_end
-        self.in_flight.append(self.write_end)
+    def take(self, job: Job) -> None:
+        """A job that it is ready for."""
+        now = self.machine.kernel.cycle
+        load = LoadJob(job, now)
+        self._jobs.append(load)
+        self._taken.append(now)
+        if not fills(job):
+            self._waiting, self._free = load, None
+            if self._asking is None:
+                self._begin(now + FIRST_ROW)
+        self._settle()
 
-    def _issued(self) -> None:
-        """The address side can take another job."""
-        self.machine.issuing = False
-        self.machine.progress.fire()
+    # -- addresses -----------------------------------------------------------------------------
 
-    def _last_segment(self, time: float) -> None:
-        """The last segment of a job opens at ``time``: the next job moves up, and one more can be taken."""
-        self.machine.close_at(isa.Unit.LOAD, time + NEXT_SEGMENT)
+    def _begin(self, time: int) -> None:
+        """The first row of the waiting job goes to the splitter."""
+        self._asking, self._waiting = self._waiting, None
+        self._row(time)
+
+    def _row(self, time: int) -> None:
+        """The next row of the job goes to the splitter, at ``time``; with the last one, another job can be taken."""
+        load = self._asking
+        if load is None:
+            raise ValueError("no job to ask for")
+        load.rows -= 1
+        self._bursts = bursts(next(load.starts), load.row_bytes, self.machine.bus, self.reads.most)
+        self._burst = next(self._bursts)
+        self.ready = time + SPLIT
+        self.reads.work.fire()
+        if not load.rows:
+            self._free = time
+            self.machine.at(time, self.progress)
+
+    def issue(self) -> int:
+        """The present burst is chosen in this cycle; returns the cycle in which its last beat is taken."""
+        load, now = self._asking, self.machine.kernel.cycle
+        if load is None:
+            raise ValueError("no burst to choose")
+        address, beats, size = self._burst
+        landed = self._land(load, address % self.machine.bus, beats, size)
+        following = next(self._bursts, None)
+        if following:
+            self._burst, self.ready = following, now + 1
+        elif load.rows:
+            self._row(now)
+        else:
+            self.ready = self._asking = None
+            self._finish(load)
+            if self._waiting is not None:
+                self._begin(max(now, self._waiting.taken + FIRST_ROW))
+        self._settle()
+        return landed
+
+    # -- data ----------------------------------------------------------------------------------
+
+    def _land(self, load: LoadJob, offset: int, beats: int, size: int) -> int:
+        """Beats of a burst are taken and written; returns when the last one is taken.
+
+        A beat is taken when the one before is written, and written in one cycle for each piece.
+        """
+        dram, bus, gate = self.machine.dram, self.machine.bus, self.reads.gate
+        start = dram.read(beats, self.machine.kernel.cycle + ADDRESS)
+        position = load.position
+        load.position += size
+        load.beats += beats
+        # The last segment opens when what is before it is written.
+        border = load.last if position < load.last <= load.position else 0
+        if pieces(position, size, load.segment, offset, bus) == beats:
+            # A piece per beat: what comes first counts where the memory is fast, what comes last where it is slow.
+            before = max(gate, self.end)
+            first = dram.offered(start, 0)
+
+            def written(beat: int) -> int:
+                offered = dram.offered(start, beat) if dram.slow else first + beat
+                return max(offered + 1, before + beat + 1)
+
+            if border:
+                self._opened.append(written((offset + border - position - 1) // bus))
+            taken = max(dram.offered(start, beats - 1), written(beats - 2) if beats > 1 else gate)
+            if load.operands:
+                self.machine.operand_writes.update(written(beat) + WRITE for beat in range(beats))
+            self.end = self.reads.gate = written(beats - 1)
+            return taken
+        taken, stop = gate, position + size
+        for beat in range(beats):
+            taken = max(dram.offered(start, beat), gate)
+            behind = min(position + bus - offset, stop)  # of the beat's bytes
+            if position < border <= behind:
+                count = -(-border // load.segment) - position // load.segment
+                self._opened.append(max(taken, self.end) + count)
+            before, count = max(taken, self.end), (behind - 1) // load.segment - position // load.segment + 1
+            self.end = gate = before + count
+            if load.operands:
+                self.machine.operand_writes.update(before + piece + 1 + WRITE for piece in range(count))
+            position, offset = behind, 0
+        self.reads.gate = gate
+        return taken
+
+    def _finish(self, load: LoadJob) -> None:
+        """All of a job is asked for, and so it is known when it is done."""
+        self._ended += 1
+        self._jobs.popleft()
+        self.machine.give(load.job, load.taken, self.end + DONE)
+        read = self.machine.result.dram_read_bytes
+        read[load.job.layer] = read.get(load.job.layer, 0) + load.beats * self.machine.bus
+
+    def _settle(self) -> None:
+        """Whatever follows for the order of jobs on the data side: they leave the queue, open segments, fill."""
+        moved = True
+        while moved:
+            moved = False
+            number = len(self._popped)
+            if number < len(self._taken) and number <= len(self._opened):
+                before = self._opened[number - 1] if number else -1
+                self._popped.append(max(self._taken[number] + QUEUE, before))
+                self.machine.at(self._popped[number] + 1, self.progress)
+                moved = True
+            number = self._ended
+            if number < len(self._popped):
+                load, first = self._jobs[0], max(self._popped[number] + OPEN, self.end)
+                if len(self._opened) == number and load.segments == 1:
+                    self._opened.append(first)
+                    moved = True
+                if fills(load.job):
+                    self._fill(load, first)
+                    moved = True
+
+    def _fill(self, load: LoadJob, first: int) -> None:
+        """A job whose first segment opens at ``first`` makes its own bytes: a write per cycle."""
+        writes = -(-load.segment // self.machine.bus)
+        self.end = first + load.segments * writes
+        if load.operands:
+            self.machine.operand_writes.update(range(first + 1 + WRITE, self.end + 1 + WRITE))
+        if load.segments > 1:
+            self._opened.append(self.end - writes)
+        self._finish(load)

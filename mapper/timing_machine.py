@@ -1,10 +1,10 @@
-"""What the processes of the timing model share: clock, DRAM, tokens, command words, and the jobs engines have taken."""
+"""What the processes of the timing model share: clock, DRAM, tokens, command words, and the engines of the units."""
 
 from __future__ import annotations
 
-from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from dataflows import isa
 from mapper.compile import Program
@@ -12,8 +12,8 @@ from mapper.kernel import Kernel, Process, Signal
 from mapper.program import Job
 from mapper.timing_bus import Dram
 
-OPEN = {isa.Unit.LOAD: 5, isa.Unit.ACC: 2, isa.Unit.VECTOR: 2}
-"""Most jobs an engine has taken and is not done with (LOAD: has not opened the last segment of). Others hold one."""
+COUNTED = 1
+"""Tokens given in a cycle can be taken so many cycles later."""
 
 
 @dataclass(frozen=True)
@@ -45,21 +45,24 @@ class Word:
 
     waits: list[tuple[int, int]]  # (semaphore, count)
     job: Job | None = None
-    time: float | None = None
+    time: int | None = None
 
 
-def keeps(job: Job) -> bool:
-    """Whether a VECTOR job keeps its words in the operand buffer."""
-    return bool(job.registers["mode"].get("keep"))
+class Engine(Protocol):
+    """What a front end hands its jobs to. An engine fires the unit's ``progress`` when it may be ready again."""
 
+    def accepts(self, job: Job) -> bool:
+        """Whether it takes a job in this cycle."""
 
-def fills(job: Job) -> bool:
-    """Whether a LOAD job makes its own bytes."""
-    return bool(job.registers["destination"].get("fill"))
+    def take(self, job: Job) -> None:
+        """It takes a job that it is ready for."""
 
 
 class Machine:
     """State of the accelerator as far as several units see it.
+
+    Times are cycles since the start. What an engine finds out it may find out in advance; what others do about it
+    happens in its cycle, through :meth:`at`.
 
     Attributes
     ----------
@@ -67,16 +70,17 @@ class Machine:
         The program.
     words : dict
         The same words by unit.
-    opened : dict
-        Jobs the front end has handed to an engine, and when; the engine removes them.
-    open : dict
-        Jobs that count against ``OPEN``.
-    issuing : bool
-        LOAD's address side is busy with a job.
-    alone : bool
-        The latest VECTOR job keeps its words, and runs alone.
-    arrived, tokens, room, progress : Signal
-        A word is in its queue; a semaphore has more tokens; a queue has room; an engine has moved on.
+    popped : dict
+        When the words of a unit have left its queue.
+    engines : dict
+        By unit.
+    arrived, tokens, room, progress : dict of Signal, by unit
+        A word is on its way to the queue; a semaphore the unit waits for has more tokens; a word has left the queue;
+        the engine has moved on.
+    streamed : Signal
+        INPUT, WEIGHT or ACC has taken a job.
+    operand_writes : set of cycles
+        When LOAD writes to the operand buffer.
     """
 
     def __init__(self, program: Program, latency: int, bytes_per_cycle: float):
@@ -84,15 +88,18 @@ class Machine:
         self.kernel = Kernel()
         self.dram = Dram(self.bus, latency, bytes_per_cycle)
         self.result = Prediction()
+        self.idle = 0  # first cycle in which no unit is busy
         self.semaphores = [0] * self.cfg.control.semaphores
-        self.arrived, self.tokens, self.room, self.progress = (Signal(self.kernel) for _ in range(4))
         self.words: dict[isa.Unit, list[Word]] = {u: [] for u in isa.Unit}
-        self.popped = dict.fromkeys(isa.Unit, 0)
+        self.popped: dict[isa.Unit, list[int]] = {u: [] for u in isa.Unit}
         self.order = list(self._split())
-        self.opened: dict[isa.Unit, deque[tuple[Job, float]]] = {u: deque() for u in isa.Unit}
-        self.open: Counter[isa.Unit] = Counter()
-        self.issuing = False
-        self.alone = False
+        self.engines: dict[isa.Unit, Engine] = {}
+        self.arrived, self.tokens, self.room, self.progress = (
+            {u: Signal(self.kernel) for u in isa.Unit} for _ in range(4)
+        )
+        self.streamed = Signal(self.kernel)
+        self.operand_writes: set[int] = set()
+        self._taker = {s: unit for unit, words in self.words.items() for word in words for s, _ in word.waits}
 
     def _split(self) -> Iterator[tuple[isa.Unit, Word] | None]:
         jobs = iter(self.program.jobs)
@@ -110,43 +117,29 @@ class Machine:
             self.words[isa.Unit(unit)].append(word)
             yield isa.Unit(unit), word
 
-    def ready(self, unit: isa.Unit, job: Job) -> bool:
-        """Whether a unit's engine takes a job."""
-        if unit is isa.Unit.VECTOR and (self.alone or keeps(job)):
-            return not self.open[unit]
-        if unit not in OPEN:
-            return not self.opened[unit]
-        return self.open[unit] < OPEN[unit] and (unit is not isa.Unit.LOAD or fills(job) or not self.issuing)
-
-    def take(self, unit: isa.Unit, job: Job) -> None:
-        """The engine takes a job that it is ready for."""
-        self.open[unit] += 1
-        if unit is isa.Unit.VECTOR:
-            self.alone = keeps(job)
-        self.issuing |= unit is isa.Unit.LOAD and not fills(job)
-
-    def close(self, unit: isa.Unit) -> None:
-        """A job no longer counts against ``OPEN``."""
-        self.open[unit] -= 1
-        self.progress.fire()
-
-    def close_at(self, unit: isa.Unit, time: float) -> None:
-        """:meth:`close` at ``time``, without waiting for it."""
+    def at(self, time: int, signal: Signal) -> None:
+        """Fire a signal at ``time``, without waiting for it."""
 
         def later() -> Process:
-            yield time
-            self.close(unit)
+            signal.fire()
+            return
+            yield
 
-        self.kernel.schedule(self.kernel.now, later())
+        self.kernel.schedule(time, later())
 
-    def give(self, job: Job, taken: float, done: float) -> None:
-        """Tokens of a job that was taken at ``taken`` and is done at ``done``; they can be taken one cycle later."""
-        self.result.spans.append(Span(job.unit, job.layer, job.index, int(taken), int(done), job.note))
+    def give(self, job: Job, taken: int, done: int) -> None:
+        """Tokens of a job that was taken at ``taken`` and is done at ``done``."""
+        self.result.spans.append(Span(job.unit, job.layer, job.index, taken, done, job.note))
+        self.idle = max(self.idle, done + 1)
+        if not job.gives:
+            return
 
         def later() -> Process:
-            yield done + 1
             for s in job.gives:
                 self.semaphores[s] += 1
-            self.tokens.fire()
+            for unit in {self._taker[s] for s in job.gives if s in self._taker}:
+                self.tokens[unit].fire()
+            return
+            yield
 
-        self.kernel.schedule(self.kernel.now, later())
+        self.kernel.schedule(done + COUNTED, later())

@@ -1,163 +1,190 @@
-"""VECTOR and STORE in the timing model: vector words, bursts, write responses, marks."""
+"""The STORE unit in the timing model: words become beats, beats become bursts."""
 
 from __future__ import annotations
 
-from collections import deque
-from math import floor
+from collections.abc import Generator
+from dataclasses import dataclass
 
 from dataflows import isa
-from dataflows.config import Config
-from mapper.kernel import Process
+from mapper.kernel import Process, Signal
 from mapper.loads import ROWS
 from mapper.program import Job
 from mapper.timing_bus import bursts, iterations, row_starts
-from mapper.timing_machine import Machine, keeps
+from mapper.timing_machine import Machine
+from mapper.timing_vector import Lanes
+from mapper.timing_write import Burst, WriteMaster
 
-LANES = 15  # address of a vector word, to that word at STORE
-PACK = 4  # vector word at STORE, to the address of the burst it completes
-AHEAD = 17  # vector words between address and STORE
-WINDOW_AHEAD = 33  # the same where the vector unit has windows
-WINDOW_SIDE = 3  # rows and columns of a window
-RECORD = 12  # last completion, to "done", beside the beats and the latency of its record
+FIRST_ROW = 1  # job taken, to its first row
+SPLIT = 1  # row, to its first burst
+JOBS = 32  # open jobs
 
 
-class Words:
-    """Vector words of a job; a pixel is ``blocks`` of them, all but the last of an activation per lane.
+class StoreJob:
+    """A job that has been taken, and its rows that the splitter has not."""
 
-    Where windows slide, not each of the ``read`` words completes one.
+    def __init__(self, job: Job, taken: int):
+        self.job, self.taken = job, taken
+        self.row_bytes, self.rows = job.registers["row"]["bytes"], iterations(job, ROWS)
+        self.bytes = self.row_bytes * self.rows
+        self.starts = row_starts(job, job.registers["target"]["address"])
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row in the splitter: its job, its address, when its first burst can be packed, whether it is the last."""
+
+    store: StoreJob
+    start: int
+    ready: int
+    last: bool
+
+
+class Packer:
+    """Engine of STORE; :meth:`run` is the process that packs its words.
+
+    A step takes a word, or a piece of one where words are wider than the bus, or sends what is left of a row. Between
+    bursts, records of the mark table go first.
     """
 
-    def __init__(self, job: Job, cfg: Config, bus: int):
-        r = job.registers
-        taps = iterations(job, ("operand_tap_a", "operand_tap_b")) if r["mode"].get("from_operand") else 1
-        self.word_bytes, self.blocks = cfg.vector_word_bytes, r["param"]["blocks"]
-        self.pixel_bytes = (self.blocks - 1) * self.word_bytes + r["param"]["tail"] * cfg.act_bytes
-        self.taps = taps  # reads per word
-        self.left_in = -(-self.word_bytes // bus)  # cycles per word at STORE, which takes a beat per cycle
-        self.window = r["window"] if r["mode"].get("reduce") == isa.Reduce.WINDOW else {}
-        self.read = 0
-        if self.window:
-            self.columns = r["operand_x"]["count"]
-            self.across = (self.columns - WINDOW_SIDE) // self.window["stride_x"] + 1  # windows of a row
-            self.read = iterations(job, ("operand_block", "operand_x", "operand_y"))
-            self.silent = self.window["skip"] >= r["operand_y"]["count"]  # nothing to store
+    def __init__(self, machine: Machine, lanes: Lanes, master: WriteMaster):
+        self.machine, self.lanes, self.master = machine, lanes, master
+        self.most = machine.cfg.bus.max_write_burst
+        self.piece = min(machine.cfg.vector_word_bytes, machine.bus)
+        self.progress, self.wake = machine.progress[isa.Unit.STORE], master.wake
+        lanes.wake = master.wake
+        self._step = -1  # the last one
+        self._full = False  # it has made a beat, which is not known to have entered the data queue
+        self._entered = -1  # when the last beat has entered it
+        self._cut = 0  # bytes of the present word that have not been taken; 0: it has not begun
+        self._row: Row | None = None
+        self._waiting: StoreJob | None = None  # in the address generator
+        self._consumed = -1  # when the last burst of a row left the splitter
+        self._free: int | None = 0  # from when on the address generator takes a job
 
-    def holding(self, size: int) -> int:
-        """Words that hold the job's first ``size`` bytes."""
-        pixels, rest = divmod(size, self.pixel_bytes)
-        return pixels * self.blocks + -(-rest // self.word_bytes)
+    # -- front end, rows -----------------------------------------------------------------------
 
-    def until(self, count: int) -> int:
-        """Reads, one per cycle, up to that which completes word number ``count``, from 1 on."""
-        if not self.window or not count:
-            return count * self.taps
-        pixel, block = divmod(count - 1, self.blocks)
-        row, column = divmod(pixel, self.across)
-        y = self.window["skip"] + row * self.window["stride_y"]
-        x = WINDOW_SIDE - 1 + column * self.window["stride_x"]
-        return (y * self.columns + x) * self.blocks + block + 1
+    def accepts(self, _job: Job) -> bool:
+        """Whether the last row of the job before has gone to the splitter, and not too many jobs are open."""
+        return self.master.open < JOBS and self._free is not None and self._free <= self.machine.kernel.cycle
 
+    def take(self, job: Job) -> None:
+        """A job that it is ready for."""
+        self.master.open += 1
+        self._waiting, self._free = StoreJob(job, self.machine.kernel.cycle), None
+        if self._row is None:
+            self._next_row(None)
+        self.wake.fire()
 
-class Writer:
-    """STORE jobs and the VECTOR jobs they consume; :meth:`run` is its process.
+    def _next_row(self, store: StoreJob | None) -> None:
+        """The next row of the job, or of the one after it, goes to the splitter."""
+        time = self._consumed
+        if store is None or not store.rows:
+            store, self._waiting = self._waiting, None
+            if store is None:
+                self._row = None
+                return
+            time = max(time, store.taken + FIRST_ROW)
+        store.rows -= 1
+        self._row = Row(store, next(store.starts), time + SPLIT, not store.rows)
+        if not store.rows:
+            self._free = time
+            self.machine.at(time, self.progress)
 
-    Attributes
-    ----------
-    made, word, address, write : float
-        Cycles of the last vector word out of the lanes and at STORE, write address and last beat of write data.
-    left : deque of cycles
-        When the latest words were at STORE.
-    beats, leaving : int, deque of cycles
-        Beats so far, and when they leave the data queue, which holds two of the longest bursts and two beats.
-    """
-
-    def __init__(self, machine: Machine):
-        self.machine, self.most = machine, machine.cfg.bus.max_write_burst
-        self.made = self.word = self.address = self.write = 0.0
-        self.ahead = WINDOW_AHEAD if machine.cfg.vector else AHEAD
-        self.left: deque[float] = deque(maxlen=self.ahead)
-        self.beats = 0
-        self.leaving: deque[float] = deque()
+    # -- packing -------------------------------------------------------------------------------
 
     def run(self) -> Process:
-        """One pair of jobs after the other, as the front ends hand them over."""
-        machine, opened = self.machine, self.machine.opened
+        """All rows."""
+        bus, written = self.machine.bus, self.machine.result.dram_write_bytes
         while True:
-            while not opened[isa.Unit.VECTOR]:
-                yield machine.progress
-            vector, since = opened[isa.Unit.VECTOR].popleft()
-            words = Words(vector, machine.cfg, machine.bus)
-            machine.progress.fire()
-            if keeps(vector):
-                self.made = max(self.made, since + LANES) + iterations(vector, ("acc_block", "acc_x", "acc_y"))
-                yield from self._close(vector, since)
-                continue
-            if words.window and words.silent:
-                self.made = max(self.made, since + LANES) + words.read
-                yield from self._close(vector, since)
-                continue
-            while not opened[isa.Unit.STORE]:
-                yield machine.progress
-            job, taken = opened[isa.Unit.STORE].popleft()
-            machine.progress.fire()
-            self.made = max(self.made, since + LANES)
-            yield from self._rows(job, vector, words, since)
-            done = self.write + machine.dram.latency + 1
-            machine.give(job, taken, done)
-            if job.mark:
-                machine.result.layer_end[job.layer] = int(done) - 1
-            machine.result.cycles = int(done) + machine.dram.latency + RECORD + isa.MARK_BYTES // machine.bus
+            while self._row is None:
+                yield from self._pause(border=True)
+            row, have, end = self._row, 0, self._row.start + self._row.store.row_bytes
+            for address, beats, part in bursts(row.start, row.store.row_bytes, bus, self.most):
+                have = (yield from self._pack(address, beats, part, have, row.ready)) - part
+                ends = None
+                if address + part == end:
+                    ends = row.store if row.last else None
+                    self._consumed = self._step
+                    self._next_row(row.store)
+                yield from self._close(beats, ends)
+            if row.last:
+                job = row.store.job
+                written[job.layer] = written.get(job.layer, 0) + row.store.bytes
 
-    def _rows(self, job: Job, vector: Job, words: Words, since: float) -> Process:
-        """All bursts of a STORE job."""
-        machine, kernel = self.machine, self.machine.kernel
-        row = job.registers["row"]["bytes"]
-        total, position = row * iterations(job, ROWS), 0
-        for start in row_starts(job, job.registers["target"]["address"]):
-            for _, beats, size in bursts(start, row, machine.bus, self.most):
-                self._make(words.holding(position), words.holding(position + size), beats, words)
-                position += size
-                rest = words.read - words.until(words.holding(total)) if words.window else 0  # reads that complete none
-                if position == total and not rest:
-                    yield from self._close(vector, since)
-                self.address = max(self.word + PACK, self.address + 1)
-                if self.address > kernel.now:
-                    yield self.address
-                self._burst(beats)
-        if rest:
-            self.made += rest
-            yield from self._close(vector, since)
-        written = machine.result.dram_write_bytes
-        written[job.layer] = written.get(job.layer, 0) + total
+    def _pack(self, address: int, beats: int, size: int, have: int, ready: int) -> Generator[float | Signal, None, int]:
+        """Steps of a burst of ``size`` bytes, of which ``have`` are taken; returns how many are in the end."""
+        bus, arrivals, lanes, master = self.machine.bus, self.lanes.arrivals, self.lanes, self.master
+        for beat in range(beats):
+            need, border = min((beat + 1) * bus - address % bus, size), beat == 0
+            flush = have >= need
+            while flush or have < need:
+                if self._full:
+                    yield from self._enter()
+                if not (flush or arrivals):
+                    lanes.read()
+                    if not arrivals:
+                        yield from self._pause(border=border)
+                        continue
+                time = max(self._step + 1, self._entered, ready)
+                if not flush:
+                    time = max(time, arrivals[0])
+                if border and (master.records or master.record_unknown(time)):
+                    if not master.records:
+                        yield from self._pause(border=False)
+                        continue
+                    if master.records[0] <= time:
+                        yield from self._record()
+                        continue
+                self._step = time
+                if flush:
+                    break
+                if not self._cut:
+                    self._cut = lanes.jobs[0].next_bytes()
+                have += min(self._cut, self.piece)
+                self._cut -= min(self._cut, self.piece)
+                if not self._cut:
+                    arrivals.popleft()
+                    lanes.leave(time)
+            self._full = True
+        return have
 
-    def _close(self, vector: Job, since: float) -> Process:
-        """Tokens of a VECTOR job, at its last word."""
-        end = max(self.made, self.word) + 1
-        if end > self.machine.kernel.now:
-            yield end
-        self.machine.give(vector, since, end)
-        self.machine.close(isa.Unit.VECTOR)
+    def _enter(self) -> Process:
+        """The last beat enters the data queue, where the next step is to find it."""
+        while self._full:
+            room = self.master.room()
+            if room is None:
+                yield from self._pause(border=False)
+            else:
+                self._entered, self._full = max(self._step + 1, room), False
 
-    def _make(self, first: int, last: int, beats: int, words: Words) -> None:
-        """The lanes make words [first, last), which fill ``beats``; each waits for room in the queues around it."""
-        held = 2 * self.most + 2  # beats in the data queue
-        number, pushed = last - first, 0
-        for i in range(number):
-            room = self.left[0] + 1 + LANES if len(self.left) == self.ahead else 0.0
-            self.made = max(self.made + words.until(first + i + 1) - words.until(first + i), room)
-            self.word = max(self.made, self.word + words.left_in)
-            for _ in range((i + 1) * beats // number - pushed):
-                pushed += 1
-                if self.beats >= held:
-                    self.word = max(self.word, self.leaving.popleft())
-                self.beats += 1
-            self.left.append(self.word)
+    def _close(self, beats: int, ends: StoreJob | None) -> Process:
+        """A burst is complete."""
+        yield from self._enter()
+        if ends is None:
+            self.master.send(Burst(self._entered, beats))
+        else:
+            self.master.send(Burst(self._entered, beats, ends.job, ends.taken))
 
-    def _burst(self, beats: int) -> None:
-        """Data of a burst whose address is out."""
-        dram = self.machine.dram
-        start = max(self.address + 1, self.write + 1)
-        first, _ = dram.serve(beats, start)
-        times = [floor(first + i * max(dram.cost, 1)) for i in range(beats)]
-        self.write = times[-1]
-        self.leaving.extend(times)
+    def _record(self) -> Process:
+        """A record of the mark table, as one burst if that may be so long."""
+        ready, beats = self.master.records.popleft(), max(1, isa.MARK_BYTES // self.machine.bus)
+        for beat in range(beats):
+            yield from self._enter()
+            self._step = max(self._step + 1, self._entered, ready)
+            self._full = True
+            if beats > self.most or beat == beats - 1:
+                yield from self._enter()
+                length = 1 if beats > self.most else beats
+                self.master.send(Burst(self._entered, length, record=beat == beats - 1))
+
+    def _pause(self, *, border: bool) -> Process:
+        """Do what does not depend on the packer, then wait for something to happen.
+
+        At the ``border`` of bursts, records go while no word is there.
+        """
+        lanes, records = self.lanes, self.master.records
+        lanes.read()
+        if border and records and records[0] <= self.machine.kernel.now:
+            yield from self._record()
+        else:
+            yield self.wake

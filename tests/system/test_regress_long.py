@@ -28,10 +28,6 @@ def sources() -> str:
     return digest.hexdigest()
 
 
-PREDICTED_WITHIN = 0.05
-"""Share of the cycles; wider than in the short run: of a thousand cases some meet what the timing model leaves out."""
-
-
 @pytest.mark.regress
 @pytest.mark.parametrize("number", CONFIGURATIONS)
 def test_random_layers(number: int) -> None:
@@ -41,7 +37,7 @@ def test_random_layers(number: int) -> None:
     outcomes = [run_case(number, case) for case in CASES]
     print("\n" + table(outcomes))
     assert not any(o.failure for o in outcomes), failures(outcomes)
-    late = surprises(outcomes, within=PREDICTED_WITHIN)
+    late = surprises(outcomes)
     assert not late, "cycles differ from the prediction:\n" + table(late)
     write(outcomes, path, sources=code)
     with (FOLDER / "progress.txt").open("a", encoding="utf-8") as file:

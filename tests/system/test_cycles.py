@@ -1,0 +1,38 @@
+"""On a memory of fixed latency and bandwidth every layer ends in the predicted cycle, on every configuration."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dataflows import config
+from mapper.run import execute
+from mapper.timing import predict
+from sim.runner import Dram
+from tests.random_layers import random_input
+from tests.system.regression import candidates, fitting
+
+CONFIGURATIONS = sorted(path.stem for path in Path("configs").glob("*.toml"))
+CASES = range(4)
+
+
+def slow_or_fast(bus_bytes: int, rng: np.random.Generator) -> Dram:
+    """Any latency; as wide as the bus, wider, or narrower by any factor."""
+    latency = int(rng.choice([1, 2, 100, rng.integers(1, 400)]))
+    return Dram(latency, round(float(bus_bytes * rng.choice([1, 0.5, 2, rng.uniform(0.1, 1.5)])), 2))
+
+
+@pytest.mark.parametrize("name", CONFIGURATIONS)
+def test_layers_end_in_the_predicted_cycles(name: str) -> None:
+    cfg = config.load(f"configs/{name}.toml")
+    for case in CASES:
+        rng = np.random.default_rng([case, 8])
+        dram = slow_or_fast(cfg.bus_bytes, rng)
+        program, _ = fitting(cfg, case, dram, candidates(cfg, rng))
+        found = predict(program, dram.latency, dram.bytes_per_cycle or cfg.bus_bytes)
+        inputs = {"x": random_input(program.network, case)}
+        result = execute(program, inputs, dram=dram, build_root=Path("build/test/rtl"), seed=case)
+        assert not result.mismatches
+        ends = np.cumsum([result.layer_cycles[entry.index] for entry in program.schedule])
+        assert [found.layer_end[entry.index] for entry in program.schedule] == ends.tolist(), f"case {case}, {dram}"
+        assert found.cycles == result.cycles, f"case {case}, {dram}"
