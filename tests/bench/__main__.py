@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import compression, conv56, demo, eyeriss, generation, imagenet, resnet18, simulation
+from tests.bench import compression, conv56, dataflows, demo, eyeriss, generation, imagenet, resnet18, simulation
 from tests.bench.figures import Figure, write
 
 TOPICS: dict[str, Callable[[], list[Figure]]] = {
@@ -21,6 +21,7 @@ TOPICS: dict[str, Callable[[], list[Figure]]] = {
     "demo": demo.run,
     "compression": compression.run,
     "eyeriss": eyeriss.run,
+    "dataflows": dataflows.run,
 }
 
 
