@@ -9,12 +9,14 @@ RTL in cycles.
 from __future__ import annotations
 
 from dataflows import isa
+from dataflows.vocabulary import Kind
 from mapper.compile import Program
 from mapper.timing_array import Array
 from mapper.timing_commands import decode, front
 from mapper.timing_load import Loader
 from mapper.timing_machine import Machine, Prediction, Span
 from mapper.timing_read import ReadMaster
+from mapper.timing_rows import Rows
 from mapper.timing_store import Packer
 from mapper.timing_vector import Lanes
 from mapper.timing_write import WriteMaster
@@ -42,7 +44,10 @@ def predict(program: Program, latency: int, bytes_per_cycle: float) -> Predictio
     lanes = Lanes(machine)
     packer = Packer(machine, lanes, writes)
     machine.engines |= {isa.Unit.LOAD: load, isa.Unit.VECTOR: lanes, isa.Unit.STORE: packer}
-    processes = [reads.run(), decode(machine, reads), array.run(), packer.run(), writes.run()]
+    words = array.run()
+    if program.cfg.dataflow.input.kind is Kind.BUS:
+        words = Rows(machine, array.input, array.weight, array.acc).run()
+    processes = [reads.run(), decode(machine, reads), words, packer.run(), writes.run()]
     for process in processes + [front(machine, unit) for unit in isa.Unit]:
         machine.kernel.schedule(0, process)
     machine.kernel.run()

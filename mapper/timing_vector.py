@@ -12,9 +12,11 @@ from mapper.kernel import Process, Signal
 from mapper.program import Job
 from mapper.timing_bus import iterations
 from mapper.timing_machine import Machine
+from mapper.timing_turned import Pixels, Turner
 
 LANES = 15  # last read of a word, to that word at the output
 WINDOW = 4  # the same more behind a window, and before others may follow it
+TURNED = 2  # last pixel out of the turner, counted as if it were read, to the last cycle in which operands are not
 WINDOW_SIDE = 3  # rows and columns of a window
 JOBS = 2  # jobs that are taken and not done
 FREE = 2  # last word of a job out, to its end as others see it
@@ -35,12 +37,16 @@ class Words:
     ----------
     count : int
         Output words.
+    entries : int
+        Those and what is dropped, that have not left.
     silent : bool
         The last read completes no word; what it leaves behind is dropped, and ends the job.
     window : bool
         Windows slide.
     keeps : bool
         The words go to the operand buffer, not to STORE.
+    turn : range, or None
+        Blocks of accumulators are turned: the pixels that are wanted.
     """
 
     def __init__(self, job: Job, taken: int, cfg: Config):
@@ -49,7 +55,9 @@ class Words:
         self.blocks, self.word_bytes = r["param"]["blocks"], cfg.vector_word_bytes
         self.tail_bytes = r["param"]["tail"] * cfg.act_bytes
         self.window = r["mode"].get("reduce") == isa.Reduce.WINDOW
-        self.keeps, self.silent = keeps(job), False
+        self.keeps = keeps(job)
+        self.silent = False
+        self.turn: range | None = None
         if self.window:
             reads = list(self._windows())
             self.count = len(reads)
@@ -62,6 +70,11 @@ class Words:
         else:
             self.count = iterations(job, ACC_LEVELS)
             self.reads = iter([1] * self.count)
+        self.entries = self.count + self.silent
+        if cfg.dataflow.output_turned_late and not r["mode"].get("from_operand"):
+            first, count = r["turn"]["first"], r["turn"]["count"]
+            self.turn = range(first, first + count)
+            self.count = self.count // cfg.lanes * count
         self.left = self.count  # words that are not out
         self.block = 0
 
@@ -101,10 +114,16 @@ class Lanes:
         self.machine = machine
         self.progress = machine.progress[isa.Unit.VECTOR]
         self.arrivals: deque[int] = deque()
+        self._wanted: deque[bool] = deque()  # for each arrival whether it is a word; else it is dropped
+        self._turner = Turner(machine.cfg.lanes)
+        self._looking = -1  # when the turner is looked at again
         self._kept: deque[int] = deque()  # arrivals that go to the operand buffer
         self.jobs: deque[Words] = deque()
         self._reading: deque[Words] = deque()
-        self._room = ceil_pow2(LANES + (WINDOW if machine.cfg.vector else 0) + 1) + 1  # words let in
+        longest = LANES + (WINDOW if machine.cfg.vector else 0)
+        if machine.cfg.dataflow.output_turned_late:
+            longest += 2 * machine.cfg.lanes
+        self._room = ceil_pow2(longest + 1) + 1  # words let in
         self._left: deque[int] = deque()  # when words left that have not made room yet
         self._reads = 0  # up to the next word, which waits for room
         self._time = self._window_end = -1  # last read; last read for a window
@@ -136,36 +155,91 @@ class Lanes:
 
     def read(self) -> None:
         """Make all reads that nothing holds up, as far as that is known."""
-        left = self._left
-        while self._reading:
-            words = self._reading[0]
-            arrivals = self._kept if words.keeps else self.arrivals
-            latency = LANES + WINDOW if words.window else LANES
-            time, room, reads = self._time, self._room, self._reads or next(words.reads, 0)
-            while reads and (room or left):
-                if room:
-                    room -= 1
-                else:
-                    time = max(time, left.popleft())
-                time += reads
-                arrivals.append(time + latency)
-                reads = next(words.reads, 0)
-            self._time, self._room, self._reads = time, room, reads
-            if reads:
-                break
+        while self._reading and self._read(self._reading[0]):
+            words = self._reading.popleft()
             if words.window:
-                self._window_end = time
-            self._reading.popleft()
-            self.machine.at(time, self.progress)
+                self._window_end = self._time
+            self.machine.at(self._time, self.progress)
+        if self._turner.alone:
+            self._settle()
         self._drop()
+
+    def _read(self, words: Words) -> bool:
+        """Reads of a job; False if the next one waits for room."""
+        left, arrivals = self._left, self._kept if words.keeps else self.arrivals
+        latency = LANES + WINDOW if words.window else LANES
+        if words.turn is None and self._turner.alone:
+            self._pass_turner()
+        time, room, reads = self._time, self._room, self._reads or next(words.reads, 0)
+        while reads and (room or left):
+            if room:
+                room -= 1
+            else:
+                time = max(time, left.popleft())
+            time += reads
+            if words.turn is None:
+                arrivals.append(time + latency)
+            else:
+                self._out(self._turner.read(time, words.turn))
+            reads = next(words.reads, 0)
+        self._time, self._room, self._reads = time, room, reads
+        self._wanted.extend([True] * (len(self.arrivals) - len(self._wanted)))
+        if not reads and words.silent:
+            self._wanted[-1] = False
+        return not reads
+
+    # -- turned accumulators -------------------------------------------------------------------
+
+    def _out(self, pixels: Pixels) -> None:
+        """Pixels leave the turner."""
+        for time, wanted in pixels:
+            self.arrivals.append(time + LANES)
+            self._wanted.append(wanted)
+
+    def _pass_turner(self) -> None:
+        """Operands are not read before the turner is empty: they would overtake what is inside."""
+        self._out(self._turner.settle(self._turner.next + self._turner.lanes))
+        self._time = max(self._time, self._turner.next - 1 + TURNED)
+
+    def _settle(self) -> None:
+        """Pixels that no read can hold up any more leave the turner; the next one is looked at in its time."""
+        kernel = self.machine.kernel
+        self._out(self._turner.settle(kernel.cycle + 1))
+        self.wake.fire()
+        if self._turner.alone and self._looking < self._turner.next - 1:
+            self._looking = self._turner.next - 1
+
+            def later() -> Process:
+                self.read()
+                return
+                yield
+
+            kernel.schedule(self._looking, later())
+
+    # -- leaving -------------------------------------------------------------------------------
 
     def leave(self, time: int) -> None:
         """A word leaves at ``time``."""
+        if not self.jobs[0].keeps:
+            self._wanted.popleft()
+        self._go(time)
+        self._drop()
+
+    def _go(self, time: int) -> None:
+        """A word, or what is dropped, leaves."""
         self._gone = time
         self._left.append(time)
-        if not self.jobs[0].left and not self.jobs[0].silent:
+        self.jobs[0].entries -= 1
+        if not self.jobs[0].entries:
             self._end()
-        self._drop()
+
+    def _drop(self) -> None:
+        """What is no word leaves by itself."""
+        while self._wanted and not self._wanted[0]:
+            self._wanted.popleft()
+            self._go(max(self._gone + 1, self.arrivals.popleft()))
+        if self.arrivals:
+            self.arrivals[0] = max(self.arrivals[0], self._gone + 1)
 
     def _keep(self, words: Words) -> Process:
         """Words go to the operand buffer, where LOAD does not write in that cycle."""
@@ -178,13 +252,6 @@ class Lanes:
             words.next_bytes()
             self.leave(time)
             self.read()
-
-    def _drop(self) -> None:
-        """What is no word leaves by itself, and ends its job."""
-        while self.arrivals and not self.jobs[0].left:
-            self._gone = max(self._gone + 1, self.arrivals.popleft())
-            self._left.append(self._gone)
-            self._end()
 
     def _end(self) -> None:
         """The last word of the oldest job leaves."""

@@ -18,6 +18,7 @@ from dataflows.config import Config, ceil_pow2
 from dataflows.errors import InputError
 from dataflows.formats import ACC_BITS
 from dataflows.network import Network
+from dataflows.vocabulary import Operand
 from mapper.compile import Program, compile_network
 from mapper.conv_plan import Options
 from mapper.run import Run, execute
@@ -40,11 +41,19 @@ SHORT = (
     ("weight_stationary", 5, 4, 64, 16),
     ("output_stationary", 4, 7, 128, 16),
     ("input_stationary", 6, 3, 256, 16),
+    ("row_stationary", 6, 5, 64, 8),
+    ("row_stationary", 9, 3, 128, 16),
 )
 """Dataflow, rows, columns, bus bits and operand bits of the first configurations; all others are drawn."""
 
+FLOWS = ("weight_stationary", "output_stationary", "input_stationary", "no_local_reuse", "row_stationary")
+"""Dataflows of the drawn configurations, in turn."""
+
 MOST_CYCLES = 25_000
 """A layer that would keep a full array busy for longer is drawn again."""
+
+DEPTHS = {Operand.INPUT: 16, Operand.WEIGHT: 256, Operand.OUTPUT: 24}
+"""Most words of a local store."""
 
 MOST_REFUSED = 50
 """A configuration that refuses this many networks in a row is a failure."""
@@ -87,8 +96,8 @@ def _shape(seed: int, rng: np.random.Generator) -> tuple[str, int, int, int, int
     rows, cols = (round(most ** rng.random()) for most in (32, 8))
     if rng.random() < 0.15:
         rows, cols = cols, rows
-    flow = ("weight_stationary", "output_stationary", "input_stationary", "no_local_reuse")[seed % 4]
-    drawn = flow, rows, cols, int(rng.choice([64, 128, 256])), 16 if seed % 5 == 2 else 8
+    turn, number = divmod(seed, len(FLOWS))
+    drawn = FLOWS[number], rows, cols, int(rng.choice([64, 128, 256])), 16 if turn % 3 == 1 else 8
     return SHORT[seed] if seed < len(SHORT) else drawn
 
 
@@ -107,6 +116,13 @@ def _window_words(seed: int) -> int:
     return round(3 * 100 ** np.random.default_rng([seed, 9]).random())
 
 
+def _stores(flow: str, seed: int) -> dict[str, int]:
+    """Local stores of a PE, from hardly any to ample; a stream of its own."""
+    rng = np.random.default_rng([seed, 6])
+    drawn = {operand: round(most ** rng.random()) for operand, most in DEPTHS.items()}
+    return {operand.value: drawn[operand] for operand in catalogue.get(flow).stores}
+
+
 def configuration(seed: int) -> Config:
     """Configuration number ``seed``: any shape, little to ample memory, any limits of the bus."""
     rng = np.random.default_rng([seed, 1])
@@ -123,7 +139,8 @@ def configuration(seed: int) -> Config:
 
     values = {
         "name": f"random{seed}",
-        "array": {"rows": rows, "cols": cols, "dataflow": flow},
+        "array": {"rows": rows, "cols": cols, "dataflow": flow, "zero_gating": flow == "row_stationary"},
+        "stores": _stores(flow, seed),
         "memory": {
             "input_bytes": memory(2048 * element, word),
             "weight_bytes": memory((1024 + 8 * rows * cols) * element, weight_word),

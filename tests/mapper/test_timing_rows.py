@@ -1,0 +1,71 @@
+"""The row-stationary array in the timing model, against its law cycle by cycle, which the RTL is held to."""
+
+from collections import deque
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from dataflows import isa
+from mapper.timing_rows import TOLD, Rows
+from tests.rtl.row_bench import make_config, random_geometry
+from tests.rtl.row_law import law
+
+
+class Words:
+    """Stands in for a streamer: all its jobs are there from the beginning."""
+
+    def __init__(self, jobs):
+        self.jobs = deque(jobs)
+        self.entered = -1
+        self.times: list[int] = []
+
+    def enter(self, words: int, start: int) -> None:
+        assert start > self.entered
+        self.entered = start + words - 1
+        self.times += range(start, start + words)
+
+
+class Sums:
+    """Stands in for the accumulator."""
+
+    def __init__(self, jobs):
+        self.jobs = deque(jobs)
+        self.last: list[int] = []
+
+    def summed(self, _job, _taken: int, time: int) -> None:
+        self.last.append(time)
+
+
+def jobs_of(geometries) -> list[SimpleNamespace]:
+    """INPUT jobs with the geometries' registers, and the words of their groups."""
+    return [
+        SimpleNamespace(job=SimpleNamespace(registers=g.registers()), taken=-TOLD, words=words, last=number)
+        for number, g in enumerate(geometries)
+        for words in [g.passes * g.groups * g.fresh * g.rows * g.chained]
+    ]
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_words_and_sums_come_when_the_law_says(seed):
+    rng = np.random.default_rng(seed)
+    rows, cols, inputs, weights, sums = (int(rng.integers(1, most)) for most in (9, 7, 9, 31, 9))
+    cfg = make_config(rows, cols, inputs=inputs, weights=max(weights, inputs), sums=sums)
+    geometries = [random_geometry(rng, cfg) for _ in range(rng.integers(1, 7))]
+    opens = sorted(int(time) for time in rng.integers(0, 400, len(geometries)))
+    wanted = law(cfg, geometries, opens)
+
+    inputs, weights = Words(jobs_of(geometries)), Words(jobs_of(geometries))
+    acc = Sums((None, time) for time in opens)
+    machine = SimpleNamespace(cfg=cfg, engines={}, progress={isa.Unit.INPUT: None}, at=lambda time, signal: None)
+    rows = Rows(machine, inputs, weights, acc)
+    for stream in list(inputs.jobs):
+        rows.plans.tell(stream)
+    rows.advance()
+    assert inputs.times == wanted["input"]
+    assert weights.times == wanted["weight"]
+    ends, position = [], 0
+    for g in geometries:
+        position += g.passes * g.positions * g.units * g.filters
+        ends.append(wanted["sum"][position - 1])
+    assert acc.last == ends
