@@ -218,6 +218,11 @@ class RowPlan:
         return self.slice_passes < self.passes(self.together)
 
     @property
+    def whole(self) -> bool:
+        """Whether tiles are whole rows of all channels of a group, which compressed tensors are made of."""
+        return self.positions == self.shape.out_width and not self.sliced
+
+    @property
     def slice_channels(self) -> int:
         """Input channels on chip at a time."""
         return min(self.slice_passes * self.pass_channels, self.group_inputs * self.together)

@@ -28,6 +28,9 @@ NEAR = 0.02
 """Plans this close in estimated cycles count as equal; the one with the least DRAM traffic, for that is what this
 dataflow is for, is taken."""
 
+DEARER = 0.05
+"""A plan whose input can be compressed may take so much longer, and so much more traffic without compression."""
+
 MOST_COUNT = (1 << 16) - 1
 """Largest count of a loop level."""
 
@@ -39,11 +42,18 @@ def row_plan(cfg: Config, layer: Conv, source: Tensor, target: Tensor, options: 
     plans = [costed(p, options) for d in found for p in candidates(d)]
     if not plans:
         raise InputError(_no_fit(views[0]))
-    if cfg.codec:  # compressed tensors are read in whole rows of all channels of a group
-        plans = [p for p in plans if p.positions == p.shape.out_width and not p.sliced] or plans
     fastest = min(p.cycles for p in plans)
     near = (p for p in plans if p.cycles <= fastest * (1 + NEAR))
-    return min(near, key=lambda p: (p.dram_bytes, p.cycles, p.sets.active))
+    best = min(near, key=_rank)
+    whole = [p for p in plans if p.whole and p.cycles <= best.cycles * (1 + DEARER)] if cfg.codec else []
+    if whole and min(whole, key=_rank).dram_bytes <= best.dram_bytes * (1 + DEARER):
+        return min(whole, key=_rank)
+    return best
+
+
+def _rank(p: RowPlan) -> tuple[int, float, int]:
+    """The less the better, among plans that take about as long."""
+    return p.dram_bytes, p.cycles, p.sets.active
 
 
 def arrangements(shape: ConvShape, source: Tensor, target: Tensor) -> Iterator[ConvShape]:

@@ -11,8 +11,9 @@ from dataflows.config import Config, load, parse
 from dataflows.network import Conv, Network
 from mapper.compile import Program, compile_network
 from mapper.conv_plan import Options
+from mapper.nests import ROWS, addresses
 from mapper.run import Run, execute
-from mapper.timing import predict
+from mapper.timing import Prediction
 from mapper.traffic import traffic
 from sim.runner import Dram
 from tests.random_layers import random_input
@@ -67,9 +68,19 @@ def test_random_networks(number: int) -> None:
 
 
 def expected(program: Program, batches: int, result: Run) -> tuple[int, int]:
-    """Bytes read and written: layers, the program in whole beats, the mark table."""
-    prediction, bus = predict(program, 30, program.cfg.bus_bytes), program.cfg.bus_bytes
-    reads, writes = traffic(program, prediction, batches, result.block_words)
+    """Bytes read and written: rows of all jobs, the program in whole beats, the mark table."""
+    bus, dense = program.cfg.bus_bytes, Prediction()
+    for job in program.jobs:
+        fill = job.unit is isa.Unit.LOAD and any(r.get("fill") for r in job.registers.values())
+        if job.unit not in (isa.Unit.LOAD, isa.Unit.STORE) or fill:
+            continue
+        read, size = job.unit is isa.Unit.LOAD, job.registers["row"]["bytes"]
+        place = job.registers["source" if read else "target"]["address"]
+        starts = addresses(job.registers, ROWS, place)
+        moved = sum(-(-(start % bus + size) // bus) * bus if read else size for start in starts)
+        layers = dense.dram_read_bytes if read else dense.dram_write_bytes
+        layers[job.layer] = layers.get(job.layer, 0) + moved
+    reads, writes = traffic(program, dense, batches, result.block_words)
     fetched, marks = -(-program.words.nbytes // bus) * bus, isa.MARK_BYTES * len(program.schedule)
     return sum(reads.values()) + batches * fetched, sum(writes.values()) + batches * marks
 
