@@ -18,11 +18,13 @@ class Turner:
     ----------
     next : int
         When the next pixel leaves, if no block begins before.
+    last : int
+        When the last one left.
     """
 
     def __init__(self, lanes: int):
         self.lanes = lanes
-        self.next = 0
+        self.next, self.last = 0, -1
         self._came = 0  # reads of the block that comes
         self._pixels: deque[bool] = deque()  # those inside of the block that leaves: wanted?
 
@@ -34,6 +36,7 @@ class Turner:
     def settle(self, time: int) -> Pixels:
         """Pixels that leave up to ``time`` by themselves."""
         while self.alone and self.next <= time:
+            self.last = self.next
             yield self.next, self._pixels.popleft()
             self.next += 1
 
@@ -42,6 +45,7 @@ class Turner:
         if not self._came:
             yield from self.settle(time)
         elif self._pixels:
+            self.last = time
             yield time, self._pixels.popleft()
         self._came += 1
         if self._came == self.lanes:

@@ -168,7 +168,7 @@ class Lanes:
         """Reads of a job; False if the next one waits for room."""
         left, arrivals = self._left, self._kept if words.keeps else self.arrivals
         latency = LANES + WINDOW if words.window else LANES
-        if words.turn is None and self._turner.alone:
+        if words.turn is None and self.machine.cfg.dataflow.output_turned_late:
             self._pass_turner()
         time, room, reads = self._time, self._room, self._reads or next(words.reads, 0)
         while reads and (room or left):
@@ -199,7 +199,7 @@ class Lanes:
     def _pass_turner(self) -> None:
         """Operands are not read before the turner is empty: they would overtake what is inside."""
         self._out(self._turner.settle(self._turner.next + self._turner.lanes))
-        self._time = max(self._time, self._turner.next - 1 + TURNED)
+        self._time = max(self._time, self._turner.last + TURNED)
 
     def _settle(self) -> None:
         """Pixels that no read can hold up any more leave the turner; the next one is looked at in its time."""
