@@ -15,6 +15,7 @@ from mapper.timing_array import Array
 from mapper.timing_commands import decode, front
 from mapper.timing_load import Loader
 from mapper.timing_machine import Machine, Prediction, Span
+from mapper.timing_plane import PlaneArray
 from mapper.timing_read import ReadMaster
 from mapper.timing_rows import Rows
 from mapper.timing_store import Packer
@@ -47,6 +48,8 @@ def predict(program: Program, latency: int, bytes_per_cycle: float) -> Predictio
     words = array.run()
     if program.cfg.dataflow.input.kind is Kind.BUS:
         words = Rows(machine, array.input, array.weight, array.acc).run()
+    elif program.cfg.dataflow.input.kind is Kind.NEIGHBOUR:
+        words = PlaneArray(machine, array.input, array.weight, array.acc).run()
     processes = [reads.run(), decode(machine, reads), words, packer.run(), writes.run()]
     for process in processes + [front(machine, unit) for unit in isa.Unit]:
         machine.kernel.schedule(0, process)

@@ -43,10 +43,15 @@ SHORT = (
     ("input_stationary", 6, 3, 256, 16),
     ("row_stationary", 6, 5, 64, 8),
     ("row_stationary", 9, 3, 128, 16),
+    ("output_stationary_plane", 8, 8, 128, 16),
+    ("output_stationary_plane", 3, 5, 64, 8),
 )
 """Dataflow, rows, columns, bus bits and operand bits of the first configurations; all others are drawn."""
 
-FLOWS = ("weight_stationary", "output_stationary", "input_stationary", "no_local_reuse", "row_stationary")
+FLOWS = (
+    "weight_stationary", "output_stationary", "input_stationary", "no_local_reuse", "row_stationary",
+    "output_stationary_plane",
+)  # fmt: skip
 """Dataflows of the drawn configurations, in turn."""
 
 MOST_CYCLES = 25_000
@@ -129,7 +134,10 @@ def configuration(seed: int) -> Config:
     flow, rows, cols, bits, width = _shape(seed, rng)
     element, lane = width // 8, width
     word = 2 * ceil_pow2(max(bits // 8, rows * element, cols * element))
-    weight_word = max(word, 2 * ceil_pow2(catalogue.get(flow).weight_elements(rows, cols) * element))
+    input_word, weight_word = (
+        max(word, 2 * ceil_pow2(catalogue.get(flow).elements(operand, rows, cols) * element))
+        for operand in (Operand.INPUT, Operand.WEIGHT)
+    )
     entry = lane * ceil_pow2(max(cols, bits // 8 // lane))
     sums = 2 * cols * ACC_BITS[width] // 8
     size = int(rng.choice([1, 4, 16]))  # little, enough, ample
@@ -142,7 +150,7 @@ def configuration(seed: int) -> Config:
         "array": {"rows": rows, "cols": cols, "dataflow": flow, "zero_gating": flow == "row_stationary"},
         "stores": _stores(flow, seed),
         "memory": {
-            "input_bytes": memory(2048 * element, word),
+            "input_bytes": memory(max(2048 * element, 4 * input_word), input_word),
             "weight_bytes": memory((1024 + 8 * rows * cols) * element, weight_word),
             "acc_bytes": memory(max(16, 2 * rows, 2 * cols) * sums, sums),
             "operand_bytes": memory(1024 * element, word),
