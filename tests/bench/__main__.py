@@ -9,7 +9,18 @@ from collections.abc import Callable, Sequence
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import compression, conv56, dataflows, demo, eyeriss, generation, imagenet, resnet18, simulation
+from tests.bench import (
+    compression,
+    conv56,
+    dataflows,
+    demo,
+    every_dataflow,
+    eyeriss,
+    generation,
+    imagenet,
+    resnet18,
+    simulation,
+)
 from tests.bench.figures import Figure, write
 
 TOPICS: dict[str, Callable[[], list[Figure]]] = {
@@ -22,6 +33,7 @@ TOPICS: dict[str, Callable[[], list[Figure]]] = {
     "compression": compression.run,
     "eyeriss": eyeriss.run,
     "dataflows": dataflows.run,
+    "every_dataflow": every_dataflow.run,
 }
 
 
