@@ -7,6 +7,7 @@ import pytest
 
 from dataflows import config
 from dataflows.plane_order import PlaneOrder
+from mapper.timing_plane import SUM, Sums
 from rtl.plane_array import PlaneArray
 from tests.rtl.compute_bench import WIDTHS, Word, idle, integers, put, simulate
 
@@ -199,6 +200,27 @@ def test_one_step_per_cycle(rows, cols, rng):
         leaves = times["sum"][rows * number : rows * (number + 1)]
         assert leaves == list(range(steps[-1] + times["latency"], steps[-1] + times["latency"] + rows))
         cycle, step, free = steps[-1] + 1, step + length, steps[-1] + rows
+
+
+@pytest.mark.parametrize(("rows", "cols"), SIZES)
+def test_timing_model_knows_every_transfer(rows, cols, rng):
+    """Each job's weights, input words and last sum in the cycles that the prediction counts with."""
+    layers = [draw(rng, rows, cols, 25) for _ in range(6)]
+    traffic = make(rng, layers, 8)
+    _, times = run(make_config(rows, cols, history=25), layers, traffic)
+    weight = word = done = free = 0
+    start = times["weight"][0]
+    for layer in layers:
+        takes = tuple(step for step, takes in enumerate(layer.order.takes) if takes)
+        sums = Sums(layer.sums, layer.channels, layer.order.steps, takes, rows)
+        weights, words = layer.sums * sums.length, layer.sums * layer.channels * len(takes)
+        found = [sums.step(n, start, free) for n in range(weights)]
+        assert times["weight"][weight : weight + weights] == found
+        assert times["input"][word : word + words] == [sums.step(sums.word_step(n), start, free) for n in range(words)]
+        weight, word, done = weight + weights, word + words, done + layer.sums * rows
+        end = sums.last(layer.sums - 1, start, free)
+        assert times["sum"][done - 1] == end + SUM + rows - 1
+        start, free = end + 1, end + rows
 
 
 def test_waits_for_the_accumulator(rng):
