@@ -14,6 +14,7 @@ from tests.bench import (
     conv56,
     dataflows,
     demo,
+    diannao,
     every_dataflow,
     eyeriss,
     generation,
@@ -32,6 +33,7 @@ TOPICS: dict[str, Callable[[], list[Figure]]] = {
     "demo": demo.run,
     "compression": compression.run,
     "eyeriss": eyeriss.run,
+    "diannao": diannao.run,
     "dataflows": dataflows.run,
     "every_dataflow": every_dataflow.run,
 }

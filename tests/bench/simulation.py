@@ -24,7 +24,7 @@ from sim.runner import Dram
 from tests.bench.figures import FOLDER, Figure, shown
 from tests.random_layers import activation, convolution, random_input
 
-CONFIGS = ("tiny", "ws8", "ws16", "ws32", "eyeriss")
+CONFIGS = ("tiny", "ws8", "ws16", "ws32", "diannao", "eyeriss")
 CYCLES = 200_000
 """A speed is measured over at least this many cycles."""
 
