@@ -1,4 +1,4 @@
-"""AlexNet and MobileNetV2 on a configuration of every dataflow: predicted cycles are the measured ones, layer by layer."""
+"""AlexNet and MobileNetV2 on a configuration of every dataflow: cycles predicted and measured, layer by layer."""
 
 from __future__ import annotations
 
