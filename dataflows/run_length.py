@@ -62,6 +62,12 @@ class Format:
         """Words that ``elements`` elements take at most: a pair for each."""
         return -(-elements // self.pairs)
 
+    def expected_words(self, elements: int, zeros: float) -> float:
+        """Words that ``elements`` elements take on average if a share of them, anywhere, is zero."""
+        longest = self.longest_run + 1
+        per_element = 1 / longest if zeros >= 1 else (1 - zeros) / (1 - zeros**longest)
+        return elements * per_element / self.pairs
+
 
 EYERISS = Format(5, 16)
 """Three pairs and a terminator in 64 bits."""

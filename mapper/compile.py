@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -138,7 +138,9 @@ def _array_lowering(
     return ConvLowering(context, layer, index, add, pool)
 
 
-def compile_network(cfg: Config, network: Network, options: Options, *, fuse: bool = True) -> Program:
+def compile_network(
+    cfg: Config, network: Network, options: Options, *, fuse: bool = True, zeros: Mapping[str, float] | None = None
+) -> Program:
     """Lower every layer and encode the program. Raises ``InputError`` naming a layer that does not fit."""
     bits = cfg.numbers.act_bits
     for tensor in network.tensors.values():
@@ -177,7 +179,7 @@ def compile_network(cfg: Config, network: Network, options: Options, *, fuse: bo
             steps += list(ElementwiseLowering(context, layer, index).steps())
         schedule.append(Scheduled(index, layer, tuple(behind), plan, engine))
     if cfg.codec:
-        sizes = compress(context, steps, partial(_rings, cfg))
+        sizes = compress(context, steps, partial(_rings, cfg), zeros or {})
     run(steps, _rings(cfg))
     jobs = context.builder.finish()
     words = encode(cfg, jobs)

@@ -39,6 +39,15 @@ def all_sqnr(
     }
 
 
+def zeros(network: Network, reference: Mapping[str, NDArray[np.float32]]) -> dict[str, float]:
+    """Share of elements that are zero once they are quantized, of every tensor that the reference has."""
+    return {
+        name: float(np.mean(np.abs(values) <= network.tensors[name].scale / 2))
+        for name, values in reference.items()
+        if name in network.tensors
+    }
+
+
 def reordered(network: Network) -> set[str]:
     """Tensors whose elements are in another order than the float model's: flattened maps, until weights undo it."""
     found: set[str] = set()

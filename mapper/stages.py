@@ -118,7 +118,9 @@ def schedule(model: Model, cfg: Config, config_file: Path, arguments: Arguments,
     """Compile for one accelerator and predict the cycles."""
     rate = arguments.bytes_per_cycle or cfg.bus_bytes
     with progress.step(f"schedule on {cfg.name}"):
-        program = compile_network(cfg, model.network, Options(arguments.latency, rate), fuse=arguments.fuse)
+        zeros = _zeros(model) if cfg.codec else None
+        options = Options(arguments.latency, rate)
+        program = compile_network(cfg, model.network, options, fuse=arguments.fuse, zeros=zeros)
     with progress.step("predict cycles"):
         prediction: Prediction = predict(program, arguments.latency, rate)
     if arguments.trace is not None:
@@ -128,6 +130,12 @@ def schedule(model: Model, cfg: Config, config_file: Path, arguments: Arguments,
     samples = model.count if arguments.run else model.batch
     notes = (*model.notes, *_compression_note(program))
     return Outcome(arguments, config_file, program, prediction, samples, None, {}, notes)
+
+
+def _zeros(model: Model) -> dict[str, float]:
+    """Shares of zeros of the first batch."""
+    first = {name: values[: model.batch] for name, values in model.samples.items()}
+    return quality.zeros(model.network, float_reference.run(model.graph, first))
 
 
 def _compression_note(program: Program) -> tuple[str, ...]:

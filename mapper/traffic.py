@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from math import ceil
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dataflows import isa
-from dataflows.run_length import Format
 from mapper.compile import Program
 from mapper.loads import ROWS
 from mapper.nests import addresses
@@ -50,16 +50,10 @@ def _saved(program: Program, job: Job, batches: int, sizes: Sizes | None, beat: 
         raise AssertionError("a compressed row without a codec")
     row, difference = job.registers["row"]["bytes"], 0
     for start in addresses(job.registers, ROWS, job.registers[source]["address"]):
-        expected = [expected_words(form, row // program.cfg.act_bytes)] * batches
+        expected = [ceil(form.expected_words(row // program.cfg.act_bytes, EXPECTED_ZEROS))] * batches
         for words in expected if sizes is None else sizes[start]:
             difference += -(-words * form.word_bits // 8 // beat) * beat + (-row // beat) * beat
     return difference
-
-
-def expected_words(form: Format, elements: int) -> int:
-    """Words of a block in which ``EXPECTED_ZEROS`` of the elements are zero, anywhere."""
-    pairs = elements * (1 - EXPECTED_ZEROS) / (1 - EXPECTED_ZEROS ** (form.longest_run + 1))
-    return max(1, round(pairs / form.pairs))
 
 
 def blocks_in(program: Program, tensors: Mapping[str, Codes]) -> Iterator[tuple[int, str, Codes]]:

@@ -139,3 +139,23 @@ def test_decode_of_what_may_be_followed_by_anything() -> None:
     x = np.arange(40) % 5
     words = np.append(encode(x, FORM), np.uint64(12345))
     assert np.array_equal(decode(words, 40, FORM, exact=False), x)
+
+
+def test_only_what_gets_smaller_is_compressed() -> None:
+    """Shares of zeros, where they are known, decide instead of clamps."""
+    network, cfg = sparse_network(2), with_codec(small("weight_stationary", 8, 8), run_bits=5)
+    likely = compiled(cfg, network)
+    many = dict.fromkeys(network.tensors, 0.9)
+    few = many | {"sum": 0.4}
+    options = Options(bytes_per_cycle=cfg.bus_bytes)
+    assert set(compile_network(cfg, network, options, zeros=many).blocks) >= set(likely.blocks) > {"sum"}
+    assert "sum" not in compile_network(cfg, network, options, zeros=few).blocks
+    assert not compile_network(cfg, network, options, zeros=dict.fromkeys(network.tensors, 0.0)).blocks
+
+
+@pytest.mark.parametrize("zeros", [0, 0.3, 0.8, 0.99, 1])
+def test_expected_words_are_those_of_random_elements(zeros: float) -> None:
+    rng = np.random.default_rng(1)
+    x = rng.integers(1, 128, 50_000)
+    x[rng.random(x.size) < zeros] = 0
+    assert FORM.expected_words(x.size, zeros) == pytest.approx(encode(x, FORM).size, rel=0.03)
