@@ -23,7 +23,7 @@ def slow_or_fast(bus_bytes: int, rng: np.random.Generator) -> Dram:
     return Dram(latency, round(float(bus_bytes * rng.choice([1, 0.5, 2, rng.uniform(0.1, 1.5)])), 2))
 
 
-@pytest.mark.parametrize("cfg", [c for c in CONFIGURATIONS if c.dataflow.matrix], ids=lambda cfg: cfg.name)
+@pytest.mark.parametrize("cfg", CONFIGURATIONS, ids=lambda cfg: cfg.name)
 def test_layers_end_in_the_predicted_cycles(cfg: Config) -> None:
     for case in CASES:
         rng = np.random.default_rng([case, 8])
