@@ -22,7 +22,9 @@ class Row:
     """One scheduled layer, summed over the samples; unknown values are None.
 
     ``utilization`` is dense MACs / (cycles * multipliers of the engine that ran the layer), ``utilization_all`` counts
-    every multiplier of the accelerator; cycles are the measured ones where there are any.
+    every multiplier of the accelerator; cycles are the measured ones where there are any. ``stalls`` are predicted
+    cycles by reason (:data:`mapper.timing_causes.REASONS`); with ``array_busy``, in which the array works, they add up
+    to ``cycles_predicted``.
     """
 
     index: int
@@ -43,6 +45,7 @@ class Row:
     energy_pj: float | None
     sqnr_db: float | None
     mismatches: int | None
+    array_busy: int = 0
     stalls: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -117,6 +120,8 @@ def rows(
             dram_write_bytes=writes.get(index, 0),
             energy_pj=None, sqnr_db=quality.get(entry.output),
             mismatches=wrong.get(entry.final.name, 0) if run else None,
+            array_busy=prediction.array_busy.get(index, 0) * batches,
+            stalls={name: cycles * batches for name, cycles in prediction.stalls.get(index, {}).items()},
         )  # fmt: skip
 
     return [row(entry) for entry in program.schedule]

@@ -8,10 +8,13 @@ RTL in cycles.
 
 from __future__ import annotations
 
+from itertools import accumulate
+
 from dataflows import isa
 from dataflows.vocabulary import Kind
 from mapper.compile import Program
 from mapper.timing_array import Array
+from mapper.timing_causes import Causes, Taken, by_layer
 from mapper.timing_commands import decode, front
 from mapper.timing_load import Loader
 from mapper.timing_machine import Machine, Prediction, Span
@@ -58,4 +61,20 @@ def predict(program: Program, latency: int, bytes_per_cycle: float) -> Predictio
     if left:
         raise AssertionError(f"the program would never end: {', '.join(left)} wait for ever")
     machine.result.cycles = machine.idle + END
+    _explain(machine)
     return machine.result
+
+
+def _explain(machine: Machine) -> None:
+    """Stalls and busy cycles of each layer."""
+    result, schedule = machine.result, machine.program.schedule
+    if not schedule:
+        return
+    ends = list(accumulate((result.layer_end[entry.index] for entry in schedule), max))
+    ends[-1] = result.cycles
+    jobs = {job.index: job for job in machine.program.jobs}
+    taken = {s.job: Taken(jobs[s.job], s.start, s.end, machine.causes[s.job]) for s in result.spans}
+    idle = Causes(taken, machine.stored).all(machine.busy, result.cycles)
+    for entry, start, end, stalls in zip(schedule, [0, *ends[:-1]], ends, by_layer(idle, ends), strict=True):
+        result.stalls[entry.index] = stalls
+        result.array_busy[entry.index] = end - start - sum(stalls.values())

@@ -126,6 +126,7 @@ class Accumulator:
     def summed(self, job: Job, taken: int, time: int) -> None:
         """The last sum of the running job comes at ``time``."""
         self._end = time
+        self.machine.summed += 1
         self.machine.give(job, taken, time + SUMMED)
         self._begin()
 
@@ -166,6 +167,7 @@ class Array:
                 yield self.machine.streamed
             one, two, (job, taken) = first.jobs.popleft(), second.jobs.popleft(), acc.jobs.popleft()
             start = max(max(one.taken, two.taken) + STREAM, taken, first.entered) + 1
+            self.machine.work(start, one.words)
             first.enter(one.words, start)
             second.enter(two.words, start)
             acc.summed(job, taken, first.entered + depth(self.machine.cfg))
@@ -200,6 +202,7 @@ class Array:
                 tiles, ready = stream.words // moves, max(stream.taken + STREAM, taken) + 1
             tiles -= 1
             begin = max(moving.entered + 1, still.entered + 1, ready)
+            self.machine.work(begin, moves)
             moving.enter(moves, begin)
             if not tiles:
                 acc.summed(job, taken, moving.entered + latency)

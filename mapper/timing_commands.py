@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataflows import isa
 from mapper.kernel import Process, Signal
 from mapper.timing_bus import QUEUE
-from mapper.timing_machine import Machine
+from mapper.timing_machine import Cause, Machine
 from mapper.timing_read import ReadMaster
 
 BEAT = 1 + QUEUE  # command beat on the bus, to the output of its queue
@@ -56,7 +56,7 @@ def decode(machine: Machine, reads: ReadMaster) -> Process:
     """Forward one word a cycle to the queue of its unit."""
     fetch, depth = Fetch(machine, reads), machine.cfg.control.queue_words
     sent = dict.fromkeys(isa.Unit, 0)
-    time = -1
+    time, cause = -1, Cause(0, None)
     for index, entry in enumerate(machine.order):
         beat, place = divmod(index, fetch.per_beat)
         before, time = time, time + 1
@@ -69,15 +69,19 @@ def decode(machine: Machine, reads: ReadMaster) -> Process:
                 out = max(fetch.beats[beat], before)
                 fetch.take(out)
                 time = max(time, out + 1)
+            if time > before + 1:
+                cause = Cause(time, None)
         if entry is not None:
             unit, word = entry
             if sent[unit] >= depth:
                 popped = machine.popped[unit]
                 while len(popped) <= sent[unit] - depth:
                     yield machine.room[unit]
-                time = max(time, popped[sent[unit] - depth] + 1)
+                if popped[sent[unit] - depth] >= time:
+                    time = popped[sent[unit] - depth] + 1
+                    cause = Cause(time, machine.begun[unit][sent[unit] - depth])
             sent[unit] += 1
-            word.time = time + QUEUE
+            word.time, word.cause = time + QUEUE, cause
             machine.arrived[unit].fire()
         if fetch.per_beat == 1:
             fetch.take(time)
@@ -87,22 +91,30 @@ def decode(machine: Machine, reads: ReadMaster) -> Process:
 def front(machine: Machine, unit: isa.Unit) -> Process:
     """A unit's front end: goes through its words, and hands each job to the engine when that can take it."""
     kernel, popped, engine = machine.kernel, machine.popped[unit], machine.engines[unit]
-    time = -1
+    time, cause, latest = -1, Cause(0, None), None
     for word in machine.words[unit]:
         while word.time is None:
             yield machine.arrived[unit]
-        time = max(time + 1, word.time)
+        time += 1
+        if word.time > time:
+            time, cause = word.time, word.cause
         if word.job is not None or word.waits:
             if time > kernel.now:
                 yield time
             while any(machine.semaphores[s] < n for s, n in word.waits):
                 yield machine.tokens[unit]
+                cause = Cause(kernel.cycle, machine.given[unit])
             while word.job is not None and not engine.accepts(word.job):
                 yield machine.progress[unit]
+                cause = Cause(kernel.cycle, latest)
             time = kernel.cycle
             for s, n in word.waits:
                 machine.semaphores[s] -= n
+        if word.job is not None:
+            latest = word.job.index
+            machine.causes[latest] = cause
         popped.append(time)
+        machine.begun[unit].append(latest)
         machine.room[unit].fire()
         if word.job is not None:
             engine.take(word.job)

@@ -30,22 +30,37 @@ class Span:
 
 @dataclass
 class Prediction:
-    """Cycles of a program; ``layer_end`` and the traffic are by schedule index."""
+    """Cycles of a program; ``layer_end``, traffic, stalls and ``array_busy`` are by schedule index.
+
+    A layer's cycles, from the end of the one before to its own, are those in which the array works, and its stalls:
+    cycles by :data:`~mapper.timing_causes.REASONS`. What the array does for the next layer meanwhile counts here too.
+    """
 
     cycles: int = 0
     layer_end: dict[int, int] = field(default_factory=dict)
     spans: list[Span] = field(default_factory=list)
     dram_read_bytes: dict[int, int] = field(default_factory=dict)
     dram_write_bytes: dict[int, int] = field(default_factory=dict)
+    stalls: dict[int, dict[str, int]] = field(default_factory=dict)
+    array_busy: dict[int, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Cause:
+    """Why something was not done before cycle ``time``: another job, or (None) words of the program were not there."""
+
+    time: int
+    job: int | None
 
 
 @dataclass
 class Word:
-    """A command word of one unit; ``time`` is when it is at the head of an empty queue."""
+    """A command word of one unit; ``time`` is when it is at the head of an empty queue, ``cause`` why not before."""
 
     waits: list[tuple[int, int]]  # (semaphore, count)
     job: Job | None = None
     time: int | None = None
+    cause: Cause = Cause(0, None)
 
 
 class Engine(Protocol):
@@ -72,6 +87,8 @@ class Machine:
         The same words by unit.
     popped : dict
         When the words of a unit have left its queue.
+    begun : dict
+        The last job of the unit when each of them did, if any.
     engines : dict
         By unit.
     arrived, tokens, room, progress : dict of Signal, by unit
@@ -81,6 +98,14 @@ class Machine:
         INPUT, WEIGHT or ACC has taken a job.
     operand_writes : set of cycles
         When LOAD writes to the operand buffer.
+    given, causes : dict
+        The last job that gave a token to a unit; why each job was not taken before. By index.
+    stored : list of int
+        VECTOR jobs that have handed all their words to STORE.
+    busy : list
+        Intervals in which the array works: first cycle, end, number of its first job.
+    summed : int
+        Jobs of the array whose sums are complete.
     """
 
     def __init__(self, program: Program, latency: int, bytes_per_cycle: float):
@@ -93,12 +118,18 @@ class Machine:
         self.words: dict[isa.Unit, list[Word]] = {u: [] for u in isa.Unit}
         self.popped: dict[isa.Unit, list[int]] = {u: [] for u in isa.Unit}
         self.order = list(self._split())
+        self.begun: dict[isa.Unit, list[int | None]] = {u: [] for u in isa.Unit}
         self.engines: dict[isa.Unit, Engine] = {}
         self.arrived, self.tokens, self.room, self.progress = (
             {u: Signal(self.kernel) for u in isa.Unit} for _ in range(4)
         )
         self.streamed = Signal(self.kernel)
         self.operand_writes: set[int] = set()
+        self.given: dict[isa.Unit, int] = {}
+        self.causes: dict[int, Cause] = {}
+        self.stored: list[int] = []
+        self.busy: list[tuple[int, int, int]] = []
+        self.summed = 0
         self._taker = {s: unit for unit, words in self.words.items() for word in words for s, _ in word.waits}
 
     def _split(self) -> Iterator[tuple[isa.Unit, Word] | None]:
@@ -127,6 +158,14 @@ class Machine:
 
         self.kernel.schedule(time, later())
 
+    def work(self, begin: int, cycles: int) -> None:
+        """The array works for the first job whose sums are not complete: words enter it, or steps are made."""
+        if self.busy and self.busy[-1][1] == begin:
+            first, _, number = self.busy.pop()
+            self.busy.append((first, begin + cycles, number))
+        else:
+            self.busy.append((begin, begin + cycles, self.summed))
+
     def give(self, job: Job, taken: int, done: int) -> None:
         """Tokens of a job that was taken at ``taken`` and is done at ``done``."""
         self.result.spans.append(Span(job.unit, job.layer, job.index, taken, done, job.note))
@@ -138,6 +177,7 @@ class Machine:
             for s in job.gives:
                 self.semaphores[s] += 1
             for unit in {self._taker[s] for s in job.gives if s in self._taker}:
+                self.given[unit] = job.index
                 self.tokens[unit].fire()
             return
             yield

@@ -68,6 +68,15 @@ class Sums:
             return self.last(of_sum, start, free)
         return step + (start if of_sum == 0 else self.last(of_sum - 1, start, free) + 1)
 
+    def work(self, machine: Machine, start: int, free: int) -> None:
+        """Say when the array works: not while the sum before is drained."""
+        first = self.last(0, start, free) - self.length + 1
+        if self.length >= self.rows:
+            machine.work(first, self.count * self.length)
+        else:
+            for number in range(self.count):
+                machine.work(first + number * self.rows, self.length)
+
     def word_step(self, number: int) -> int:
         """Step of the job that takes input word ``number``."""
         channel, word = divmod(number, len(self.takes))
@@ -92,6 +101,7 @@ class PlaneArray:
             start = max(max(words.taken, taps.taken) + STREAM, taken, weights.entered) + 1
             _enter(inputs, [sums.step(sums.word_step(n), start, free) for n in _ends(words.words)], words.words)
             _enter(weights, [sums.step(n, start, free) for n in _ends(taps.words)], taps.words)
+            sums.work(self.machine, start, free)
             end = sums.last(sums.count - 1, start, free)
             free = end + sums.rows
             acc.summed(job, taken, end + SUM + sums.rows - 1)

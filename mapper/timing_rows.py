@@ -277,6 +277,7 @@ class Rows:
             begin = max(begin, weights.loaded.popleft() + 1)
         for _ in range(needed):
             begin = max(begin, inputs.delivered.popleft() + 1)
+        self.machine.work(begin, g.cycles)
         skew = self.rows - 1 + g.filters * (g.units - 1)
         end = begin + g.cycles + skew  # of the last row
         self._ready = begin + g.cycles

@@ -256,6 +256,8 @@ class Lanes:
     def _end(self) -> None:
         """The last word of the oldest job leaves."""
         words, time = self.jobs.popleft(), self._gone
+        if words.count and not words.keeps:
+            self.machine.stored.append(words.job.index)
         self.machine.give(words.job, words.taken, time + 1)
 
         def closed() -> Process:

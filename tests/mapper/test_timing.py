@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataflows import catalogue
-from dataflows.isa import Unit
+from dataflows.isa import Target, Unit
 from dataflows.network import Conv
 from mapper.compile import Program, compile_network
 from mapper.conv_plan import Options
@@ -19,10 +19,13 @@ from mapper.kernel import Kernel, Signal
 from mapper.loads import ROWS
 from mapper.nests import levels
 from mapper.program import Job, encode
+from mapper.table import layer_cycles
 from mapper.timing import predict
 from mapper.timing_array import STREAM, Array, depth
 from mapper.timing_bus import Dram, bursts, pieces, row_starts
-from mapper.timing_machine import Engine, Machine
+from mapper.timing_causes import REASONS, Causes, Taken
+from mapper.timing_machine import Cause, Engine, Machine
+from mapper.timing_vector import LANES, OPERAND_LEVELS, TAP_LEVELS
 from tests.mapper.test_programs import FLOWS, small
 from tests.random_layers import random_network
 
@@ -271,6 +274,59 @@ def test_a_slower_memory_is_never_faster(flow, seed):
         assert cycles == sorted(cycles)
     cycles = [predict(p, 50, bytes_per_cycle).cycles for bytes_per_cycle in (8, 5, 1)]
     assert cycles == sorted(cycles)
+
+
+@pytest.mark.parametrize(("flow", "seed"), CASES)
+def test_every_cycle_is_work_or_has_a_reason(flow, seed):
+    p = program(seed, flow, lean=seed % 2 == 1)
+    found = predict(p, 80, 3)
+    cycles = layer_cycles(p, found.layer_end, found.cycles)
+    assert set(cycles) == set(found.stalls) == set(found.array_busy)
+    for index, stalls in found.stalls.items():
+        assert tuple(stalls) == REASONS and min(stalls.values()) >= 0
+        assert sum(stalls.values()) + found.array_busy[index] == cycles[index]
+    if not any(isinstance(layer, Conv) for layer in p.network.layers):
+        assert not any(found.array_busy.values())
+
+
+def reasons(p: Program, latency: int, bytes_per_cycle: float) -> dict[str, int]:
+    found = predict(p, latency, bytes_per_cycle).stalls.values()
+    return {name: sum(stalls[name] for stalls in found) for name in REASONS}
+
+
+@pytest.mark.parametrize("flow", FLOWS)
+def test_a_slow_memory_is_the_reason_for_what_it_costs(flow):
+    p = program(2, flow)
+    fast, slow = reasons(p, 1, 64), reasons(p, 1, 0.5)
+    assert slow["fill"] <= 2 * fast["fill"] and slow["vector"] <= 2 * fast["vector"]
+    memory = ("dram", "weights", "write_back", "commands")
+    assert sum(slow[name] for name in memory) > 4 * sum(fast[name] for name in memory)
+
+
+def test_idle_cycles_are_charged_back_to_the_last_work():
+    """The array's second job waits for VECTOR's result in DRAM, which LOAD reads again."""
+    level = {"count": 1, "step": 0}
+    units = [Unit.INPUT, Unit.WEIGHT, Unit.ACC] * 2 + [Unit.VECTOR, Unit.STORE, Unit.LOAD, Unit.LOAD]
+    jobs = [Job(unit, {"mode": {"from_operand": 1}, "destination": {"target": Target.INPUT}}, 0, "") for unit in units]
+    jobs[6].registers |= dict.fromkeys(OPERAND_LEVELS + TAP_LEVELS, level) | {"operand_x": {"count": 10, "step": 0}}
+    jobs[9].registers |= {"destination": {"target": Target.PARAM}}
+    begin = Cause(0, None)
+    taken = {
+        0: Taken(jobs[0], 5, 20, begin), 1: Taken(jobs[1], 6, 20, begin), 2: Taken(jobs[2], 7, 30, begin),
+        6: Taken(jobs[6], 31, 31 + LANES + 10 + 3, Cause(31, 2)),
+        7: Taken(jobs[7], 31, 80, begin),
+        8: Taken(jobs[8], 81, 120, Cause(81, 7)),
+        3: Taken(jobs[3], 121, 140, Cause(121, 8)), 4: Taken(jobs[4], 20, 140, begin),
+        5: Taken(jobs[5], 21, 150, begin),
+        9: Taken(jobs[9], 130, 170, Cause(125, None)),
+    }  # fmt: skip
+    found = Causes(taken, [6]).all([(10, 18, 0), (126, 135, 1)], 172)
+    assert [interval for interval in found if interval[0] < interval[1]] == [
+        (7, 10, "fill"), (0, 7, "commands"),
+        (121, 126, "fill"), (81, 121, "dram"), (59, 81, "write_back"),
+        (56, 59, "write_back"), (31, 56, "vector"), (18, 31, "fill"),  # 3 cycles more than VECTOR needs
+        (135, 172, "weights"),
+    ]  # fmt: skip
 
 
 def test_a_program_that_would_wait_for_ever_is_named():

@@ -57,7 +57,10 @@ def test_words_and_sums_come_when_the_law_says(seed):
 
     inputs, weights = Words(jobs_of(geometries)), Words(jobs_of(geometries))
     acc = Sums((None, time) for time in opens)
-    machine = SimpleNamespace(cfg=cfg, engines={}, progress={isa.Unit.INPUT: None}, at=lambda time, signal: None)
+    machine = SimpleNamespace(
+        cfg=cfg, engines={}, progress={isa.Unit.INPUT: None}, at=lambda time, signal: None,
+        work=lambda begin, cycles: None,
+    )  # fmt: skip
     rows = Rows(machine, inputs, weights, acc)
     for stream in list(inputs.jobs):
         rows.plans.tell(stream)

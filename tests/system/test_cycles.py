@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dataflows import config
+from dataflows import config, isa
 from dataflows.config import Config
+from dataflows.vocabulary import Operand
 from mapper.run import execute
 from mapper.timing import predict
 from sim.runner import Dram
@@ -36,3 +37,7 @@ def test_layers_end_in_the_predicted_cycles(cfg: Config) -> None:
         ends = np.cumsum([result.layer_cycles[entry.index] for entry in program.schedule])
         assert [found.layer_end[entry.index] for entry in program.schedule] == ends.tolist(), f"case {case}, {dram}"
         assert found.cycles == result.cycles, f"case {case}, {dram}"
+        if cfg.dataflow.matrix:  # each word that moves makes the array work
+            moving = isa.Unit.WEIGHT if cfg.dataflow.moving is Operand.WEIGHT else isa.Unit.INPUT
+            work, jobs = sum(found.array_busy.values()), sum(job.unit is moving for job in program.jobs)
+            assert work <= result.counters[f"{moving.name}_BUSY"] <= work + jobs

@@ -1,0 +1,136 @@
+"""What the array waits for in each cycle in which nothing enters it: the critical path, walked back from its next word.
+
+Work that the array waits for is charged to the unit that does it; what that work waited for, to the unit before, and so
+on back to the cycle in which the array fell idle.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from dataflows import isa
+from mapper.program import Job
+from mapper.timing_bus import iterations
+from mapper.timing_machine import Cause
+from mapper.timing_vector import ACC_LEVELS, LANES, OPERAND_LEVELS, TAP_LEVELS
+
+REASONS = ("dram", "weights", "write_back", "vector", "commands", "fill")
+"""Keys of a layer's stalls.
+
+``dram``: LOAD of activations or operands; ``weights``: LOAD of weights or parameters; ``write_back``: results that are
+on their way out, and VECTOR while these hold it up; ``vector``: VECTOR; ``commands``: program words; ``fill``: the
+array's own pipelines, that is first words, last sums, and tiles of fewer words than loading the next one takes.
+"""
+
+Interval = tuple[int, int, str]
+"""First cycle, the one behind the last, reason."""
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A job: from when on its engine worked, and when it was done."""
+
+    job: Job
+    start: int
+    end: int
+    cause: Cause
+
+    @property
+    def reason(self) -> str:
+        """What waiting for it is called."""
+        match self.job.unit:
+            case isa.Unit.LOAD:
+                target = self.job.registers["destination"].get("target", 0)
+                return "weights" if target in (isa.Target.WEIGHT, isa.Target.PARAM) else "dram"
+            case isa.Unit.VECTOR:
+                return "vector"
+            case isa.Unit.STORE:
+                return "write_back"
+        return "fill"
+
+    @property
+    def least(self) -> int:
+        """Cycles that a VECTOR job takes if nothing holds it up."""
+        from_operand = self.job.registers["mode"].get("from_operand")
+        return LANES + iterations(self.job, OPERAND_LEVELS + TAP_LEVELS if from_operand else ACC_LEVELS)
+
+
+class Causes:
+    """Reasons for every idle cycle of the array.
+
+    Parameters
+    ----------
+    taken : mapping
+        All jobs, by index.
+    stored : sequence of int
+        The VECTOR jobs whose words the STORE jobs write, in order.
+    """
+
+    def __init__(self, taken: Mapping[int, Taken], stored: Sequence[int]):
+        self.taken = taken
+        self._jobs: dict[isa.Unit, list[int]] = {unit: [] for unit in isa.Unit}
+        for index in sorted(taken):
+            self._jobs[taken[index].job.unit].append(index)
+        self._source = dict(zip(self._jobs[isa.Unit.STORE], stored, strict=False))
+
+    def all(self, busy: Sequence[tuple[int, int, int]], cycles: int) -> Iterator[Interval]:
+        """Reasons for what lies between the ``busy`` intervals (first cycle, end, number of the array's job)."""
+        before = 0
+        for begin, end, number in busy:
+            if before < begin:
+                yield from self._gap(before, begin, number)
+            before = end
+        if before < cycles and self.taken:
+            last = max(self.taken, key=lambda index: self.taken[index].end)
+            yield from self._work(before, cycles, last)
+
+    def _gap(self, first: int, end: int, number: int) -> Iterator[Interval]:
+        """The array waits for job ``number``; what comes after all of its three jobs are taken is its own pipeline."""
+        units = (isa.Unit.INPUT, isa.Unit.WEIGHT, isa.Unit.ACC)
+        late = max((self._jobs[unit][number] for unit in units), key=lambda index: self.taken[index].start)
+        start = max(self.taken[late].start, first)
+        yield start, end, "fill"
+        yield from self._wait(first, start, late)
+
+    def _wait(self, first: int, end: int, index: int) -> Iterator[Interval]:
+        """Why a job was not taken before ``end``."""
+        cause = self.taken[index].cause
+        time = min(end, first if cause.job is None else max(first, cause.time))
+        yield time, end, "commands"
+        if cause.job is not None:
+            yield from self._work(first, time, cause.job)
+
+    def _work(self, first: int, end: int, index: int) -> Iterator[Interval]:
+        """A job that something waits for until ``end``, and all that was before it, back to ``first``."""
+        while first < end:
+            taken = self.taken[index]
+            start = min(end, max(first, taken.start))
+            source = self._source.get(index)
+            if source is not None and start < self.taken[source].end < end:
+                yield self.taken[source].end, end, taken.reason
+                index, end = source, self.taken[source].end
+                continue
+            held = taken.end - taken.start - taken.least if taken.job.unit is isa.Unit.VECTOR else 0
+            middle = max(start, end - max(0, held))
+            yield middle, end, "write_back"
+            yield start, middle, taken.reason
+            cause = taken.cause
+            end = min(start, first if cause.job is None else max(first, cause.time))
+            yield end, start, "commands"
+            if cause.job is None:
+                return
+            index = cause.job
+
+
+def by_layer(intervals: Iterator[Interval], ends: Sequence[int]) -> list[dict[str, int]]:
+    """Cycles by reason for each of the layers, the first of which begins in cycle 0 and which end at ``ends``."""
+    found = [dict.fromkeys(REASONS, 0) for _ in ends]
+    for first, end, reason in intervals:
+        layer = bisect_right(ends, first)
+        while first < end:
+            behind = min(end, ends[layer])
+            found[layer][reason] += behind - first
+            first, layer = behind, layer + 1
+    return found
