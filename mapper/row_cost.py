@@ -70,13 +70,16 @@ def _load(p: RowPlan, options: Options) -> tuple[float, int]:
 
 
 def _store(p: RowPlan, options: Options) -> tuple[float, int]:
-    """Cycles and DRAM bytes of all results: a run of at most ``lanes`` channels per pixel."""
+    """Cycles and DRAM bytes of all results: per pixel a run for each block of at most ``lanes`` channels of a side."""
     shape, cfg = p.shape, p.shape.cfg
-    together = min(cfg.lanes, shape.out_channels, p.sets.side_filters * p.together)
-    runs = shape.images * shape.out_height * shape.out_width * ceil(shape.out_channels / together)
-    beats = _beats(together * cfg.act_bytes, cfg.bus_bytes)
+    side = min(p.sets.side_filters * p.together, shape.out_channels)
+    blocks, rest = divmod(side, cfg.lanes)
+    beats = blocks * _beats(cfg.lanes * cfg.act_bytes, cfg.bus_bytes)
+    if rest:
+        beats += _beats(rest * cfg.act_bytes, cfg.bus_bytes)
+    beats *= shape.images * shape.out_height * shape.out_width * ceil(shape.out_channels / side)
     bus = min(cfg.bus_bytes, options.bytes_per_cycle)
-    return runs * max(beats * cfg.bus_bytes / bus, 1.0), runs * beats * cfg.bus_bytes
+    return beats * cfg.bus_bytes / bus, beats * cfg.bus_bytes
 
 
 def _beats(size: int, bus: int) -> int:

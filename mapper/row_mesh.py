@@ -133,7 +133,10 @@ class _Mesh:
         self, units: Ints, cols: Ints, across: Ints, folded: Ints, chained: Ints, q: Ints, p: Ints, passes: Ints,
         positions: Ints,
     ) -> NDArray[np.float64]:  # fmt: skip
-        """Cycles of the whole layer: the law of :class:`~dataflows.row_sets.RowSets`, and reading the weights once."""
+        """Cycles of the whole layer: the slowest of array, vector unit and reading the weights once.
+
+        The array's are the law of :class:`~dataflows.row_sets.RowSets`.
+        """
         cfg, shape = self.shape.cfg, self.shape
         stride, (kernel_rows, columns) = shape.layer.window.stride, self.kernel
         rows = cols * np.where(folded, units, 1)
@@ -152,6 +155,12 @@ class _Mesh:
         jobs = shape.layer.groups * filters * tiles * parts
         rate = min(cfg.bus_bytes, self.options.bytes_per_cycle)
         weights = shape.layer.groups * filters * passes * parts * job_bytes / rate
+        merged = (shape.layer.groups > 1) & (passes == 1) & (across == 1)  # groups that may share jobs
+        merged &= np.where(folded, p, p * units) == np.where(folded, 1, self.group_outputs)
+        blocks = shape.layer.groups * filters * across * -(-p * np.where(folded, 1, units) // cfg.lanes)
+        blocks = np.where(merged, -(-shape.out_channels // cfg.lanes), blocks)
+        vector = tiles * blocks * np.where(folded, units, 1) * positions * cfg.lanes
+        array = jobs * (passes * one_pass + chunks * (skew + JOB_CYCLES))
+        slowest: NDArray[np.float64] = np.maximum(np.maximum(array, vector), weights)
         # narrow tiles read their borders again: a small price that decides between equals
-        array: NDArray[np.float64] = np.maximum(jobs * (passes * one_pass + chunks * (skew + JOB_CYCLES)), weights)
-        return array + 1e-3 * tiles * filters
+        return slowest + 1e-3 * tiles * filters
