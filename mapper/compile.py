@@ -14,12 +14,14 @@ from dataflows.config import Config
 from dataflows.errors import InputError
 from dataflows.network import Add, AvgPool, Concat, Conv, Layer, MaxPool, Network, Reshape
 from dataflows.vocabulary import Kind
-from mapper.array_plan import ArrayPlan
+from mapper.array_plan import ArrayPlan, plane_or_classifier
 from mapper.blocks import Blocks
 from mapper.builder import Builder
+from mapper.classifier_plan import ClassifierPlan
 from mapper.compression import compress
 from mapper.context import Constants, Context, Place
 from mapper.conv_plan import Options
+from mapper.lower_classifier import ClassifierLowering
 from mapper.lower_conv import ConvLowering
 from mapper.lower_elementwise import ElementwiseLowering
 from mapper.lower_plane import PlaneLowering
@@ -128,13 +130,17 @@ def _windows(cfg: Config, network: Network, options: Options) -> dict[str, Windo
 
 def _array_lowering(
     context: Context, layer: Conv, index: int, add: Add | None, pool: Pool | None
-) -> ConvLowering | RowLowering | PlaneLowering:
+) -> ConvLowering | RowLowering | PlaneLowering | ClassifierLowering:
     """What lowers a convolution, by how inputs reach the array."""
     kind = context.cfg.dataflow.input.kind
     if kind is Kind.BUS:
         return RowLowering(context, layer, index)
     if kind is Kind.NEIGHBOUR:
-        return PlaneLowering(context, layer, index)
+        source, target = context.network.tensors[layer.inputs[0]], context.network.tensors[layer.output]
+        found = plane_or_classifier(context.cfg, layer, source, target, context.options)
+        if isinstance(found, ClassifierPlan):
+            return ClassifierLowering(context, layer, index, found)
+        return PlaneLowering(context, layer, index, found)
     return ConvLowering(context, layer, index, add, pool)
 
 

@@ -15,8 +15,7 @@ from mapper.context import Context
 from mapper.pipeline import Load, Step
 from mapper.plane_jobs import PlaneRun, array_jobs, packed_weights, rectangles
 from mapper.plane_loads import load_tile
-from mapper.plane_plan import Batch, Chunk, Part
-from mapper.plane_search import plane_plan
+from mapper.plane_plan import Batch, Chunk, Part, PlanePlan
 from mapper.requantization import Requantization
 from mapper.turned import TurnedDrain, turned_drain
 
@@ -39,19 +38,16 @@ class PlaneLowering:
         The layer.
     index : int
         Number under which its jobs are marked.
-
-    Raises
-    ------
-    InputError
-        When no plan fits the buffers.
+    plan : PlanePlan
+        How it runs.
     """
 
-    def __init__(self, context: Context, layer: Conv, index: int):
+    def __init__(self, context: Context, layer: Conv, index: int, plan: PlanePlan):
         self.context, self.layer, self.index = context, layer, index
         self.cfg = context.cfg
         tensors = context.network.tensors
         self.source, self.target = tensors[layer.inputs[0]], tensors[layer.output]
-        self.plan = plane_plan(self.cfg, layer, self.source, self.target, context.options)
+        self.plan = plan
         self.blocks = self._blocks()
         self.first_bank = context.bank
 

@@ -255,7 +255,7 @@ class Machine:
     def turned(self, job: dict, words: np.ndarray) -> np.ndarray:
         """Blocks of accumulator words, a pixel per lane, as words of the wanted pixels, a channel per lane."""
         lanes, first = self.cfg.lanes, job["turn"]["first"]
-        assert job["acc_block"]["count"] == lanes and job["param"]["blocks"] == 1 and job["mode"]["broadcast"]
+        assert job["acc_block"]["count"] == lanes
         blocks = words.reshape(-1, lanes, lanes).transpose(0, 2, 1)
         return blocks[:, first : first + job["turn"]["count"]].reshape(-1, lanes)
 
