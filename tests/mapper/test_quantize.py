@@ -74,6 +74,7 @@ def test_activation_range_includes_zero(low, high, bits):
     scale, zero = activation_scale(low, high, bits)
     limit = 1 << bits - 1
     assert -limit <= zero < limit
+    assert bits == 8 or zero == 0
     assert np.float32(scale) == scale
     assert scale * (-limit - zero) <= min(low, 0) + scale / 2 * 1.01
     assert scale * (limit - 1 - zero) >= max(high, 0) - scale / 2 * 1.01
