@@ -141,6 +141,7 @@ def configuration(seed: int) -> Config:
     entry = lane * ceil_pow2(max(cols, bits // 8 // lane))
     sums = 2 * cols * ACC_BITS[width] // 8
     size = int(rng.choice([1, 4, 16]))  # little, enough, ample
+    limited = (seed if seed < len(SHORT) else seed + seed // len(FLOWS)) % 2
 
     def memory(least: int, granule: int) -> int:
         return -(-int(least * size * rng.uniform(1, 2)) // granule) * granule
@@ -156,7 +157,7 @@ def configuration(seed: int) -> Config:
             "operand_bytes": memory(1024 * element, word),
             "param_bytes": memory(4 * entry, entry),
         },
-        "bus": {"data_bits": bits, **(_limits(rng) if seed % 2 else {})},
+        "bus": {"data_bits": bits, **(_limits(rng) if limited else {})},
         "numbers": {"act_bits": width},
         **({"vector": {"window_words": _window_words(seed)}} if seed % 4 != 3 and width == 8 else {}),
         "control": {"queue_words": int(rng.choice([16, 37, 64, 256])), "semaphores": int(rng.integers(12, 17))},
