@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from dataflows import isa
-from mapper.timing_rows import TOLD, Rows
+from mapper.timing_row_plans import TOLD
+from mapper.timing_rows import Rows
 from tests.rtl.row_bench import make_config, random_geometry
 from tests.rtl.row_law import law
 
