@@ -50,6 +50,7 @@ class PlaneLowering:
         self.plan = plan
         self.blocks = self._blocks()
         self.first_bank = context.bank
+        self._parts = [self._input_load(0, plan.batches[0], plan.parts(plan.batches[0])[0])]  # the last two
 
     @property
     def drains(self) -> int:
@@ -74,15 +75,24 @@ class PlaneLowering:
     # -- array ------------------------------------------------------------------------------------
 
     def _accumulate(self, t: int, batch: Batch) -> Iterator[Step]:
-        """One step per job of the array."""
+        """One step per job of the array.
+
+        Loads of a tile are many commands, which fill the queue of LOAD until their memory is free. Not to stand in the
+        way of the array's commands they come one part later: the inputs of the part before stay as long as this
+        one's, where there is room.
+        """
         for part in self.plan.parts(batch):
+            inputs = self._input_load(t, batch, part)
+            if inputs.key != self._parts[-1].key:
+                self._parts = [self._parts[-1], inputs]
+            stay = 3 * inputs.size <= self.cfg.memory.input_bytes and self._parts[0].size <= inputs.size
             for chunk in self.plan.chunks(batch):
-                needed = (self._weight_load(t, batch, part, chunk), self._input_load(t, batch, part))
+                needed = (self._weight_load(t, batch, part, chunk), inputs, *(self._parts[:1] if stay else ()))
                 yield Step(self.index, needed, partial(self._run, t, batch, part, chunk))
 
     def _run(self, t: int, batch: Batch, part: Part, chunk: Chunk, at: list[int]) -> None:
         """Array jobs, given where weights and inputs are."""
-        weight_at, input_at = at
+        weight_at, input_at = at[:2]
         bank = self._bank(t, batch)
         run = PlaneRun(self.plan, self.plan.tiles[t], batch, part, chunk, input_at, weight_at, bank)
         array_jobs(self.context.builder, run, self.index)

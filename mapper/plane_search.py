@@ -27,6 +27,10 @@ RUN_WORDS, LOAD_WORDS, DRAIN_WORDS = 20, 14, 24
 """Command words of a set of array jobs, of a load and of a drain; the decoder takes one per cycle."""
 
 
+QUEUED_LOADS = 4
+"""Jobs that LOAD's queue holds; more of them must not wait for their memory, as commands behind them wait too."""
+
+
 def plane_plan(cfg: Config, layer: Conv, source: Tensor, target: Tensor, options: Options) -> PlanePlan:
     """The cheapest plan. Raises ``InputError`` naming what is too small for any."""
     shape = ConvShape.of(cfg, layer, source, target)
@@ -49,7 +53,7 @@ def candidates(shape: ConvShape) -> Iterator[PlanePlan]:
     pitch, tap = channel_bytes(cfg, order), order.steps * cfg.act_bytes
     memory = cfg.memory
     most = min(MOST_COUNT // order.steps, MOST_COUNT // order.words, memory.weight_bytes // tap)
-    fitting = {min(ins, most, memory.input_bytes // (slots * pitch)) for slots in (1, 2)}
+    fitting = {min(ins, most, memory.input_bytes // (slots * pitch)) for slots in (1, 2, 3)}
     for depth in sorted({spread(ins, d) for d in fitting if d}):
         batch = _batch(outs, sums, cfg.lanes)
         each = max(1, memory.weight_bytes // WEIGHT_SLOTS // (depth * tap))  # output channels of a job
@@ -93,7 +97,8 @@ def costed(p: PlanePlan, options: Options) -> PlanePlan:
     loading = max(elements, _bursts(p, elements) * options.latency / cfg.bus.reads_in_flight) + weights / bus
     on_chip = p.slice_channels * p.channel_bytes * p.together
     several = len(p.tiles) * reloads * s.layer.groups > 1
-    alone = 2 * on_chip > cfg.memory.input_bytes and several  # no room to load ahead
+    slots = 2 if _load_jobs(p) <= QUEUED_LOADS else 3
+    alone = slots * on_chip > cfg.memory.input_bytes and several  # no room to load ahead
     first = options.latency + on_chip / cfg.act_bytes
     last = cfg.array.rows * min(p.batch_channels * p.together, s.out_channels) + 2 * options.latency
     middle = p.steps + loading if alone else max(p.steps, loading, traffic / bus, _commands(p))
@@ -106,13 +111,17 @@ def _bursts(p: PlanePlan, elements: float) -> float:
     return elements / (p.slice_channels * p.together * (p.shape.cfg.array.cols if whole else 1))
 
 
+def _load_jobs(p: PlanePlan) -> int:
+    """About how many LOAD jobs a part of a tile takes."""
+    return 1 if p.folded else p.order.fresh_rows * (p.order.fresh_cols + 1) + 1
+
+
 def _commands(p: PlanePlan) -> int:
     """Command words of a layer."""
-    taps = 1 if p.folded else p.order.fresh_rows * (p.order.fresh_cols + 1) + 1  # loads of a part of a tile
     parts = sum(len(p.parts(batch)) for batch in p.batches)
     runs = sum(len(p.parts(batch)) * len(list(p.chunks(batch))) for batch in p.batches)
     drains = sum(ceil(batch.count / p.shape.cfg.lanes) for batch in p.batches)
-    words = runs * (RUN_WORDS + LOAD_WORDS) + parts * taps * LOAD_WORDS + drains * DRAIN_WORDS
+    words = runs * (RUN_WORDS + LOAD_WORDS) + parts * _load_jobs(p) * LOAD_WORDS + drains * DRAIN_WORDS
     return len(p.tiles) * words
 
 
