@@ -24,7 +24,7 @@ def compress(
 
     Tensors are tried in the order of their sizes, activations with many zeros only (``zeros``: shares of zeros where
     they are known): inputs and outputs of the network stay as they are. The steps are emitted once for nothing, to see
-    what they read and write; a tensor that any job touches in an order of its own, not as rectangles, is not compressed.
+    what they read and write; a tensor that any job touches in an order of its own, not as rectangles, stays as it is.
     """
     network = context.network
     run(list(steps), rings())
