@@ -124,7 +124,7 @@ class Vector(Section):
 class Codec(Section):
     """Run-length compression of activations on their way to and from DRAM (``docs/numerics.md``)."""
 
-    run_bits: Annotated[int, Field(strict=True, ge=1, le=16)] = Field(4, description="width of a run of zeros")
+    run_bits: Annotated[int, Field(strict=True, ge=1, le=15)] = Field(4, description="width of a run of zeros")
     level_bits: Literal[8, 16] = Field(8, description="width of an element: numbers.act_bits")
     blocks: Annotated[int, Field(strict=True, ge=2, le=1 << 16)] = Field(
         1024, description="compressed blocks whose sizes are kept on chip at a time"

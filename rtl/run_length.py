@@ -1,6 +1,6 @@
 """Run-length compression of zeros: words of elements become pairs in 64-bit words, and back."""
 
-from amaranth import Cat, Module, Mux, Signal, unsigned
+from amaranth import Cat, Const, Module, Mux, Signal, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -18,9 +18,10 @@ def elements_layout(form: Format, lanes: int) -> data.StructLayout:
     })
 
 
-def pair_layout(form: Format) -> data.StructLayout:
-    """One pair; ``last`` ends the block."""
-    return data.StructLayout({"run": form.run_bits, "level": form.level_bits, "last": 1})
+def pairs_layout(form: Format) -> data.StructLayout:
+    """One pair, or two where ``both`` is set; ``last`` ends the block."""
+    pair = data.StructLayout({"run": form.run_bits, "level": form.level_bits})
+    return data.StructLayout({"first": pair, "second": pair, "both": 1, "last": 1})
 
 
 def packed_layout(form: Format) -> data.StructLayout:
@@ -30,7 +31,7 @@ def packed_layout(form: Format) -> data.StructLayout:
 
 @shared("form", "lanes")
 class PairFinder(wiring.Component):
-    """Finds the next element that is no zero, and counts the zeros before it.
+    """Finds the next two elements that are no zeros, and counts the zeros before them.
 
     Parameters
     ----------
@@ -45,11 +46,12 @@ class PairFinder(wiring.Component):
     i : In(stream of elements_layout)
     close : In(1)
         With ``i``: the run ends with this word though the block does not (the end of a column).
-    o : Out(stream of pair_layout)
+    o : Out(stream of pairs_layout)
 
     Timing
     ------
-    One pair per cycle; a word without any takes one cycle. The first pair one cycle after its word.
+    Two pairs per cycle, one if its run is as long as can be; a word without any takes one cycle. The first pair one
+    cycle after its word.
     """
 
     def __init__(self, form: Format, lanes: int):
@@ -59,7 +61,7 @@ class PairFinder(wiring.Component):
             "zero": In(form.level_bits),
             "i": In(stream.Signature(elements_layout(form, lanes))),
             "close": In(1),
-            "o": Out(stream.Signature(pair_layout(form))),
+            "o": Out(stream.Signature(pairs_layout(form))),
         })
 
     def elaborate(self, platform):
@@ -74,32 +76,52 @@ class PairFinder(wiring.Component):
         last = Signal(reset_less=True)
         run = Signal(self.form.run_bits)  # zeros before ``start``
 
-        first = Signal(lanes)  # the next level, as one bit
-        place = Signal(range(lanes + 1))  # its position, or the end of the word
-        level = Signal(self.form.level_bits)
-        found = Signal()
-        m.d.comb += [
-            first.eq(pending & (~pending + 1)),
-            found.eq(pending != 0),
-            place.eq(_either(Mux(first[i], i, 0) for i in range(lanes)) | Mux(found, 0, count)),
-            level.eq(_either(Mux(first[i], word[i], 0) for i in range(lanes))),
-        ]
+        # The next two levels: as one bit each, where they are (or else the end of the word), and what they are.
+        places, levels, found, rest = [], [], [], pending
+        for n in range(2):
+            one = Signal(lanes, name=f"level_bit_{n}")
+            place = Signal(range(lanes + 1), name=f"place_{n}")
+            level = Signal(self.form.level_bits, name=f"level_{n}")
+            there = Signal(name=f"found_{n}")
+            m.d.comb += [
+                one.eq(rest & (~rest + 1)),
+                there.eq(rest != 0),
+                place.eq(_either(Mux(one[i], i, 0) for i in range(lanes)) | Mux(there, 0, count)),
+                level.eq(_either(Mux(one[i], word[i], 0) for i in range(lanes))),
+            ]
+            places.append(place)
+            levels.append(level)
+            found.append(there)
+            rest = rest & ~one
+            if n == 0:
+                after_one = rest
         total = Signal(range(longest + lanes + 1))
         full = Signal()  # more zeros than a pair holds: its level is a zero too
-        behind = Signal(range(lanes + 1))  # elements behind the level
+        between = Signal(range(lanes + 1))  # zeros between the two levels
+        both = Signal()
+        behind = Signal(range(lanes + 1))  # elements behind the last level that goes
         complete = Signal()  # nothing of the word is left but zeros that the run can count
         step = Signal()
-        pair = self.o.payload
+        left = Signal(lanes)
+        end = Signal(range(lanes + 2))
+        out = self.o.payload
         m.d.comb += [
-            total.eq(run + (place - start)[: len(place)]),
+            total.eq(run + (places[0] - start)[: len(places[0])]),
             full.eq(total > longest),
-            behind.eq(count - place - found),
-            complete.eq(~full & ((pending & ~first) == 0) & (lanes <= longest or behind <= longest)),
-            self.o.valid.eq(open_ & (full | found)),
-            pair.run.eq(Mux(full, longest, total)),
-            pair.level.eq(Mux(full, self.zero, level)),
-            pair.last.eq(last & complete),
-            step.eq(open_ & (self.o.ready | ~(full | found))),
+            between.eq((places[1] - places[0] - 1)[: len(between)]),
+            both.eq(found[1] & ~full & (lanes - 2 <= longest or between <= longest)),
+            left.eq(Mux(both, rest, after_one)),
+            end.eq(Mux(both, places[1], places[0]) + found[0]),
+            behind.eq(count - end),
+            complete.eq(~full & (left == 0) & (lanes <= longest or behind <= longest)),
+            self.o.valid.eq(open_ & (full | found[0])),
+            out.first.run.eq(Mux(full, longest, total)),
+            out.first.level.eq(Mux(full, self.zero, levels[0])),
+            out.second.run.eq(between),
+            out.second.level.eq(levels[1]),
+            out.both.eq(both),
+            out.last.eq(last & complete),
+            step.eq(open_ & (self.o.ready | ~(full | found[0]))),
             self.i.ready.eq(~open_ | (step & complete)),
         ]
         with m.If(step):
@@ -107,8 +129,8 @@ class PairFinder(wiring.Component):
             with m.If(full):
                 m.d.sync += [start.eq(start + (longest + 1 - run)), run.eq(0)]
             with m.Else():
-                m.d.sync += [start.eq(place + found), pending.eq(pending & ~first), run.eq(total)]
-                with m.If(found):
+                m.d.sync += [start.eq(end), pending.eq(left), run.eq(total)]
+                with m.If(found[0]):
                     m.d.sync += run.eq(Mux(complete, behind, 0))
         with m.If(self.i.valid & self.i.ready):
             new = self.i.payload
@@ -127,48 +149,71 @@ class PairPacker(wiring.Component):
 
     Members
     -------
-    i : In(stream of pair_layout)
+    i : In(stream of pairs_layout)
     o : Out(stream of packed_layout)
         A block's last word ends with zeros where it is not full, and with the terminator.
 
     Timing
     ------
-    One pair per cycle; a word leaves one cycle after its last pair.
+    Two pairs per cycle; a word leaves one cycle after its last pair, two if this was a second one and began the word.
+
+    Raises
+    ------
+    ValueError
+        When a word holds one pair only.
     """
 
     def __init__(self, form: Format):
+        if form.pairs < 2:
+            raise ValueError(f"PairPacker form must have at least 2 pairs per word, not {form.pairs}")
         self.form = form
         super().__init__({
-            "i": In(stream.Signature(pair_layout(form))),
+            "i": In(stream.Signature(pairs_layout(form))),
             "o": Out(stream.Signature(packed_layout(form))),
         })
 
     def elaborate(self, platform):
         m = Module()
-        form, pair = self.form, self.i.payload
-        slot = Signal(range(form.pairs))
-        held = Signal(form.pair_bits * (form.pairs - 1), reset_less=True)  # pairs of the open word
+        form, new = self.form, self.i.payload
+        slot = Signal(range(form.pairs + 1))  # pairs of the open word
+        held = Signal(form.pair_bits * form.pairs, reset_less=True)  # these
+        ended = Signal()  # the open word is the block's last
         bits = Signal(form.word_bits)
+        carried = Signal()  # the second pair begins another word
         complete = Signal()
-        both = Signal(form.pair_bits)
+        room = Signal()
+        send = Signal()
+        first, second = Signal(form.pair_bits), Signal(form.pair_bits)
         with m.Switch(slot):
             for n in range(form.pairs):
                 with m.Case(n):
                     below = n * form.pair_bits
-                    m.d.comb += bits.eq(Cat(held[:below], both))
+                    more = second if n + 1 < form.pairs else Const(0, 0)
+                    m.d.comb += bits.eq(Cat(held[:below], first, more))
         m.d.comb += [
-            both.eq(Cat(pair.run, pair.level)),
-            complete.eq(pair.last | (slot == form.pairs - 1)),
-            self.i.ready.eq(~complete | ~self.o.valid | self.o.ready),
+            first.eq(new.first.as_value()),
+            second.eq(Mux(new.both, new.second.as_value(), 0)),
+            carried.eq(new.both & (slot == form.pairs - 1)),
+            complete.eq(new.last | (slot + new.both >= form.pairs - 1)),
+            room.eq(~self.o.valid | self.o.ready),
+            self.i.ready.eq(~ended & (room | ~complete)),
+            send.eq((self.i.valid & complete & ~ended | ended) & room),
         ]
         with m.If(self.o.ready):
             m.d.sync += self.o.valid.eq(0)
         with m.If(self.i.valid & self.i.ready):
-            m.d.sync += [held.eq(bits), slot.eq(Mux(complete, 0, slot + 1))]
-            with m.If(complete):
-                m.d.sync += [self.o.valid.eq(1), self.o.p.bits.eq(bits), self.o.p.last.eq(pair.last)]
-                if form.terminated:
-                    m.d.sync += self.o.p.bits[-1].eq(pair.last)
+            m.d.sync += [held.eq(bits), slot.eq(Mux(complete, 0, slot + 1 + new.both))]
+            with m.If(carried):
+                m.d.sync += [held.eq(second), slot.eq(1), ended.eq(new.last)]
+        with m.If(send):
+            final = Signal()
+            m.d.comb += final.eq(ended | (new.last & ~carried))
+            m.d.sync += [self.o.valid.eq(1), self.o.p.last.eq(final)]
+            m.d.sync += self.o.p.bits.eq(Mux(ended, held[: form.pair_bits], bits))
+            if form.terminated:
+                m.d.sync += self.o.p.bits[-1].eq(final)
+            with m.If(ended):
+                m.d.sync += [ended.eq(0), slot.eq(0)]
         return m
 
 
@@ -188,8 +233,8 @@ class Encoder(wiring.Component):
 
     Timing
     ------
-    A cycle per pair: per element that is no zero, per ``2**run_bits`` zeros, per word of nothing but zeros.
-    A word leaves two cycles after its last element came.
+    Two elements that are no zeros per cycle, or ``2**run_bits`` zeros, or a word of nothing but zeros. A word leaves
+    two or three cycles after its last element came.
     """
 
     latency = 2

@@ -360,6 +360,7 @@ def test_codec_is_optional_and_fits_the_operands():
     for codec, message in (
         ({"level_bits": 16}, r"codec\.level_bits must be 8 as numbers\.act_bits is, not 16 \(x\)"),
         ({"run_bits": 0}, r"codec\.run_bits must be a positive integer, not 0 \(x\)"),
+        ({"run_bits": 16}, r"codec\.run_bits must be at most 15, not 16 \(x\)"),
         ({"blocks": 1}, r"codec\.blocks must be at least 2, not 1 \(x\)"),
     ):
         with pytest.raises(InputError, match=message):

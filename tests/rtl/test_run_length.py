@@ -10,7 +10,8 @@ from rtl.run_length import Decoder, Encoder
 from sim.golden.run_length import encode, pairs
 from tests.rtl.axi_model import sender, simulate
 
-CASES = [(EYERISS, 4), (EYERISS, 8), (EIE, 16), (EYERISS_V2, 16), (SCNN, 3), (Format(5, 8), 64), (Format(1, 2), 1)]
+CASES = [(EYERISS, 4), (EYERISS, 8), (EIE, 16), (EYERISS_V2, 16), (SCNN, 3), (Format(5, 8), 64),
+         (Format(1, 2), 1), (Format(4, 27), 5)]  # fmt: skip
 BYTES = Format(5, 8)
 
 
@@ -173,15 +174,17 @@ def test_runs_end_with_columns(column):
 
 
 @pytest.mark.parametrize("share", [0, 0.5, 0.9, 1])
-def test_encoder_takes_a_cycle_per_pair(share):
-    """Documented rate: pairs, and words without any."""
+def test_encoder_takes_two_pairs_per_cycle(share):
+    """Documented rate: a cycle per two levels of a word, per longest run, per word without levels."""
     rng = random.Random(3)
     x = [0 if rng.random() < share else rng.randint(1, 255) for _ in range(1600)]
     words = cut(rng, x, 16, most=True)
     cycles, _ = run_encoder(BYTES, 16, words)
-    runs, _ = pairs(np.array(x), BYTES)
-    empty = sum(not any(w["data"]) for w in words)
-    assert cycles <= runs.size + empty + 4
+    levels = [sum(v != 0 for v in word["data"]) for word in words]
+    longest = int((pairs(np.array(x), BYTES)[0] == 31).sum())
+    assert cycles <= sum(max(1, -(-n // 2)) for n in levels) + longest + 5
+    if share == 0:
+        assert sum(levels) == 1600 and cycles <= 805
 
 
 @pytest.mark.parametrize("share", [0, 0.5, 0.9, 1])
