@@ -17,9 +17,10 @@ class Signal:
 
     def fire(self) -> None:
         """Resume everyone who waits, at the present time."""
-        waiting, self._waiting = self._waiting, []
-        for process in waiting:
-            self._kernel.schedule(self._kernel.now, process)
+        if self._waiting:
+            waiting, self._waiting = self._waiting, []
+            for process in waiting:
+                self._kernel.schedule(self._kernel.now, process)
 
     def add(self, process: Process) -> None:
         """Let a process wait."""
@@ -46,14 +47,16 @@ class Kernel:
 
     def run(self) -> None:
         """Until nothing is left to do."""
-        while self._heap:
-            self.now, _, process = heapq.heappop(self._heap)
-            wanted = next(process, None)
-            # Nobody else is due before: the process goes on without a detour through the heap.
-            while isinstance(wanted, float | int) and not (self._heap and self._heap[0][0] <= wanted):
-                self.now = max(wanted, self.now)
-                wanted = next(process, None)
-            if isinstance(wanted, Signal):
-                wanted.add(process)
-            elif wanted is not None:
-                self.schedule(max(wanted, self.now), process)
+        heap = self._heap
+        while heap:
+            self.now, _, process = heapq.heappop(heap)
+            for wanted in process:
+                if isinstance(wanted, Signal):
+                    wanted.add(process)
+                    break
+                if heap and heap[0][0] <= wanted:
+                    self.schedule(max(wanted, self.now), process)
+                    break
+                # Nobody else is due before: the process goes on without a detour through the heap.
+                if wanted > self.now:
+                    self.now = wanted

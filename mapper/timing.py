@@ -8,6 +8,9 @@ RTL in cycles.
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import accumulate
 
 from dataflows import isa
@@ -42,7 +45,13 @@ def predict(program: Program, latency: int, bytes_per_cycle: float) -> Predictio
     bytes_per_cycle : float
         Shared by reads and writes.
     """
-    machine = Machine(program, latency, bytes_per_cycle)
+    with _no_collection():
+        return _predict(Machine(program, latency, bytes_per_cycle))
+
+
+def _predict(machine: Machine) -> Prediction:
+    """The same, of a machine that has not begun."""
+    program = machine.program
     reads, writes, array = ReadMaster(machine), WriteMaster(machine), Array(machine)
     reads.load = load = Loader(machine, reads)
     lanes = Lanes(machine)
@@ -63,6 +72,18 @@ def predict(program: Program, latency: int, bytes_per_cycle: float) -> Predictio
     machine.result.cycles = machine.idle + END
     _explain(machine)
     return machine.result
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Nothing here is garbage in cycles, but the collector would look at a large program again and again."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _explain(machine: Machine) -> None:

@@ -155,20 +155,14 @@ class Loader:
         # The last segment opens when what is before it is written.
         border = load.last if position < load.last <= load.position else 0
         if pieces(position, size, load.segment, offset, bus) == beats:
-            # A piece per beat: what comes first counts where the memory is fast, what comes last where it is slow.
             before = max(gate, self.end)
-            first = dram.offered(start, 0)
-
-            def written(beat: int) -> int:
-                offered = dram.offered(start, beat) if dram.slow else first + beat
-                return max(offered + 1, before + beat + 1)
-
             if border:
-                self._opened.append(written((offset + border - position - 1) // bus))
-            taken = max(dram.offered(start, beats - 1), written(beats - 2) if beats > 1 else gate)
+                self._opened.append(self._written(start, (offset + border - position - 1) // bus, before))
+            taken = max(dram.offered(start, beats - 1), self._written(start, beats - 2, before) if beats > 1 else gate)
             if load.operands:
-                self.machine.operand_writes.update(written(beat) + WRITE for beat in range(beats))
-            self.end = self.reads.gate = written(beats - 1)
+                writes = (self._written(start, beat, before) + WRITE for beat in range(beats))
+                self.machine.operand_writes.update(writes)
+            self.end = self.reads.gate = self._written(start, beats - 1, before)
             return taken
         taken, stop = gate, position + size
         for beat in range(beats):
@@ -184,6 +178,15 @@ class Loader:
             position, offset = behind, 0
         self.reads.gate = gate
         return taken
+
+    def _written(self, start: int, beat: int, before: int) -> int:
+        """When a beat is written, if each is one piece, and the last one of another burst was written at ``before``.
+
+        What comes first counts where the memory is fast, what comes last where it is slow.
+        """
+        dram = self.machine.dram
+        offered = dram.offered(start, beat) if dram.slow else dram.offered(start, 0) + beat
+        return (offered if offered > before + beat else before + beat) + 1
 
     def _finish(self, load: LoadJob) -> None:
         """All of a job is asked for, and so it is known when it is done."""

@@ -133,20 +133,20 @@ class Machine:
         self._taker = {s: unit for unit, words in self.words.items() for word in words for s, _ in word.waits}
 
     def _split(self) -> Iterator[tuple[isa.Unit, Word] | None]:
-        jobs = iter(self.program.jobs)
-        for raw in (int(w) for w in self.program.words):
-            op, unit = raw >> 60, raw >> 56 & 15
+        jobs, units = iter(self.program.jobs), tuple(isa.Unit)
+        for raw in self.program.words.tolist():
+            op = raw >> 60
             if op in (isa.Op.HASH, isa.Op.END):
                 yield None
                 continue
-            word = Word([])
+            unit, word = units[raw >> 56 & 15], Word([])
             if op == isa.Op.WAIT:
                 word.waits = [(raw >> 48 & 255, raw & 0xFFFF)]
             elif op == isa.Op.START:
                 word.waits = [(s, 1) for s in range(16) if raw >> s & 1]
                 word.job = next(jobs)
-            self.words[isa.Unit(unit)].append(word)
-            yield isa.Unit(unit), word
+            self.words[unit].append(word)
+            yield unit, word
 
     def at(self, time: int, signal: Signal) -> None:
         """Fire a signal at ``time``, without waiting for it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from dataflows import isa
 from mapper.kernel import Process, Signal
@@ -29,8 +29,7 @@ class StoreJob:
         self.starts = row_starts(job, job.registers["target"]["address"])
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """A row in the splitter: its job, its address, when its first burst can be packed, whether it is the last."""
 
     store: StoreJob
@@ -106,7 +105,12 @@ class Packer:
                     ends = row.store if row.last else None
                     self._consumed = self._step
                     self._next_row(row.store)
-                yield from self._close(beats, ends)
+                while self._full and not self._enters():
+                    yield from self._pause(border=False)
+                if ends is None:
+                    self.master.send(Burst(self._entered, beats))
+                else:
+                    self.master.send(Burst(self._entered, beats, ends.job, ends.taken))
             if row.last:
                 job = row.store.job
                 written[job.layer] = written.get(job.layer, 0) + row.store.bytes
@@ -118,8 +122,8 @@ class Packer:
             need, border = min((beat + 1) * bus - address % bus, size), beat == 0
             flush = have >= need
             while flush or have < need:
-                if self._full:
-                    yield from self._enter()
+                while self._full and not self._enters():
+                    yield from self._pause(border=False)
                 if not (flush or arrivals):
                     lanes.read()
                     if not arrivals:
@@ -138,42 +142,35 @@ class Packer:
                 self._step = time
                 if flush:
                     break
-                if not self._cut:
-                    self._cut = lanes.jobs[0].next_bytes()
-                have += min(self._cut, self.piece)
-                self._cut -= min(self._cut, self.piece)
+                cut = self._cut or lanes.jobs[0].next_bytes()
+                size_taken = min(cut, self.piece)
+                have += size_taken
+                self._cut = cut - size_taken
                 if not self._cut:
                     arrivals.popleft()
                     lanes.leave(time)
             self._full = True
         return have
 
-    def _enter(self) -> Process:
-        """The last beat enters the data queue, where the next step is to find it."""
-        while self._full:
-            room = self.master.room()
-            if room is None:
-                yield from self._pause(border=False)
-            else:
-                self._entered, self._full = max(self._step + 1, room), False
-
-    def _close(self, beats: int, ends: StoreJob | None) -> Process:
-        """A burst is complete."""
-        yield from self._enter()
-        if ends is None:
-            self.master.send(Burst(self._entered, beats))
-        else:
-            self.master.send(Burst(self._entered, beats, ends.job, ends.taken))
+    def _enters(self) -> bool:
+        """Whether it is known when the last beat enters the data queue, where the next step is to find it."""
+        room = self.master.room()
+        if room is None:
+            return False
+        self._entered, self._full = max(self._step + 1, room), False
+        return True
 
     def _record(self) -> Process:
         """A record of the mark table, as one burst if that may be so long."""
         ready, beats = self.master.records.popleft(), max(1, isa.MARK_BYTES // self.machine.bus)
         for beat in range(beats):
-            yield from self._enter()
+            while self._full and not self._enters():
+                yield from self._pause(border=False)
             self._step = max(self._step + 1, self._entered, ready)
             self._full = True
             if beats > self.most or beat == beats - 1:
-                yield from self._enter()
+                while self._full and not self._enters():
+                    yield from self._pause(border=False)
                 length = 1 if beats > self.most else beats
                 self.master.send(Burst(self._entered, length, record=beat == beats - 1))
 

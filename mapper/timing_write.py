@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from dataflows import isa
 from mapper.kernel import Process, Signal
@@ -15,8 +15,7 @@ ADDRESS = 1  # burst chosen, to its address on the bus
 AFTER_READS = 0.5  # of the addresses in a cycle the read is served first
 
 
-@dataclass(frozen=True)
-class Burst:
+class Burst(NamedTuple):
     """A burst whose last beat enters the data queue at ``time``; the job it ends, if any, and when that was taken."""
 
     time: int
