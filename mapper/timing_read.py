@@ -14,7 +14,7 @@ ADDRESS = 1  # burst chosen, to its address on the bus
 SPLIT = 1  # row, to its first burst
 
 
-class Rows(Protocol):
+class Reader(Protocol):
     """Who reads: LOAD."""
 
     ready: int | None
@@ -33,7 +33,7 @@ class ReadMaster:
         There may be another burst.
     gate : int
         First cycle in which the next beat can be taken.
-    load : Rows
+    load : Reader
     commands : callable
         Told the cycles in which the beats of a burst of the program are taken.
     """
@@ -45,7 +45,7 @@ class ReadMaster:
         self.in_flight: deque[int] = deque()  # last beats of the latest bursts
         self.work = Signal(machine.kernel)
         self.gate = 0
-        self.load: Rows | None = None
+        self.load: Reader | None = None
         self.commands: Callable[[list[int]], None] = lambda times: None
         self._requests: deque[tuple[int, int]] = deque()
         self._bursts: Iterator[tuple[int, int, int]] = iter(())

@@ -118,6 +118,7 @@ class Packer:
     def _pack(self, address: int, beats: int, size: int, have: int, ready: int) -> Generator[float | Signal, None, int]:
         """Steps of a burst of ``size`` bytes, of which ``have`` are taken; returns how many are in the end."""
         bus, arrivals, lanes, master = self.machine.bus, self.lanes.arrivals, self.lanes, self.master
+        records = master.records
         for beat in range(beats):
             need, border = min((beat + 1) * bus - address % bus, size), beat == 0
             flush = have >= need
@@ -129,14 +130,18 @@ class Packer:
                     if not arrivals:
                         yield from self._pause(border=border)
                         continue
-                time = max(self._step + 1, self._entered, ready)
-                if not flush:
-                    time = max(time, arrivals[0])
-                if border and (master.records or master.record_unknown(time)):
-                    if not master.records:
+                time = self._step + 1
+                if time < self._entered:
+                    time = self._entered
+                if not flush and time < arrivals[0]:
+                    time = arrivals[0]
+                if time < ready:
+                    time = ready
+                if border and (records or master.record_unknown(time)):
+                    if not records:
                         yield from self._pause(border=False)
                         continue
-                    if master.records[0] <= time:
+                    if records[0] <= time:
                         yield from self._record()
                         continue
                 self._step = time

@@ -77,6 +77,8 @@ def test_mapping_alone(resnet, tmp_path, capsys):
     total = found["totals"]
     assert set(total) >= TOTAL_KEYS
     assert sum(layer["cycles_predicted"] for layer in found["layers"]) == total["cycles_predicted"]
+    for layer in found["layers"]:
+        assert layer["cycles_predicted"] == layer["array_busy"] + sum(layer["stalls"].values())
     macs = 64 * 8 * 27 + 2 * 64 * 8 * 72 + 16 * 12 * (72 + 108 + 8) + 60
     assert sum(layer["macs"] for layer in found["layers"]) == total["macs"] == macs
     assert total["utilization"] == pytest.approx(macs / total["cycles_predicted"] / 16)
