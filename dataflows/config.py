@@ -131,6 +131,27 @@ class Codec(Section):
     )
 
 
+class Sparse(Section):
+    """The engine for pruned, weight-shared layers on compressed columns (EIE, ISCA 2016)."""
+
+    pes: Size = Field(description="PEs of one multiplier each; row i of a weight matrix lives in PE i mod pes")
+    queue: Annotated[int, Field(strict=True, ge=1, le=256)] = Field(
+        8, description="non-zero activations that wait in front of each PE"
+    )
+    run_bits: Annotated[int, Field(strict=True, ge=1, le=8)] = Field(
+        4, description="width of the count of zeros before an entry"
+    )
+    code_bits: Annotated[int, Field(strict=True, ge=1, le=8)] = Field(
+        4, description="width of an entry's code: the codebook has 2**code_bits weights"
+    )
+    codebooks: Annotated[int, Field(strict=True, ge=1, le=16)] = Field(2, description="codebooks kept on chip")
+    weight_bytes: Bytes = Field(description="entries of each PE, in bytes")
+    pointer_bytes: Bytes = Field(description="column pointers of each PE, in bytes")
+    accumulators: Annotated[int, Field(strict=True, ge=2, le=4096)] = Field(
+        256, description="sums of each PE, in each of two banks"
+    )
+
+
 class Bus(Section):
     """The AXI4 master."""
 
@@ -170,6 +191,7 @@ class Config(Section):
     memory: Memory
     vector: Vector | None = None
     codec: Codec | None = None
+    sparse: Sparse | None = None
     bus: Bus = Bus()  # pyright: ignore[reportCallIssue]
     control: Control = Control()  # pyright: ignore[reportCallIssue]
 
@@ -185,6 +207,7 @@ class Config(Section):
                 f"codec.level_bits must be {self.numbers.act_bits} as numbers.act_bits is, not {self.codec.level_bits}"
             )
         self._check_array()
+        self._check_sparse()
         for name, granule, why in (
             ("input_bytes", 2 * self.input_word_bytes, "two banks of input words"),
             ("weight_bytes", 2 * self.weight_word_bytes, "two banks of weight words"),
@@ -209,6 +232,23 @@ class Config(Section):
         if self.array.zero_gating and self.dataflow.input.kind is not Kind.BUS:
             raise ValueError(f"array.zero_gating must be false for dataflow {flow}: only row_stationary has it")
 
+    def _check_sparse(self) -> None:
+        """The sparse engine shares INPUT words, accumulator words and beats with everything else."""
+        sparse = self.sparse
+        if sparse is None:
+            return
+        if self.dataflow.input.kind in (Kind.BUS, Kind.NEIGHBOUR):
+            raise ValueError(
+                f"[sparse] must be left out for dataflow {self.array.dataflow}: its input words are not consecutive "
+                "elements; weight_, output_ and input_stationary and no_local_reuse have such words"
+            )
+        if sparse.pes % self.lanes:
+            raise ValueError(f"sparse.pes must be a multiple of array.cols, {self.lanes}, not {sparse.pes}")
+        for name in ("weight_bytes", "pointer_bytes"):
+            value = getattr(sparse, name)
+            if value % self.bus_bytes:
+                raise ValueError(f"sparse.{name} must be a multiple of {self.bus_bytes} (a beat), not {value}")
+
     # -- array ---------------------------------------------------------------------------------
 
     @property
@@ -225,6 +265,11 @@ class Config(Section):
     def window_multipliers(self) -> int:
         """MAC multipliers of the vector unit: one per lane and tap, none without windows."""
         return WINDOW_TAPS * self.lanes if self.vector else 0
+
+    @property
+    def sparse_multipliers(self) -> int:
+        """MAC multipliers of the sparse engine, one per PE."""
+        return self.sparse.pes if self.sparse else 0
 
     @property
     def lanes(self) -> int:
@@ -346,11 +391,40 @@ class Config(Section):
         return self.param_entries * self.window_multipliers
 
     @property
+    def entry_bytes(self) -> int:
+        """Bytes of an entry of a compressed column: the run in the low bits, the code above, the rest zero."""
+        return ceil_pow2(max(8, self.sparse.run_bits + self.sparse.code_bits)) // 8 if self.sparse else 0
+
+    @property
+    def sparse_weight_pitch(self) -> int:
+        """Address pitch from one PE's entries to the next one's."""
+        return ceil_pow2(self.sparse.weight_bytes) if self.sparse else 0
+
+    @property
+    def sparse_pointer_pitch(self) -> int:
+        """Address pitch from one PE's pointers to the next one's."""
+        return ceil_pow2(self.sparse.pointer_bytes) if self.sparse else 0
+
+    @property
+    def codebook_pitch(self) -> int:
+        """Address pitch from one codebook to the next: its weights, rounded to a power of two of at least a beat."""
+        return ceil_pow2(max(self.bus_bytes, self.act_bytes << self.sparse.code_bits)) if self.sparse else 0
+
+    @property
+    def sparse_bytes(self) -> int:
+        """Memories of the sparse engine: entries, pointers and two banks of sums per PE, and the codebooks."""
+        if self.sparse is None:
+            return 0
+        sums = 2 * self.sparse.accumulators * self.numbers.acc_bits // 8
+        each = self.sparse.weight_bytes + self.sparse.pointer_bytes + sums
+        return self.sparse.pes * each + self.sparse.codebooks * self.codebook_pitch
+
+    @property
     def on_chip_bytes(self) -> int:
         """All addressable on-chip memory."""
         m = self.memory
         buffers = m.input_bytes + m.weight_bytes + m.acc_bytes + m.operand_bytes
-        return buffers + m.param_bytes + self.window_weight_bytes
+        return buffers + m.param_bytes + self.window_weight_bytes + self.sparse_bytes
 
     # -- identity ------------------------------------------------------------------------------
 
@@ -377,7 +451,8 @@ class Config(Section):
             "multipliers", "lanes", "input_elements", "weight_elements", "act_bytes", "param_lane_bytes", "bus_bytes",
             "input_word_bytes", "input_granule", "weight_word_bytes", "weight_granule", "operand_word_bytes",
             "acc_word_bytes", "acc_bank_words", "param_entry_bytes", "param_entries", "window_multipliers",
-            "window_weights_address", "window_weight_bytes", "on_chip_bytes",
+            "window_weights_address", "window_weight_bytes", "sparse_multipliers", "entry_bytes",
+            "sparse_weight_pitch", "sparse_pointer_pitch", "codebook_pitch", "sparse_bytes", "on_chip_bytes",
         )  # fmt: skip
         return {
             **self.model_dump(mode="json"),

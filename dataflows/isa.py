@@ -54,6 +54,7 @@ class Unit(IntEnum):
     ACC = 3
     VECTOR = 4
     STORE = 5
+    SPARSE = 6  # only where the configuration has the engine
 
 
 class Target(IntEnum):
@@ -63,6 +64,9 @@ class Target(IntEnum):
     WEIGHT = 1
     OPERAND = 2
     PARAM = 3
+    ENTRIES = 4  # of the sparse engine, as the next two: whole beats at multiples of a beat only
+    POINTERS = 5
+    CODEBOOK = 6
 
 
 class Region(IntEnum):
@@ -103,6 +107,8 @@ class Error(IntEnum):
     HASH_MISMATCH = 4
     TIMEOUT = 5
     PROGRAM_END = 6  # the program ran out of words without END
+    SPARSE_RUN = 7  # a run of zeros leads out of its column; info: PE [31:16], column [15:0]
+    SPARSE_POINTER = 8  # a column ends before it begins, or behind the entries; info likewise
 
 
 @dataclass(frozen=True)
@@ -130,6 +136,8 @@ class Register:
 VALUE_BITS = 48
 COUNT_BITS = 16
 STEP_BITS = 32
+POINTER_BYTES = 2
+"""Of a column pointer: the number of the entry with which a column begins."""
 BLOCK_BITS = 16
 """Entries of the size table, and words of a compressed block."""
 SEMAPHORE_BITS = 8
@@ -209,6 +217,47 @@ _TURN = Register(
 )
 
 
+_SPARSE = (
+    Register(
+        "columns",
+        (
+            Field("count", COUNT_BITS, "columns, at least 1: activations taken from INPUT, in words of input_elements"),
+            Field("pointers", 24, "beat of every PE's pointer memory where those of the job begin; count + 1 of them"),
+        ),
+    ),
+    Register(
+        "weights",
+        (
+            Field("word", 24, "beat of every PE's entry memory where those of the job begin: entry 0 of its pointers"),
+            Field("entries", 24, "entries of the job that each PE holds; no column may end behind them"),
+        ),
+    ),
+    Register(
+        "rows",
+        (
+            Field("full", COUNT_BITS, "rows of the matrix that every PE has"),
+            Field("extra", COUNT_BITS, "PEs, from PE 0 on, that have one more"),
+        ),
+    ),
+)
+
+
+def _sparse(cfg: Config) -> tuple[Register, ...]:
+    """Registers of a SPARSE job: a matrix of compressed columns times one vector."""
+    mode = Register(
+        "mode",
+        (
+            Field("zero", cfg.numbers.act_bits, "zero point of the activations", signed=True),
+            Field("codebook", 8, "number of the codebook"),
+            Field("drain", COUNT_BITS, "words of lanes sums handed to ACC afterwards; 0: the next job adds to them"),
+        ),
+    )
+    return (*_SPARSE, mode)
+
+
+_FROM_SPARSE = Field("sparse", 1, "the words are those of the sparse engine, not of the array")
+
+
 def _codec(cfg: Config) -> tuple[Register, ...]:
     """Compressed rows: registers of LOAD and STORE jobs where the configuration has a codec."""
     if cfg.codec is None:
@@ -277,11 +326,13 @@ def _geometry(flow: Dataflow) -> tuple[Register, ...]:
 
 
 def units(cfg: Config) -> dict[Unit, tuple[Register, ...]]:
-    """Shadow registers of every unit; a register's number is its position."""
+    """Shadow registers of every unit that the configuration has; a register's number is its position."""
     source = Register("source", (Field("address", 40, "offset in the region, bytes"), Field("region", 3, "Region")))
     rows = ("row_a", "row_b", "row_c")
     element = cfg.numbers.act_bits
-    return {
+    from_sparse = (_FROM_SPARSE,) if cfg.sparse else ()
+    to_sparse = Field("sparse", 1, "the words go to the sparse engine, not to the array")
+    maps = {
         Unit.LOAD: (
             source,
             Register("row", (Field("bytes", 24, "contiguous DRAM bytes per row"),)),
@@ -289,7 +340,7 @@ def units(cfg: Config) -> dict[Unit, tuple[Register, ...]]:
             *_pack(
                 SEGMENT_REGISTERS,
                 Field("address", STEP_BITS, "byte address in the target"),
-                Field("target", 2, "Target"),
+                Field("target", 3 if cfg.sparse else 2, "Target"),
                 Field("fill", 1, "write fill_value instead of DRAM data; source and rows are ignored"),
                 Field("fill_value", element, "element written when fill is set, again and again"),
                 Field("bytes", 24, "contiguous bytes per segment in the target"),
@@ -300,6 +351,7 @@ def units(cfg: Config) -> dict[Unit, tuple[Register, ...]]:
         Unit.INPUT: (
             _base("byte address in the input buffer"),
             *_levels(cfg.dataflow.input_nest.levels, "bytes"),
+            *((Register("mode", (to_sparse,)),) if cfg.sparse else ()),
             *_geometry(cfg.dataflow),
         ),
         Unit.WEIGHT: (
@@ -308,7 +360,10 @@ def units(cfg: Config) -> dict[Unit, tuple[Register, ...]]:
         ),
         Unit.ACC: (
             _base("word address in the accumulator buffer; bank 1 starts at acc_bank_words"),
-            Register("mode", (Field("keep", 1, "add to what is there from the first pass on, do not overwrite"),)),
+            Register(
+                "mode",
+                (Field("keep", 1, "add to what is there from the first pass on, do not overwrite"), *from_sparse),
+            ),
             *_levels(("word", "block", "pass", "group"), "accumulator words"),
         ),
         Unit.VECTOR: (
@@ -365,6 +420,7 @@ def units(cfg: Config) -> dict[Unit, tuple[Register, ...]]:
             *_codec(cfg),
         ),
     }
+    return maps | ({Unit.SPARSE: _sparse(cfg)} if cfg.sparse else {})
 
 
 @dataclass(frozen=True)
@@ -408,6 +464,9 @@ def _host_registers() -> tuple[HostRegister, ...]:
         rows.append((f"SEMAPHORE_{index}_WAIT", "ro", doc))
     rows.append(("GATED_LOW", "ro", "multiplications not done as the input was zero, bits 31:0 (array.zero_gating)"))
     rows.append(("GATED_HIGH", "ro", "multiplications not done as the input was zero, bits 63:32"))
+    rows.append(("SPARSE_ENTRIES_LOW", "ro", "entries that PEs of the sparse engine have walked, bits 31:0"))
+    rows.append(("SPARSE_ENTRIES_HIGH", "ro", "entries that PEs of the sparse engine have walked, bits 63:32"))
+    rows.append(("SPARSE_FULL", "ro", "cycles in which a full queue kept an activation from all PEs"))
     return tuple(HostRegister(name, 4 * i, access, doc) for i, (name, access, doc) in enumerate(rows))
 
 
