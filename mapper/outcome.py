@@ -93,6 +93,7 @@ class Outcome:
             "samples": self.samples,
             "multipliers": self.cfg.multipliers,
             "window_multipliers": self.cfg.window_multipliers,
+            "sparse_multipliers": self.cfg.sparse_multipliers,
             "dram": {
                 "latency": self.arguments.latency,
                 "bytes_per_cycle": self.arguments.bytes_per_cycle or self.cfg.bus_bytes,

@@ -9,7 +9,7 @@ from mapper.outcome import Outcome
 from mapper.report import environment
 from mapper.report_layers import HUES, Part, dram_rate, total_parts, views
 from mapper.report_text import Tile, duration, short, tiles
-from mapper.table import Row, aligned
+from mapper.table import Row, aligned, all_multipliers
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def comparison(outcomes: Sequence[Outcome]) -> str:
         network=outcomes[0].program.network, columns=columns, lines=lines, reasons=list(reasons),
         longest=max(column.seconds for column in columns) or 1.0,
         longest_layer=max((time for line in lines for _, _, time in line), default=1.0) or 1.0,
-        short=short, duration=duration, dram_rate=dram_rate,
+        short=short, duration=duration, dram_rate=dram_rate, all_multipliers=all_multipliers,
     )  # fmt: skip
 
 

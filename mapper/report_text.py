@@ -13,6 +13,7 @@ from dataflows.config import Config
 from mapper.outcome import Outcome
 from mapper.report_layers import LOST, OTHER, USEFUL, View, dram_rate
 from mapper.report_timeline import DOES
+from mapper.table import all_multipliers
 from mapper.terminal import number, percent, size
 
 WORST = 3
@@ -105,9 +106,9 @@ def tiles(outcome: Outcome) -> list[Tile]:
 def _of_what(outcome: Outcome) -> str:
     """What the utilization is of."""
     cfg = outcome.cfg
-    if not cfg.window_multipliers:
-        return f"of {cfg.multipliers:,} multipliers"
-    every = cfg.multipliers + cfg.window_multipliers
+    every = all_multipliers(cfg)
+    if every == cfg.multipliers:
+        return f"of {every:,} multipliers"
     return f"of the engines that ran; {percent(outcome.totals['utilization_all'])} of all {every:,} multipliers"
 
 

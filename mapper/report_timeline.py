@@ -26,6 +26,7 @@ DOES = {
     isa.Unit.ACC: "sums out of the array",
     isa.Unit.VECTOR: "requantize, pool, add",
     isa.Unit.STORE: "results to DRAM",
+    isa.Unit.SPARSE: "inputs times compressed columns",
 }
 
 

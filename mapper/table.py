@@ -142,12 +142,13 @@ def ratio(macs: int, slots: int) -> float:
 
 def multipliers(cfg: Config, engine: str) -> int:
     """MAC multipliers of the engine that runs a layer."""
-    return cfg.window_multipliers if engine == "vector window" else cfg.multipliers
+    others = {"vector window": cfg.window_multipliers, "sparse": cfg.sparse_multipliers}
+    return others.get(engine, cfg.multipliers)
 
 
 def all_multipliers(cfg: Config) -> int:
     """MAC multipliers of the whole accelerator."""
-    return cfg.multipliers + cfg.window_multipliers
+    return cfg.multipliers + cfg.window_multipliers + cfg.sparse_multipliers
 
 
 def totals(program: Program, table: list[Row], samples: int, run: Run | None) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mapper.outcome import Outcome
-from mapper.table import aligned
+from mapper.table import aligned, all_multipliers
 
 if TYPE_CHECKING:
     from mapper.run import Mismatch
@@ -89,7 +89,7 @@ def summary(outcome: Outcome) -> list[str]:
     lines = [
         f"{outcome.samples} sample(s), {cycles:,} cycles {kind}, "
         f"{percent(total['utilization'])} of the multipliers in use, "
-        f"{percent(total['utilization_all'])} of all {cfg.multipliers + cfg.window_multipliers}; "
+        f"{percent(total['utilization_all'])} of all {all_multipliers(cfg):,}; "
         f"{total['seconds_per_sample'] * 1e6:,.1f} us per sample at {cfg.clock_mhz:g} MHz"
     ]
     if outcome.run is not None:

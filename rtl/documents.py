@@ -39,15 +39,26 @@ _CODEC_PARAMETERS = {
     "BLOCKS": "compressed blocks whose sizes are on chip",
 }
 
+_SPARSE_PARAMETERS = {
+    "ENTRY_BYTES": "bytes of an entry of a compressed column",
+    "SPARSE_WEIGHT_PITCH": "address pitch from one PE's entries to the next one's",
+    "SPARSE_POINTER_PITCH": "address pitch from one PE's pointers to the next one's",
+    "CODEBOOK_PITCH": "address pitch of codebooks",
+}
+
 
 def parameters(cfg: Config) -> dict[str, tuple[int, str]]:
     """Numbers a driver needs, each with what it means."""
     sources = (cfg, cfg.array, cfg.memory, cfg.control, cfg.vector, cfg.codec, isa)
     docs = _PARAMETERS | (_WINDOW_PARAMETERS if cfg.vector else {}) | (_CODEC_PARAMETERS if cfg.codec else {})
-    return {
+    docs |= _SPARSE_PARAMETERS if cfg.sparse else {}
+    found = {
         name: (next(getattr(s, key) for s in sources for key in (name, name.lower()) if hasattr(s, key)), doc)
         for name, doc in docs.items()
     }
+    for name, field in type(cfg.sparse).model_fields.items() if cfg.sparse else ():
+        found[f"SPARSE_{name.upper()}"] = getattr(cfg.sparse, name), field.description or ""
+    return found
 
 
 def fields(register: isa.Register) -> Iterator[tuple[int, isa.Field]]:
