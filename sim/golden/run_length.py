@@ -32,13 +32,27 @@ def pairs(x: Integers, form: Format, *, zero: int = 0, restart: int = 0) -> tupl
     if restart:
         level[restart - 1 :: restart] = True
     at = np.flatnonzero(level)
-    zeros = np.diff(at, prepend=-1) - 1  # in front of each level
-    full = zeros // (form.longest_run + 1)  # pairs whose level is a zero itself
-    last = np.cumsum(full + 1) - 1  # the pair of each level
-    runs = np.full(int((full + 1).sum()), form.longest_run, np.int64)
+    runs, last = split(np.diff(at, prepend=-1) - 1, form)
     levels = np.full(runs.size, zero, np.int64)
-    runs[last], levels[last] = zeros % (form.longest_run + 1), x[at]
+    levels[last] = x[at]
     return runs, levels
+
+
+def split(zeros: Integers, form: Format) -> tuple[Integers, Integers]:
+    """Runs of all pairs, int64 (pairs,), and which pair each level is in, int64 (levels,).
+
+    Parameters
+    ----------
+    zeros : integer array (levels,)
+        Zeros in front of each level; more than a run holds make pairs whose level is a zero itself, in front of it.
+    form : Format
+        Limits the runs.
+    """
+    full = zeros // (form.longest_run + 1)
+    last = np.cumsum(full + 1) - 1
+    runs = np.full(int((full + 1).sum()), form.longest_run, np.int64)
+    runs[last] = zeros % (form.longest_run + 1)
+    return runs, last
 
 
 def encode(x: Integers, form: Format, *, zero: int = 0, restart: int = 0) -> NDArray[np.uint64]:
