@@ -423,6 +423,11 @@ def units(cfg: Config) -> dict[Unit, tuple[Register, ...]]:
     return maps | ({Unit.SPARSE: _sparse(cfg)} if cfg.sparse else {})
 
 
+def targets(cfg: Config) -> tuple[Target, ...]:
+    """Memories that LOAD jobs can write in this configuration."""
+    return tuple(Target) if cfg.sparse else tuple(t for t in Target if t < Target.ENTRIES)
+
+
 @dataclass(frozen=True)
 class HostRegister:
     """One 32-bit AXI4-Lite register."""

@@ -32,6 +32,8 @@ class Builder:
         """Append a job; the order of calls is the program's order."""
         if self.cfg.codec and unit in (isa.Unit.LOAD, isa.Unit.STORE):
             registers = {"codec": {"coded": 0}, **registers}  # else that of the job before would stay
+        if self.cfg.sparse and unit in (isa.Unit.INPUT, isa.Unit.ACC):
+            registers = {**registers, "mode": {"sparse": 0, **registers.get("mode", {})}}
         job = Job(unit, registers, layer, note, mark, index=len(self.jobs))
         self.jobs.append(job)
         port = self._port(job) if self.keeps else []

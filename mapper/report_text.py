@@ -183,7 +183,7 @@ def counters(outcome: Outcome) -> list[Counted]:
     if outcome.run is None:
         return []
     found, cycles, result = outcome.totals["stalls"], outcome.run.cycles, []
-    for unit in isa.Unit:
+    for unit in isa.units(outcome.cfg):
         states = {state: found.get(f"{unit.name.lower()}_{state}", 0) for state in ("busy", "stall", "wait")}
         states["idle"] = max(cycles - sum(states.values()), 0)
         result.append(Counted(unit.name, DOES.get(unit, ""), states, max(sum(states.values()), 1)))

@@ -84,7 +84,7 @@ def timeline(outcome: Outcome) -> dict[str, Any]:
     noted = len(prediction.spans) <= NOTED
     notes: dict[str, int] = {}
     units, closed = [], 0
-    for unit in isa.Unit:
+    for unit in isa.units(program.cfg):
         pieces, longest = joined(stretches(s for s in prediction.spans if s.unit == unit))
         closed, before, flat = max(closed, longest), 0, list[int]()
         for piece in pieces:

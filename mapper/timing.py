@@ -63,10 +63,10 @@ def _predict(machine: Machine) -> Prediction:
     elif program.cfg.dataflow.input.kind is Kind.NEIGHBOUR:
         words = PlaneArray(machine, array.input, array.weight, array.acc).run()
     processes = [reads.run(), decode(machine, reads), words, packer.run(), writes.run()]
-    for process in processes + [front(machine, unit) for unit in isa.Unit]:
+    for process in processes + [front(machine, unit) for unit in machine.words]:
         machine.kernel.schedule(0, process)
     machine.kernel.run()
-    left = [u.name for u in isa.Unit if len(machine.popped[u]) < len(machine.words[u])]
+    left = [u.name for u in machine.words if len(machine.popped[u]) < len(machine.words[u])]
     if left:
         raise AssertionError(f"the program would never end: {', '.join(left)} wait for ever")
     machine.result.cycles = machine.idle + END

@@ -55,7 +55,7 @@ class Fetch:
 def decode(machine: Machine, reads: ReadMaster) -> Process:
     """Forward one word a cycle to the queue of its unit."""
     fetch, depth = Fetch(machine, reads), machine.cfg.control.queue_words
-    sent = dict.fromkeys(isa.Unit, 0)
+    sent = dict.fromkeys(machine.words, 0)
     time, cause = -1, Cause(0, None)
     for index, entry in enumerate(machine.order):
         beat, place = divmod(index, fetch.per_beat)

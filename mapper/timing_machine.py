@@ -115,13 +115,13 @@ class Machine:
         self.result = Prediction()
         self.idle = 0  # first cycle in which no unit is busy
         self.semaphores = [0] * self.cfg.control.semaphores
-        self.words: dict[isa.Unit, list[Word]] = {u: [] for u in isa.Unit}
-        self.popped: dict[isa.Unit, list[int]] = {u: [] for u in isa.Unit}
+        self.words: dict[isa.Unit, list[Word]] = {u: [] for u in isa.units(program.cfg)}
+        self.popped: dict[isa.Unit, list[int]] = {u: [] for u in isa.units(program.cfg)}
         self.order = list(self._split())
-        self.begun: dict[isa.Unit, list[int | None]] = {u: [] for u in isa.Unit}
+        self.begun: dict[isa.Unit, list[int | None]] = {u: [] for u in isa.units(program.cfg)}
         self.engines: dict[isa.Unit, Engine] = {}
         self.arrived, self.tokens, self.room, self.progress = (
-            {u: Signal(self.kernel) for u in isa.Unit} for _ in range(4)
+            {u: Signal(self.kernel) for u in isa.units(program.cfg)} for _ in range(4)
         )
         self.streamed = Signal(self.kernel)
         self.operand_writes: set[int] = set()
@@ -133,7 +133,7 @@ class Machine:
         self._taker = {s: unit for unit, words in self.words.items() for word in words for s, _ in word.waits}
 
     def _split(self) -> Iterator[tuple[isa.Unit, Word] | None]:
-        jobs, units = iter(self.program.jobs), tuple(isa.Unit)
+        jobs, units = iter(self.program.jobs), tuple(isa.units(self.program.cfg))
         for raw in self.program.words.tolist():
             op = raw >> 60
             if op in (isa.Op.HASH, isa.Op.END):

@@ -25,6 +25,8 @@ CHANNELS = (
     (isa.Unit.VECTOR, isa.Unit.ACC),
     (isa.Unit.STORE, isa.Unit.LOAD),
     (isa.Unit.LOAD, isa.Unit.STORE),
+    (isa.Unit.LOAD, isa.Unit.SPARSE),
+    (isa.Unit.SPARSE, isa.Unit.LOAD),
 )
 """Semaphore number = position: (unit that gives, unit that takes)."""
 

@@ -44,7 +44,7 @@ def _names(outcome: Outcome) -> Iterator[Event]:
     network = outcome.program.network
     yield _meta("process_name", 0, name=f"{network.name} on {outcome.cfg.name} (1 us is 1 cycle)")
     tracks = {LAYERS: "layers"} | ({MEASURED: "layers, measured"} if outcome.run else {})
-    tracks |= {UNITS + unit: f"{unit.name}: {DOES.get(unit, '')}" for unit in isa.Unit}
+    tracks |= {UNITS + unit: f"{unit.name}: {DOES.get(unit, '')}" for unit in isa.units(outcome.cfg)}
     for track, name in tracks.items():
         yield _meta("thread_name", track, name=name)
         yield _meta("thread_sort_index", track, sort_index=int(track))
@@ -77,7 +77,7 @@ def _jobs(outcome: Outcome) -> Iterator[Event]:
     before it end, and its arguments tell when the unit took the job.
     """
     names = {entry.index: entry.layer.name for entry in outcome.program.schedule}
-    by_unit: dict[isa.Unit, list[Span]] = {unit: [] for unit in isa.Unit}
+    by_unit: dict[isa.Unit, list[Span]] = {unit: [] for unit in isa.units(outcome.cfg)}
     for span in outcome.prediction.spans:
         by_unit[span.unit].append(span)
     for unit, spans in by_unit.items():

@@ -33,7 +33,7 @@ class CommandCheck(wiring.Component):
         count = self.cfg.control.semaphores
         as_set, as_wait, as_start = (data.View(layout, self.word) for layout in (SET, WAIT, START))
         known_unit = Signal()
-        m.d.comb += known_unit.eq(as_set.unit < len(isa.Unit))
+        m.d.comb += known_unit.eq(as_set.unit < len(isa.units(self.cfg)))
         with m.Switch(as_set.op):
             with m.Case(isa.Op.HASH):
                 m.d.comb += self.legal.eq(as_set.unit == 0)
@@ -100,7 +100,7 @@ class CommandUnit(wiring.Component):
             "words": In(32),
             "request": Out(stream.Signature(row_layout())),
             "data": In(stream.Signature(beat_layout(cfg))),
-            "o": Out(word).array(len(isa.Unit)),
+            "o": Out(word).array(len(isa.units(cfg))),
             "idle": In(1),
             "done": Out(1),
             "error": Out(stream.Signature(ERROR, always_ready=True)),
@@ -127,7 +127,7 @@ class CommandUnit(wiring.Component):
             error.unit.eq(Mux(error.code == isa.Error.ILLEGAL_COMMAND, fields.unit, 0)),
             error.info.eq(word[:32]),
         ]
-        for unit in isa.Unit:
+        for unit in isa.units(self.cfg):
             m.d.comb += [
                 self.o[unit].payload.eq(word),
                 self.o[unit].valid.eq(forward & (fields.unit == unit)),
@@ -153,7 +153,7 @@ class CommandUnit(wiring.Component):
                     with m.Else():
                         m.d.comb += forward.eq(1)
                         with m.Switch(fields.unit):
-                            for unit in isa.Unit:
+                            for unit in isa.units(self.cfg):
                                 with m.Case(unit):
                                     m.d.comb += fetch.o.ready.eq(self.o[unit].ready)
                 with m.If(fetch.o.valid & fetch.o.ready):

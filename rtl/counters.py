@@ -4,8 +4,9 @@ from amaranth import Module, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from dataflows import isa
 from dataflows.config import Config
-from dataflows.isa import Activity, Unit
+from dataflows.isa import Activity
 
 
 class Counters(wiring.Component):
@@ -33,9 +34,9 @@ class Counters(wiring.Component):
 
     def __init__(self, cfg: Config):
         self.cfg = cfg
-        units = len(Unit)
+        units = len(isa.units(cfg))
         counted = (Activity.WAIT, Activity.BUSY, Activity.STALL)
-        activities = [f"{unit.name}_{activity.name}".lower() for unit in Unit for activity in counted]
+        activities = [f"{unit.name}_{activity.name}".lower() for unit in isa.units(cfg) for activity in counted]
         waits = [f"semaphore_{index}_wait" for index in range(cfg.control.semaphores)]
         self.names = (*activities, *waits, "read_beats", "write_beats")
         super().__init__({
@@ -55,16 +56,16 @@ class Counters(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        waiting = Signal(len(Unit))
+        waiting = Signal(len(isa.units(self.cfg)))
         m.d.comb += waiting.eq(self.waiting & ~self.busy)
         lacking = 0
-        for unit in Unit:
+        for unit in isa.units(self.cfg):
             lacking |= self.lacking[unit] & waiting[unit].replicate(self.cfg.control.semaphores)
         waited_for = Signal(self.cfg.control.semaphores)
         m.d.comb += waited_for.eq(lacking)
 
         events = {"read_beats": self.read_beat, "write_beats": self.write_beat}
-        for unit in Unit:
+        for unit in isa.units(self.cfg):
             name = unit.name.lower()
             events[f"{name}_wait"] = waiting[unit]
             events[f"{name}_busy"] = self.busy[unit] & ~self.stalled[unit]

@@ -42,7 +42,7 @@ class LoadEngine(wiring.Component):
         Rows to read.
     data : In(stream of beat_layout(bus_bytes))
         Their beats, in order.
-    input, weight, operand, param : Out(stream of write_layout(bus_bytes), always ready)
+    input, weight, operand, param (entries, pointers, codebook) : Out(stream of write_layout(bus_bytes), always ready)
         One write port per target.
 
     Timing
@@ -59,10 +59,7 @@ class LoadEngine(wiring.Component):
             "regions": In(data.ArrayLayout(axi.ADDRESS_BITS, len(isa.Region))),
             "request": Out(stream.Signature(coded_row_layout() if cfg.codec else axi.row_layout())),
             "data": In(stream.Signature(beat_layout(cfg.bus_bytes))),
-            "input": Out(write),
-            "weight": Out(write),
-            "operand": Out(write),
-            "param": Out(write),
+            **{target.name.lower(): Out(write) for target in isa.targets(cfg)},
         })
 
     def elaborate(self, platform):
@@ -75,7 +72,7 @@ class LoadEngine(wiring.Component):
         m.submodules.rows = rows = AddressGenerator(levels=3, address_bits=axi.ADDRESS_BITS)
         wiring.connect(m, jobs.o, writer.job)
         self._elaborate_data(m, writer)
-        for name in ("done", "input", "weight", "operand", "param"):
+        for name in ("done", *(target.name.lower() for target in isa.targets(self.cfg))):
             wiring.connect(m, getattr(writer, name), wiring.flipped(getattr(self, name)))
 
         job = self.job.payload

@@ -28,7 +28,7 @@ class SegmentWriter(wiring.Component):
     data : In(stream of beat_layout(bus_bytes))
     done : Out(stream of semaphore mask, always ready)
         One cycle after the last write of the job.
-    input, weight, operand, param : Out(stream of write_layout(bus_bytes), always ready)
+    input, weight, operand, param (entries, pointers, codebook) : Out(stream of write_layout(bus_bytes), always ready)
     moved : Out(1)
         A piece is taken in this cycle.
     coded, block_bytes, block_zero : Out(1), Out(24), Out(act_bits)
@@ -46,10 +46,7 @@ class SegmentWriter(wiring.Component):
             "job": In(stream.Signature(job_shape)),
             "data": In(stream.Signature(beat_layout(cfg.bus_bytes))),
             "done": Out(stream.Signature(unsigned(cfg.control.semaphores), always_ready=True)),
-            "input": Out(write),
-            "weight": Out(write),
-            "operand": Out(write),
-            "param": Out(write),
+            **{target.name.lower(): Out(write) for target in isa.targets(cfg)},
             "moved": Out(1),
             **({"coded": Out(1), "block_bytes": Out(24), "block_zero": Out(cfg.numbers.act_bits)} if cfg.codec else {}),
         })
@@ -73,7 +70,8 @@ class SegmentWriter(wiring.Component):
         coded = {name: job.shape()[name].shape for name in ("row", "codec")} if self.cfg.codec else {}
         current = Signal(
             data.StructLayout({
-                "target": 2, "fill": 1, "fill_value": self.cfg.numbers.act_bits, "give": len(job.give), **coded,
+                "target": 3 if self.cfg.sparse else 2, "fill": 1, "fill_value": self.cfg.numbers.act_bits,
+                "give": len(job.give), **coded,
             }),
             reset_less=True,
         )
@@ -140,7 +138,7 @@ class SegmentWriter(wiring.Component):
             payload.first.eq(Mux(current.fill, 0, self.data.p.first + used)),
             payload.count.eq(count),
         ]
-        for target in isa.Target:
+        for target in isa.targets(self.cfg):
             port = getattr(self, target.name.lower())
             m.d.sync += port.valid.eq(take & (current.target == target))
             m.d.comb += port.payload.eq(payload)

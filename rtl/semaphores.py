@@ -37,7 +37,7 @@ class Semaphores(wiring.Component):
     def __init__(self, cfg: Config):
         self.cfg = cfg
         count = cfg.control.semaphores
-        units = len(isa.Unit)
+        units = len(isa.units(cfg))
         request = data.StructLayout({"want": count, "amount": isa.SEMAPHORE_BITS, "take": 1})
         super().__init__({
             "take": In(data.ArrayLayout(request, units)),
@@ -52,7 +52,7 @@ class Semaphores(wiring.Component):
         level = [Signal(isa.SEMAPHORE_BITS, name=f"level_{s}") for s in semaphores]
         empty = Signal(self.cfg.control.semaphores)
         m.d.comb += empty.eq(Cat(count == 0 for count in level))
-        for unit in isa.Unit:
+        for unit in isa.units(self.cfg):
             request = self.take[unit]
             lacking = Signal(self.cfg.control.semaphores, name=f"lacking_{unit.name.lower()}")
             with m.If(request.amount == 1):  # the usual case, cheap to simulate
@@ -60,10 +60,10 @@ class Semaphores(wiring.Component):
             with m.Else():
                 m.d.comb += [lacking[s].eq(request.want[s] & (level[s] < request.amount)) for s in semaphores]
             m.d.comb += [self.lacking[unit].eq(lacking), self.available[unit].eq(~lacking.any())]
-        takes = [self.take[unit] for unit in isa.Unit]
+        takes = [self.take[unit] for unit in isa.units(self.cfg)]
         with m.If(Cat(take.take for take in takes).any() | self.give.as_value().any()):
             for s in semaphores:
                 taken = reduce(or_, (Mux(take.take & take.want[s], take.amount, 0) for take in takes))
-                given = sum(self.give[unit][s] for unit in isa.Unit)
+                given = sum(self.give[unit][s] for unit in isa.units(self.cfg))
                 m.d.sync += level[s].eq(level[s] - taken + given)
         return m

@@ -19,7 +19,6 @@ from sim.model import Bytes, Dram, Model, SimulationError
 __all__ = ["Dram", "Result", "SimulationError", "Simulator"]
 
 _ADDRESS = {r.name: r.address for r in isa.HOST_REGISTERS}
-_COUNTERS = tuple(f"{unit.name}_{state}" for unit in isa.Unit for state in ("WAIT", "BUSY", "STALL"))
 _SEMAPHORES = tuple(f"SEMAPHORE_{index}_WAIT" for index in range(16))
 _BUSY, _ERROR, _RESETTING = 1, 4, 8  # bits of STATUS
 _DRAIN_READS = 100_000  # readings of STATUS until a soft reset counts as stuck
@@ -39,7 +38,8 @@ class Result:
     message : str
         The error in words, with what the error registers say; empty for NONE.
     counters : dict of str to int
-        Host registers: cycles per unit and activity, waits per semaphore, AXI beats, gated multiplications.
+        Host registers: cycles per unit and activity, waits per semaphore, AXI beats, gated multiplications; with a
+        sparse engine the entries walked, and the cycles in which a full queue stopped its broadcast.
     marks : array (n, 2) of uint64
         The mark table: (cycle counter, tag) per record.
     dram : dict of str to int
@@ -188,8 +188,7 @@ class Simulator:
             cycles=self._read_wide("CYCLES"),
             error=error,
             message=message,
-            counters={name: self.read(name) for name in (*_COUNTERS, *self._semaphores(), "READ_BEATS", "WRITE_BEATS")}
-            | {"GATED": self._read_wide("GATED")},
+            counters=self._counters(),
             marks=self._marks(memory, mark_address),
             seconds=seconds,
             cycles_per_second=dram.pop("cycles") / max(seconds, 1e-9),
@@ -216,7 +215,7 @@ class Simulator:
                 progress(done)
             elapsed = time.perf_counter() - started
             size = max(1000, int(size * min(4.0, _SLICE_SECONDS / max(elapsed, 1e-6))))
-        states = ", ".join(f"{name} {value}" for name in _COUNTERS if (value := self.read(name)))
+        states = ", ".join(f"{name} {value}" for name in self._activities() if (value := self.read(name)))
         raise SimulationError(
             f"no interrupt after {timeout_cycles} cycles; cycles per unit and activity: {states or 'none'}"
         )
@@ -237,6 +236,16 @@ class Simulator:
         if table.size != isa.MARK_BYTES * count:
             raise SimulationError(f"{count} marks at {address:#x} reach beyond the memory of {memory.size} bytes")
         return table.copy().view("<u8").reshape(count, 2)
+
+    def _counters(self) -> dict[str, int]:
+        names = (*self._activities(), *self._semaphores(), "READ_BEATS", "WRITE_BEATS")
+        counters = {name: self.read(name) for name in names} | {"GATED": self._read_wide("GATED")}
+        if self.cfg.sparse:
+            counters |= {"SPARSE_ENTRIES": self._read_wide("SPARSE_ENTRIES"), "SPARSE_FULL": self.read("SPARSE_FULL")}
+        return counters
+
+    def _activities(self) -> tuple[str, ...]:
+        return tuple(f"{unit.name}_{state}" for unit in isa.units(self.cfg) for state in ("WAIT", "BUSY", "STALL"))
 
     def _semaphores(self) -> tuple[str, ...]:
         return _SEMAPHORES[: self.cfg.control.semaphores]

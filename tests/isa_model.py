@@ -86,7 +86,7 @@ class Machine:
     def run(self, words: np.ndarray) -> None:
         """Execute a program; raises if it would wait for ever in program order."""
         tables = isa.units(self.cfg)
-        shadow = {u: {r.name: {f.name: 0 for f in r.fields} for r in tables[u]} for u in isa.Unit}
+        shadow = {u: {r.name: {f.name: 0 for f in r.fields} for r in tables[u]} for u in tables}
         for word in (int(w) for w in words):
             op, unit, selector = word >> 60, word >> 56 & 15, word >> 48 & 255
             if op == isa.Op.SET:

@@ -184,19 +184,29 @@ FIELDS = [
 
 STORE_FIELDS = [("stores.input", 16), ("stores.weight", 225), ("stores.output", 16), ("array.zero_gating", True)]
 
+SPARSE = {"pes": 64, "weight_bytes": 4096, "pointer_bytes": 1024}
+
+SPARSE_FIELDS = [
+    ("pes", 32), ("queue", 4), ("run_bits", 5), ("code_bits", 5), ("codebooks", 1), ("weight_bytes", 2048),
+    ("pointer_bytes", 512), ("accumulators", 16),
+]
+
 
 def test_hash_depends_on_every_field():
     names = {f"{section}.{field}" for section, info in Config.model_fields.items()
              for kind in (info.annotation, *get_args(info.annotation)) if hasattr(kind, "model_fields")
              for field in kind.model_fields}
     fixed = {"numbers.act_bits", "numbers.weight_bits", "numbers.acc_bits", "codec.level_bits"}  # change together
-    assert {key for key, _ in FIELDS} | {key for key, _ in STORE_FIELDS} == names - fixed
+    changing = {key for key, _ in (*FIELDS, *STORE_FIELDS)} | {f"sparse.{key}" for key, _ in SPARSE_FIELDS}
+    assert changing == names - fixed
     hashes = [load(WS16).hash] + [parse(changed(key, value), "x").hash for key, value in FIELDS]
     rows = {**changed("array.dataflow", "row_stationary"), "stores": {"input": 12, "weight": 224, "output": 24}}
     hashes.append(parse(rows, "x").hash)
     for key, value in STORE_FIELDS:
         section, field = key.split(".")
         hashes.append(parse({**rows, section: {**rows[section], field: value}}, "x").hash)
+    hashes.append(parse(changed("sparse", SPARSE), "x").hash)
+    hashes += [parse(changed("sparse", {**SPARSE, key: value}), "x").hash for key, value in SPARSE_FIELDS]
     assert len(set(hashes)) == len(hashes)
 
 
@@ -366,4 +376,5 @@ def test_codec_is_optional_and_fits_the_operands():
         with pytest.raises(InputError, match=message):
             parse({**changed("name", "x"), "codec": codec}, "x")
     names = {r.name for unit in (isa.Unit.LOAD, isa.Unit.STORE) for r in isa.units(cfg)[unit]}
-    assert "codec" in names and all("codec" not in {r.name for r in isa.units(plain)[unit]} for unit in isa.Unit)
+    assert "codec" in names
+    assert all("codec" not in {r.name for r in registers} for registers in isa.units(plain).values())

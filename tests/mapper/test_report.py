@@ -307,7 +307,7 @@ def test_no_work_no_stretches():
 def test_timeline_holds_every_job(mapped):
     outcome = mapped[1]
     data = embedded(report(outcome))["timeline"]
-    assert [unit["name"] for unit in data["units"]] == [unit.name for unit in isa.Unit] and data["noted"]
+    assert [unit["name"] for unit in data["units"]] == [unit.name for unit in isa.units(outcome.cfg)] and data["noted"]
     for unit in data["units"]:
         jobs = sorted((s for s in outcome.prediction.spans if s.unit.name == unit["name"]), key=lambda s: s.start)
         values = np.array(unit["spans"]).reshape(-1, 4)
@@ -326,7 +326,8 @@ def events(outcome, kind):
 def test_trace_has_every_job_on_its_unit(mapped):
     outcome = mapped[1]
     names = {e["tid"]: e["args"]["name"] for e in events(outcome, "M") if e["name"] == "thread_name"}
-    assert [names[UNITS + unit].split(":")[0] for unit in isa.Unit] == [unit.name for unit in isa.Unit]
+    units = isa.units(outcome.cfg)
+    assert [names[UNITS + unit].split(":")[0] for unit in units] == [unit.name for unit in units]
     assert MEASURED not in names
     slices = events(outcome, "X")
     assert {e["tid"] for e in slices} <= set(names) and {e["pid"] for e in slices} == {PROCESS}
@@ -335,7 +336,7 @@ def test_trace_has_every_job_on_its_unit(mapped):
 
 
 def test_trace_slices_never_overlap(mapped):
-    for track in range(LAYERS, UNITS + len(isa.Unit)):
+    for track in range(LAYERS, UNITS + len(isa.units(mapped[1].cfg))):
         slices = [(e["ts"], e["ts"] + e["dur"], e) for e in events(mapped[1], "X") if e["tid"] == track]
         assert all(start <= end for start, end, _ in slices)
         assert all(a[1] <= b[0] for a, b in pairwise(slices))

@@ -40,12 +40,12 @@ class Run:
         self.count = len(words) if count is None else count
         self.rng = random.Random(seed)
         self.latency, self.stall, self.idle_after, self.runs = latency, stall, idle_after, runs
-        self.forwarded = {unit: [] for unit in Unit}
+        self.forwarded = {unit: [] for unit in isa.units(cfg)}
         self.errors, self.done, self.requests, self.now = [], [], [], 0
         self.dut = CommandUnit(cfg)
         sim = Simulator(self.dut)
         sim.add_clock(1e-9)
-        for bench in (self._memory, self._watch, *(self._sink(unit) for unit in Unit)):
+        for bench in (self._memory, self._watch, *(self._sink(unit) for unit in isa.units(cfg))):
             sim.add_testbench(bench, background=True)
         sim.add_testbench(self._control)
         sim.run()
@@ -125,7 +125,7 @@ class Run:
 
 def _random_word(cfg, rng, unit=None):
     """Any legal SET, WAIT or START."""
-    unit = rng.choice(list(Unit)) if unit is None else unit
+    unit = rng.choice(list(isa.units(cfg))) if unit is None else unit
     op = rng.choice([Op.SET, Op.WAIT, Op.START])
     word = op << 60 | unit << 56
     mask = (1 << cfg.control.semaphores) - 1
@@ -151,7 +151,7 @@ def test_words_reach_their_unit_in_order(bits, stall):
     rng = random.Random(bits)
     words = _program(cfg, rng, 301)
     run = Run(cfg, words, latency=20, stall=stall, seed=bits)
-    expected = {unit: [w for w in words[1:-1] if w >> 56 & 15 == unit] for unit in Unit}
+    expected = {unit: [w for w in words[1:-1] if w >> 56 & 15 == unit] for unit in isa.units(cfg)}
     assert run.received == expected
     assert len(run.done) == 1 and not run.errors
 
@@ -172,7 +172,7 @@ def test_three_runs_and_words_after_the_end(bits):
     rng = random.Random(5)
     words = _program(cfg, rng, 20)
     run = Run(cfg, words + [_random_word(cfg, rng) for _ in range(400)], latency=13, stall=0.2, runs=3)
-    expected = {unit: 3 * [w for w in words[1:-1] if w >> 56 & 15 == unit] for unit in Unit}
+    expected = {unit: 3 * [w for w in words[1:-1] if w >> 56 & 15 == unit] for unit in isa.units(cfg)}
     assert run.received == expected
     assert len(run.done) == 3 and not run.errors
 
@@ -227,7 +227,7 @@ def test_every_legal_and_illegal_kind_of_word():
     bad = [op << 60 for op in range(16) if op not in list(Op)]
     bad += [_hash(cfg) | 1 << 56, END | 1, END | 1 << 59]
     for op in (Op.SET, Op.WAIT, Op.START):
-        bad += [op << 60 | unit << 56 for unit in range(len(Unit), 16)]
+        bad += [op << 60 | unit << 56 for unit in range(len(units), 16)]
     for unit, registers in units.items():
         head = Op.SET << 60 | unit << 56
         bad += [head | number << 48 for number in (len(registers), 255)]

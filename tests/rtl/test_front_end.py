@@ -198,10 +198,10 @@ def test_start_waits_for_all_semaphores_of_its_mask(cfg):
     async def bench(ctx):
         ctx.set(front.words.payload, _word(isa.Op.START, isa.Unit.STORE, take=0b101, give=0b10))
         ctx.set(front.words.valid, 1)
-        for unit in isa.Unit:  # six gives of one semaphore in one cycle add up
+        for unit in isa.units(cfg):  # six gives of one semaphore in one cycle add up
             ctx.set(give[unit], 0b001)
         await ctx.tick()
-        for unit in isa.Unit:
+        for unit in isa.units(cfg):
             ctx.set(give[unit], 0)
         assert not ctx.get(front.job.valid)
         assert ctx.get(dut.semaphores.lacking[isa.Unit.STORE]) == 0b100
@@ -231,9 +231,9 @@ def test_semaphores_against_counters(cfg, seed):
 
     async def bench(ctx):
         for _ in range(300):
-            owners = {unit: 0 for unit in isa.Unit}  # a semaphore has one taker
+            owners = {unit: 0 for unit in isa.units(cfg)}  # a semaphore has one taker
             for s in range(count):
-                owners[rng.choice(list(isa.Unit))] |= rng.getrandbits(1) << s
+                owners[rng.choice(list(isa.units(cfg)))] |= rng.getrandbits(1) << s
             taken = [0] * count
             for unit, want in owners.items():
                 amount = rng.choice([0, 1, 2, 255])
@@ -248,7 +248,7 @@ def test_semaphores_against_counters(cfg, seed):
                     taken[s] += amount * take * (want >> s & 1)
             for s in range(count):
                 level[s] -= taken[s]
-            for unit in isa.Unit:
+            for unit in isa.units(cfg):
                 give = sum(rng.getrandbits(1) << s for s in range(count) if level[s] < 240)
                 ctx.set(dut.give[unit], give)
                 for s in range(count):

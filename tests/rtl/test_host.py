@@ -7,7 +7,7 @@ from amaranth.sim import Simulator
 
 from dataflows import isa
 from dataflows.config import Config, load, parse
-from dataflows.isa import Error, Unit
+from dataflows.isa import Error
 from rtl.counters import Counters
 from rtl.host import OKAY, SLVERR, HostRegisters, register_bits
 from rtl.supervisor import Supervisor
@@ -312,8 +312,8 @@ def test_counters_against_a_model(cfg):
         await _pulse(ctx, dut.clear)
         for _ in range(300):
             running = rng.random() < 0.8
-            state = {name: rng.getrandbits(len(Unit)) for name in ("busy", "stalled", "waiting")}
-            lacking = [rng.getrandbits(cfg.control.semaphores) for _ in Unit]
+            state = {name: rng.getrandbits(len(isa.units(cfg))) for name in ("busy", "stalled", "waiting")}
+            lacking = [rng.getrandbits(cfg.control.semaphores) for _ in isa.units(cfg)]
             beats = {"read_beat": rng.getrandbits(1), "write_beat": rng.getrandbits(1)}
             for name, value in {**state, **beats, "running": running}.items():
                 ctx.set(getattr(dut, name), value)
@@ -325,7 +325,7 @@ def test_counters_against_a_model(cfg):
             expected["read_beats"] += beats["read_beat"]
             expected["write_beats"] += beats["write_beat"]
             waited = 0
-            for unit in Unit:
+            for unit in isa.units(cfg):
                 busy, stalled, waiting = (state[name] >> unit & 1 for name in ("busy", "stalled", "waiting"))
                 name = "stall" if busy and stalled else "busy" if busy else "wait" if waiting else None
                 if name:

@@ -14,7 +14,6 @@ from rtl.read_master import ReadMaster
 from tests.rtl.axi_model import AxiSlave, dram_byte, make_config, sender, simulate, split, visit
 
 REGIONS = [0x12_3456_7000, 0xFF_0000_0000, 0x1_0000, 0, 0x80_0000_0FF8]
-TARGETS = [t.name.lower() for t in isa.Target]
 
 
 class LoadPath(Elaboratable):
@@ -85,7 +84,7 @@ def run(cfg, jobs, *, stall=0.0, latency=5, jitter=0, bad=()):
     engine, master = dut.engine, dut.master
     slave = AxiSlave(cfg, stall=stall, latency=latency, jitter=jitter, bad=bad)
     written, at_token, tokens, cycles, errors = [], [], [], [], []
-    ports = [getattr(engine, name) for name in TARGETS]
+    ports = [getattr(engine, target.name.lower()) for target in isa.targets(cfg)]
 
     async def watch(ctx):
         now = 0
