@@ -7,8 +7,8 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ from dataflows import catalogue, config
 from dataflows.config import Config, ceil_pow2
 from dataflows.errors import InputError
 from dataflows.formats import ACC_BITS
-from dataflows.network import Network
+from dataflows.network import Codes, Network
 from dataflows.vocabulary import Operand
 from mapper.compile import Program, compile_network
 from mapper.conv_plan import Options
@@ -88,11 +88,12 @@ class Outcome:
     refused: int
     seconds: float
     failure: str
+    module: str = "tests.system.regression"
 
     @property
     def command(self) -> str:
         """The line that runs this case again."""
-        return f"python -m tests.system.regression {self.configuration} {self.case}"
+        return f"python -m {self.module} {self.configuration} {self.case}"
 
     @property
     def fixed(self) -> bool:
@@ -214,8 +215,16 @@ def run_case(number: int, case: int) -> Outcome:
     started = time.perf_counter()
     cfg, memory, candidates, batches = draw(number, case)
     program, refused = fitting(cfg, case, memory, candidates)
-    network = program.network
-    inputs = np.concatenate([random_input(network, case + i) for i in range(batches)])
+    inputs = np.concatenate([random_input(program.network, case + i) for i in range(batches)])
+    outcome = measure(number, case, program, inputs, memory)
+    return replace(outcome, refused=refused, seconds=time.perf_counter() - started)
+
+
+def measure(number: int, case: int, program: Program, inputs: Codes, memory: Dram) -> Outcome:
+    """Predict and run a case; ``inputs`` are those of all batches."""
+    started = time.perf_counter()
+    cfg, network = program.cfg, program.network
+    batches = len(inputs) // network.tensors["x"].shape[0]
     predicted = measured = 0
     failure = late = ""
     try:
@@ -233,7 +242,7 @@ def run_case(number: int, case: int) -> Outcome:
         layers=" ".join(type(layer).__name__ for layer in network.layers),
         dram=f"{memory.latency} {memory.bytes_per_cycle:g} {memory.read_stall:g} {memory.write_stall:g}",
         stall=max(memory.read_stall, memory.write_stall), samples=len(inputs),
-        predicted=predicted, measured=measured, late=late, refused=refused,
+        predicted=predicted, measured=measured, late=late, refused=0,
         seconds=time.perf_counter() - started, failure=failure,
     )  # fmt: skip
 
@@ -287,18 +296,18 @@ def write(outcomes: Sequence[Outcome], path: Path, **more: object) -> None:
     path.write_text(json.dumps({**more, "cases": [asdict(o) for o in outcomes]}, indent=1) + "\n", encoding="utf-8")
 
 
-def main() -> int:
-    """Run cases of one configuration; exit status 1 if one failed."""
-    parser = argparse.ArgumentParser(prog="python -m tests.system.regression", description=__doc__)
+def main(run: Callable[[int, int], Outcome], module: str, about: str) -> int:
+    """Run cases of one configuration, as the command line says; exit status 1 if one failed."""
+    parser = argparse.ArgumentParser(prog=f"python -m {module}", description=about)
     parser.add_argument("configuration", type=int)
     parser.add_argument("cases", type=int, nargs="*", help="default: 0 to 20")
     arguments = parser.parse_args()
     outcomes = []
     for case in arguments.cases or range(21):
-        outcomes.append(run_case(arguments.configuration, case))
+        outcomes.append(run(arguments.configuration, case))
         print(table(outcomes[-1:]).split("\n")[-1], flush=True)
     return int(any(o.failure for o in outcomes))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(run_case, "tests.system.regression", __doc__))
