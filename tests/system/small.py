@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from dataflows import catalogue, isa
 from dataflows.config import Config, load, parse
-from dataflows.network import Add, Layer, MaxPool, Network, Tensor, Window
+from dataflows.network import Add, Codes, Layer, MaxPool, Network, Tensor, Window
 from mapper.compile import Program, compile_network
 from mapper.conv_plan import Options
 from mapper.run import Image
@@ -21,6 +21,8 @@ from tests.random_layers import activation, convolution, random_input
 
 ROOT = Path(__file__).parents[2]
 WATCHDOG_CYCLES = 2048
+CONTROL = {"watchdog_cycles": WATCHDOG_CYCLES, "semaphores": 12, "queue_words": 16}
+BUS = {"max_read_burst": 16, "max_write_burst": 4, "reads_in_flight": 4, "writes_in_flight": 3}
 
 Bytes = NDArray[np.uint8]
 
@@ -43,8 +45,8 @@ def configuration(dataflow: str = "weight_stationary") -> Config:
     values["array"] = {"dataflow": dataflow, **SHAPES[dataflow]}
     values["stores"] = {operand.value: 20 for operand in catalogue.get(dataflow).stores}
     values["memory"]["acc_bytes"] = 8 * 4 * 256 * SHAPES[dataflow]["cols"] // 4
-    values["control"] |= {"watchdog_cycles": WATCHDOG_CYCLES, "semaphores": 12, "queue_words": 16}
-    values["bus"] |= {"max_read_burst": 16, "max_write_burst": 4, "reads_in_flight": 4, "writes_in_flight": 3}
+    values["control"] |= CONTROL
+    values["bus"] |= BUS
     return parse(values, "tests/system/small.py")
 
 
@@ -142,12 +144,16 @@ class Small:
 def small(seed: int = 0, cfg: Config | None = None) -> Small:
     """The network's program with an input of its own for every seed."""
     program = _program(cfg or configuration())
+    return prepare(program, random_input(program.network, seed), seed)
+
+
+def prepare(program: Program, x: Codes, seed: int) -> Small:
+    """A program whose input ``x`` is given; ``seed`` is that of all other bytes."""
     image = Image.of(program)
     before = image.memory(seed)
-    inputs = {"x": random_input(program.network, seed)}
-    image.view(before, "x")[...] = inputs["x"]
+    image.view(before, "x")[...] = x
     after = before.copy()
-    tensors = golden.run(program.network, inputs)
+    tensors = golden.run(program.network, {"x": x})
     for entry in program.schedule:
         image.view(after, entry.output)[...] = tensors[entry.output]
         # The opposite bits before the run: a byte that is not written is a wrong byte.

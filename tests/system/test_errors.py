@@ -12,13 +12,11 @@ from dataflows.isa import Error, Op, Region, Unit
 from mapper.compile import compile_network
 from mapper.conv_plan import Options
 from mapper.run import execute
-from sim.runner import Dram, Result, SimulationError, Simulator
+from sim.runner import Dram, SimulationError, Simulator
 from tests.random_layers import random_input
-from tests.system.small import ROOT, SHAPES, WATCHDOG_CYCLES, Small, configuration, network, small, verilog
-
-BUSY, DONE, ERROR, RESETTING = 1, 2, 4, 8
-LIMIT = 400_000
-QUICK = Dram(latency=20)
+from tests.system.illegal import illegal_words
+from tests.system.session import BUSY, ERROR, QUICK, RESETTING, Session
+from tests.system.small import ROOT, SHAPES, WATCHDOG_CYCLES, configuration, network, small, verilog
 
 
 @pytest.fixture
@@ -29,103 +27,12 @@ def simulator(request: pytest.FixtureRequest) -> Iterator[Simulator]:
     instance.close()
 
 
-class Session:
-    """One instance and one program's memory, which changes from run to run."""
-
-    def __init__(self, simulator: Simulator, seed: int = 0) -> None:
-        self.simulator = simulator
-        self.case: Small = small(seed, simulator.cfg)
-        self.memory = self.case.before.copy()
-        self.start = self.memory  # contents at the start of the last run
-
-    def run(self, words: np.ndarray | None = None, dram: Dram = QUICK, count: int | None = None) -> Result:
-        """Run ``words`` (default: the good program), or only ``count`` of them, on fresh memory contents."""
-        words = self.case.program.words if words is None else words
-        self.simulator.configure(dram)
-        self.memory[:] = self.case.before
-        self.memory[self.case.image.bases[Region.PROGRAM] :][: words.nbytes] = words.view(np.uint8)
-        self.start = self.memory.copy()
-        count = len(words) if count is None else count
-        return self.simulator.run(count, self.case.image.bases, self.memory, LIMIT, mark_address=self.case.image.marks)
-
-    def good(self, dram: Dram = QUICK) -> int:
-        """A run without error; returns its cycles."""
-        result = self.run(dram=dram)
-        assert (result.error, result.message) == (Error.NONE, "")
-        assert self.simulator.read("STATUS") == DONE
-        self.case.check_done(self.memory, result.cycles)
-        return result.cycles
-
-    def drained(self, status: int) -> None:
-        """Wait until not busy: STATUS must be ``status`` then, and the bus must rest."""
-        for _ in range(LIMIT):
-            found = self.simulator.read("STATUS")
-            if not found & BUSY:
-                break
-        else:
-            raise AssertionError(f"STATUS is {found:#x} after {LIMIT} reads of it")
-        assert found == status
-        before = self.simulator.model.counters()
-        self.simulator.model.run(300)
-        after = self.simulator.model.counters()
-        assert after | {"cycles": 0} == before | {"cycles": 0}, "the bus moves while it counts as drained"
-
-    def recover(self) -> None:
-        """From the error state through a soft reset to a good run."""
-        self.drained(ERROR)
-        self.case.check_untouched(self.memory, self.start)
-        self.simulator.write("CONTROL", 2)
-        self.drained(0)
-        assert self.simulator.read("ERROR") == self.simulator.read("ERROR_INFO") == 0
-        self.good()
-
-    def expect(self, result: Result, error: Error, info: int, unit: int = 0) -> None:
-        """Check the reason in the registers and in the result."""
-        assert result.error is error, result.message
-        assert self.simulator.read("ERROR") == error | unit << 8
-        assert self.simulator.read("ERROR_INFO") == info, result.message
-        assert error.name in result.message and f"{info:#010x}" in result.message
-        assert self.simulator.read("STATUS") & (ERROR | DONE) == ERROR
-
-
-def illegal_words() -> dict[str, int]:
-    """Every kind of word that is no command, from the description of the commands."""
-    cfg = configuration()
-    tables = isa.units(cfg)
-    words = {f"opcode {op}": op << 60 | 0x123 for op in range(16) if op not in list(Op)}
-    for op in (Op.SET, Op.WAIT, Op.START):
-        words |= {f"{op.name} unit {unit}": op << 60 | unit << 56 for unit in (len(tables), 15)}
-    for unit, registers in tables.items():
-        head = Op.SET << 60 | unit << 56
-        words[f"SET {unit.name} register {len(registers)}"] = head | len(registers) << 48 | 7
-        words[f"SET {unit.name} register 255"] = head | 255 << 48
-        for number, register in enumerate(registers):
-            bits = sum(field.bits for field in register.fields)
-            if bits < isa.VALUE_BITS:
-                words[f"SET {unit.name}.{register.name} bit {bits}"] = head | number << 48 | 1 << bits
-    for unit in tables:
-        wait, start = Op.WAIT << 60 | unit << 56, Op.START << 60 | unit << 56
-        words[f"WAIT {unit.name} semaphore"] = wait | cfg.control.semaphores << 48 | 1
-        words[f"WAIT {unit.name} semaphore 255"] = wait | 255 << 48 | 1
-        words[f"START {unit.name} takes"] = start | 1 << cfg.control.semaphores
-        words[f"START {unit.name} gives"] = start | 1 << 16 + 15
-        words[f"START {unit.name} reserved"] = start | 1 << 49
-        if unit is not Unit.STORE:
-            words[f"START {unit.name} mark"] = start | 1 << 48
-    words["WAIT count"] = Op.WAIT << 60 | 1 << isa.SEMAPHORE_BITS
-    words["WAIT reserved"] = Op.WAIT << 60 | 1 << 16
-    words["END operand"] = Op.END << 60 | 1
-    words["HASH unit"] = Op.HASH << 60 | 1 << 56
-    words["second HASH"] = Op.HASH << 60 | cfg.hash_value
-    return words
-
-
 @pytest.mark.parametrize("place", ["first", "early", "middle", "last"])
 def test_illegal_commands(simulator, place):
     session = Session(simulator)
     length = len(session.case.program.words)
     position = {"first": 0, "early": 1, "middle": length // 2, "last": length - 1}[place]
-    for name, word in illegal_words().items():
+    for name, word in illegal_words(configuration()).items():
         if place == "first" and name == "second HASH":
             continue
         words = session.case.program.words.copy()
