@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -9,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from mapper.outcome import Outcome
 from mapper.report_figure import figure
 from mapper.report_layers import View, dram_rate, total_parts, views
+from mapper.report_sparse import SparseSection
 from mapper.report_roofline import roofline
 from mapper.report_text import counters, findings, notes, sections, signed, tiles, tips
 from mapper.report_timeline import timeline
@@ -28,11 +30,17 @@ def environment() -> Environment:
 
 def report(outcome: Outcome) -> str:
     """The page as text."""
-    layers = views(outcome)
+    return render(outcome, views(outcome), None, [])
+
+
+def render(
+    outcome: Outcome, layers: list[View], sparse: SparseSection | None, compressed: Sequence[Any]
+) -> str:
+    """The page from what is drawn of its layers, of those on the sparse engine, and of compressed weights."""
     return environment().get_template("report.html.j2").render(
         outcome=outcome, cfg=outcome.cfg, m=outcome.cfg.memory, network=outcome.program.network, totals=outcome.totals,
         run=outcome.run, notes=notes(outcome), tiles=tiles(outcome), counters=counters(outcome),
-        roofline=roofline(outcome, layers), figure=figure(outcome.cfg), sections=sections(outcome.cfg),
+        roofline=roofline(outcome, layers), figure=figure(outcome.cfg), sections=sections(outcome.cfg), sparse=sparse, compressed=compressed,
         dram_rate=dram_rate(outcome), columns=_columns(outcome), **_layers(outcome, layers),
         **_timeline(outcome, layers),
     )  # fmt: skip

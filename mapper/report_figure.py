@@ -9,17 +9,22 @@ from dataflows.config import Config
 SIDE = 200.0
 """Longest side of the drawn array."""
 
+ROW = (140.0, 24.0)
+"""Width and height of the row of PEs of the sparse engine."""
+
 MOST = 48
 """PEs drawn along one side; larger arrays show so many."""
 
 
 @dataclass(frozen=True)
 class Figure:
-    """The array in drawing units: size, and one path with the lines between its PEs."""
+    """The array in drawing units: size, and one path with the lines between its PEs; ``sparse`` is the same for the
+    row of PEs of the sparse engine, :data:`ROW` in size."""
 
     width: float
     height: float
     grid: str
+    sparse: str
 
 
 def figure(cfg: Config) -> Figure:
@@ -30,4 +35,6 @@ def figure(cfg: Config) -> Figure:
     across, down = min(cols, MOST), min(rows, MOST)
     lines = [f"M{width * i / across:.1f} 0v{height:.1f}" for i in range(1, across)]
     lines += [f"M0 {height * i / down:.1f}h{width:.1f}" for i in range(1, down)]
-    return Figure(round(width, 1), round(height, 1), "".join(lines))
+    pes = min(cfg.sparse_multipliers, MOST)
+    sparse = "".join(f"M{ROW[0] * i / pes:.1f} 0v{ROW[1]}" for i in range(1, pes))
+    return Figure(round(width, 1), round(height, 1), "".join(lines), sparse)

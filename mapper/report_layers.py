@@ -9,6 +9,7 @@ from math import ceil
 from dataflows.network import AvgPool, Conv, MaxPool, Tensor, Window
 from mapper.compile import Scheduled
 from mapper.outcome import Outcome
+from mapper.sparse_summary import SparseSummary
 from mapper.table import Row, multipliers
 
 HUES = 8
@@ -24,8 +25,14 @@ class Reason:
     meaning: str
 
 
-USEFUL = Reason("useful", "MACs", "the cycles that the layer's MACs take on all multipliers of its engine")
-PARTIAL = Reason("partial", "idle PEs", "the array works, on fewer rows or columns than it has")
+USEFUL = Reason(
+    "useful", "MACs",
+    "the cycles that the layer's MACs take on all multipliers of its engine; on the sparse engine, its entries",
+)  # fmt: skip
+PARTIAL = Reason(
+    "partial", "idle PEs",
+    "the array works, on fewer rows or columns than it has; or sparse PEs wait for the one with most entries",
+)  # fmt: skip
 STALLS = (
     Reason("dram", "DRAM", "the array waits for operands from DRAM"),
     Reason("weights", "weights", "the array waits for weights"),
@@ -56,7 +63,8 @@ class View:
 
     ``least_bytes`` is what its tensors and weights take when each crosses the bus once; ``intensity`` is MACs per byte
     of DRAM traffic, ``rate`` MACs per cycle, ``roof`` the rate that its engine and the DRAM allow at that intensity;
-    these three are None for layers without MACs.
+    these three are None for layers without MACs. MACs are those of the dense layer: on the sparse engine a PE stands for
+    several a cycle, as many as there are for each entry that is walked.
     """
 
     position: int
@@ -97,14 +105,20 @@ def views(outcome: Outcome) -> list[View]:
 
 
 def _view(outcome: Outcome, position: int, row: Row, entry: Scheduled) -> View:
-    peak, traffic = multipliers(outcome.cfg, row.engine), row.dram_read_bytes + row.dram_write_bytes
+    slots, traffic = multipliers(outcome.cfg, row.engine), row.dram_read_bytes + row.dram_write_bytes
+    peak = row.macs / useful_cycles(row, slots) if row.sparse and row.macs else float(slots)
     intensity = row.macs / traffic if row.macs and traffic else None
     return View(
-        position=position, row=row, parts=parts(row, peak, dram_rate(outcome)),
-        least_bytes=_least_bytes(outcome, entry),
+        position=position, row=row, parts=parts(row, slots, dram_rate(outcome)),
+        least_bytes=least_bytes(outcome, entry, row.sparse),
         intensity=intensity, rate=row.macs / row.cycles if row.macs and row.cycles else None,
         roof=None if intensity is None else min(peak, intensity * dram_rate(outcome)),
     )  # fmt: skip
+
+
+def useful_cycles(row: Row, peak: int) -> int:
+    """Cycles that a layer's MACs take on ``peak`` multipliers that never wait; on the sparse engine, its entries."""
+    return max(row.sparse.theoretical_cycles, 1) if row.sparse else -(-row.macs // peak)
 
 
 def parts(row: Row, peak: int, rate: float) -> tuple[Part, ...]:
@@ -121,7 +135,7 @@ def parts(row: Row, peak: int, rate: float) -> tuple[Part, ...]:
     rate : float
         Bytes a cycle from and to DRAM.
     """
-    useful = min(-(-row.macs // peak), row.cycles)
+    useful = min(useful_cycles(row, peak), row.cycles)
     left, result = row.cycles - useful, [Part(USEFUL, useful)]
     for reason in STALLS:
         cycles = min(row.stalls.get(reason.key, 0), left)
@@ -132,7 +146,7 @@ def parts(row: Row, peak: int, rate: float) -> tuple[Part, ...]:
         bound = min(max(bus - useful, 0), left)
         result.append(Part(BANDWIDTH, bound))
         left -= bound
-    if row.macs and row.stalls and row.engine == "array":
+    if row.macs and row.stalls and row.engine in ("array", "sparse"):
         working = row.cycles_predicted - useful - sum(row.stalls.values())
         partial = min(max(working, 0), left)
         result.append(Part(PARTIAL, partial))
@@ -151,10 +165,10 @@ def total_parts(layers: Iterable[View]) -> list[Part]:
     return [Part(reason, cycles) for reason, cycles in sums.items() if cycles]
 
 
-def _least_bytes(outcome: Outcome, entry: Scheduled) -> int:
+def least_bytes(outcome: Outcome, entry: Scheduled, sparse: SparseSummary | None = None) -> int:
     """Bytes that a layer needs of its tensors, and its weights and biases, each once.
 
-    What passes inside from a layer to what runs in its epilogue is not counted, nor are pixels that no window reaches.
+    Weights are dense, or the entries of ``sparse``. What passes inside from a layer to what runs in its epilogue is not counted, nor are pixels that no window reaches.
     """
     network, numbers = outcome.program.network, outcome.cfg.numbers
     chain, tensors = (entry.layer, *entry.absorbed), network.tensors
@@ -165,7 +179,9 @@ def _least_bytes(outcome: Outcome, entry: Scheduled) -> int:
         sizes[source] = reached(tensors[source], entry.layer.window, height, width)
     least = sum(size * tensors[name].bits // 8 for name, size in sizes.items())
     if isinstance(entry.layer, Conv):
-        least += entry.layer.weight.size * numbers.weight_bits // 8 + entry.layer.bias.size * numbers.acc_bits // 8
+        dense = entry.layer.weight.size * numbers.weight_bits // 8
+        least += entry.layer.bias.size * numbers.acc_bits // 8
+        least += sparse.entries * outcome.cfg.entry_bytes if sparse else dense
     return least * outcome.batches
 
 

@@ -8,11 +8,15 @@ from math import atan2, ceil, degrees, floor, log10, sqrt
 
 from mapper.outcome import Outcome
 from mapper.report_layers import View, dram_rate
+from mapper.table import multipliers
 
 WIDTH, HEIGHT = 860, 440
 LEFT, RIGHT, TOP, BOTTOM = 64, 24, 24, 48
 LABELS = 6
 """Points with their names beside them, at most: those farthest below the roof of the array."""
+
+NAMES = {"array": "array", "vector window": "vector window", "sparse": "sparse engine"}
+"""Engines that do MACs, as they are called."""
 
 ROOM = (150.0, 14.0)
 """Width and height that a name must have to itself."""
@@ -112,16 +116,15 @@ def roofline(outcome: Outcome, layers: Sequence[View]) -> Roofline | None:
     low, high = min(*xs, ridge, 1.0) / 1.6, max(*xs, 4 * ridge) * 1.6
     x = _Scale(low, high, LEFT, WIDTH - RIGHT)
     y = _Scale(min(*(r / 2 for r in ys), cfg.multipliers / DEPTH), max(*ys, cfg.multipliers) * 3, HEIGHT - BOTTOM, TOP)
-    peaks = [("array", cfg.multipliers)]
-    if any(v.row.engine == "vector window" for v, _, _ in shown):
-        peaks.append(("vector window", cfg.window_multipliers))
+    used = {v.row.engine for v, _, _ in shown}
+    peaks = [(engine, multipliers(cfg, engine)) for engine in NAMES if engine == "array" or engine in used]
     foot = max(low, 10**y.low / rate)
     roofs: list[Roof] = []
     for engine, peak in peaks:
         corner = f"{x(peak / rate)},{y(peak)}"
         line = f"M{x(foot)},{y(foot * rate)}L{corner}L{x(high)},{y(peak)}"
-        below = 16 if roofs else -22  # beside the points, which lie on the roof of the array
-        roofs.append(Roof(line, f"{peak:,} multipliers of the {engine}", x(high), y(peak) + below))
+        below = (-22, 16, 34)[len(roofs)]  # beside the points, which lie on the roof of the array
+        roofs.append(Roof(line, f"{peak:,} multipliers of the {NAMES[engine]}", x(high), y(peak) + below))
     most = max(v.row.cycles for v, _, _ in shown)
     points = [
         Point(v, x(i), y(r), round(max(SMALLEST, LARGEST * sqrt(v.row.cycles / most)), 1)) for v, i, r in shown

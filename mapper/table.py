@@ -10,6 +10,7 @@ from dataflows import isa
 from dataflows.config import Config
 from dataflows.network import Conv
 from mapper.compile import Program, Scheduled
+from mapper.sparse_summary import SparseSummary
 from mapper.timing import Prediction
 from mapper.traffic import traffic
 
@@ -21,10 +22,10 @@ if TYPE_CHECKING:
 class Row:
     """One scheduled layer, summed over the samples; unknown values are None.
 
-    ``utilization`` is dense MACs / (cycles * multipliers of the engine that ran the layer), ``utilization_all`` counts
-    every multiplier of the accelerator; cycles are the measured ones where there are any. ``stalls`` are predicted
+    ``utilization`` is dense MACs / (cycles * multipliers of the engine that ran the layer), so on the sparse engine, which
+    does not do all of them, it may exceed 1; ``utilization_all`` counts every multiplier of the accelerator; cycles are the measured ones where there are any. ``stalls`` are predicted
     cycles by reason (:data:`mapper.timing_causes.REASONS`); with ``array_busy``, in which the array works, they add up
-    to ``cycles_predicted``.
+    to ``cycles_predicted``. ``sparse`` is for layers on the sparse engine.
     """
 
     index: int
@@ -47,6 +48,7 @@ class Row:
     mismatches: int | None
     array_busy: int = 0
     stalls: dict[str, int] = field(default_factory=dict)
+    sparse: SparseSummary | None = None
 
     @property
     def title(self) -> str:
