@@ -10,8 +10,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from mapper.outcome import Outcome
 from mapper.report_figure import figure
 from mapper.report_layers import View, dram_rate, total_parts, views
-from mapper.report_sparse import SparseSection
 from mapper.report_roofline import roofline
+from mapper.report_sparse import SparseSection
 from mapper.report_text import counters, findings, notes, sections, signed, tiles, tips
 from mapper.report_timeline import timeline
 from mapper.terminal import number, percent, size
@@ -40,7 +40,8 @@ def render(
     return environment().get_template("report.html.j2").render(
         outcome=outcome, cfg=outcome.cfg, m=outcome.cfg.memory, network=outcome.program.network, totals=outcome.totals,
         run=outcome.run, notes=notes(outcome), tiles=tiles(outcome), counters=counters(outcome),
-        roofline=roofline(outcome, layers), figure=figure(outcome.cfg), sections=sections(outcome.cfg), sparse=sparse, compressed=compressed,
+        roofline=roofline(outcome, layers), figure=figure(outcome.cfg), sections=sections(outcome.cfg),
+        sparse=sparse, compressed=compressed,
         dram_rate=dram_rate(outcome), columns=_columns(outcome), **_layers(outcome, layers),
         **_timeline(outcome, layers),
     )  # fmt: skip

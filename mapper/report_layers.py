@@ -25,14 +25,8 @@ class Reason:
     meaning: str
 
 
-USEFUL = Reason(
-    "useful", "MACs",
-    "the cycles that the layer's MACs take on all multipliers of its engine; on the sparse engine, its entries",
-)  # fmt: skip
-PARTIAL = Reason(
-    "partial", "idle PEs",
-    "the array works, on fewer rows or columns than it has; or sparse PEs wait for the one with most entries",
-)  # fmt: skip
+USEFUL = Reason("useful", "MACs", "the cycles that the layer's MACs take on all multipliers of its engine")
+PARTIAL = Reason("partial", "idle PEs", "the array works, on fewer rows or columns than it has")
 STALLS = (
     Reason("dram", "DRAM", "the array waits for operands from DRAM"),
     Reason("weights", "weights", "the array waits for weights"),
@@ -63,7 +57,7 @@ class View:
 
     ``least_bytes`` is what its tensors and weights take when each crosses the bus once; ``intensity`` is MACs per byte
     of DRAM traffic, ``rate`` MACs per cycle, ``roof`` the rate that its engine and the DRAM allow at that intensity;
-    these three are None for layers without MACs. MACs are those of the dense layer: on the sparse engine a PE stands for
+    these three are None for layers without MACs. MACs are those of the dense layer: on the sparse engine a PE does
     several a cycle, as many as there are for each entry that is walked.
     """
 
@@ -168,7 +162,8 @@ def total_parts(layers: Iterable[View]) -> list[Part]:
 def least_bytes(outcome: Outcome, entry: Scheduled, sparse: SparseSummary | None = None) -> int:
     """Bytes that a layer needs of its tensors, and its weights and biases, each once.
 
-    Weights are dense, or the entries of ``sparse``. What passes inside from a layer to what runs in its epilogue is not counted, nor are pixels that no window reaches.
+    Weights are dense, or the entries of ``sparse``. What passes inside from a layer to what runs in its epilogue is not
+    counted, nor are pixels that no window reaches.
     """
     network, numbers = outcome.program.network, outcome.cfg.numbers
     chain, tensors = (entry.layer, *entry.absorbed), network.tensors

@@ -22,10 +22,11 @@ if TYPE_CHECKING:
 class Row:
     """One scheduled layer, summed over the samples; unknown values are None.
 
-    ``utilization`` is dense MACs / (cycles * multipliers of the engine that ran the layer), so on the sparse engine, which
-    does not do all of them, it may exceed 1; ``utilization_all`` counts every multiplier of the accelerator; cycles are the measured ones where there are any. ``stalls`` are predicted
-    cycles by reason (:data:`mapper.timing_causes.REASONS`); with ``array_busy``, in which the array works, they add up
-    to ``cycles_predicted``. ``sparse`` is for layers on the sparse engine.
+    ``utilization`` is dense MACs / (cycles * multipliers of the engine that ran the layer), ``utilization_all`` counts
+    every multiplier of the accelerator; cycles are the measured ones where there are any. Both may exceed 1 on the
+    sparse engine, which does not do all MACs. ``stalls`` are predicted cycles by reason
+    (:data:`mapper.timing_causes.REASONS`); with ``array_busy``, in which the array works, they add up to
+    ``cycles_predicted``. ``sparse`` is for layers on the sparse engine.
     """
 
     index: int
