@@ -95,7 +95,7 @@ class PointerMemory(wiring.Component):
     write, write_beat, write_data : In(1), In(range(beats)), In(bus bits)
     read : In(1), base : In(range(beats)), column : In(16)
         Reads pointers ``column`` and ``column + 1`` of those that begin at beat ``base``.
-    begin, end : Out(16)
+    first, behind : Out(16)
         Both, one cycle after ``read``; held while it is low.
     """
 
@@ -111,8 +111,8 @@ class PointerMemory(wiring.Component):
             "read": In(1),
             "base": In(range(self.beats)),
             "column": In(isa.COUNT_BITS),
-            "begin": Out(POINTER_BITS),
-            "end": Out(POINTER_BITS),
+            "first": Out(POINTER_BITS),
+            "behind": Out(POINTER_BITS),
         })
 
     def elaborate(self, platform):
@@ -142,5 +142,5 @@ class PointerMemory(wiring.Component):
             pointer = Signal(POINTER_BITS, name=f"{name}_pointer")
             m.d.comb += pointer.eq(element(m, bank.read_data, index, POINTER_BITS, name))
             found.append(pointer)
-        m.d.comb += [self.begin.eq(Mux(odd, found[1], found[0])), self.end.eq(Mux(odd, found[0], found[1]))]
+        m.d.comb += [self.first.eq(Mux(odd, found[1], found[0])), self.behind.eq(Mux(odd, found[0], found[1]))]
         return m

@@ -42,7 +42,7 @@ class SparsePE(wiring.Component):
         Of the job: beat of its pointers, beat of its entries, number of its entries.
     rows : In(range(accumulators + 1))
         Rows of the job in this PE; the engine limits it to ``accumulators``.
-    codebook : In(range(codebooks))
+    codebook : In(range(max(codebooks, 2)))
     bank : In(1)
         Bank of sums that is added to. This and the four above must be constant unless ``idle``.
     i : In(stream of activation_layout)
@@ -91,7 +91,7 @@ class SparsePE(wiring.Component):
             "word": In(BASE_BITS),
             "entries": In(BASE_BITS),
             "rows": In(range(sparse.accumulators + 1)),
-            "codebook": In(range(sparse.codebooks)),
+            "codebook": In(range(max(sparse.codebooks, 2))),
             "bank": In(1),
             "i": In(stream.Signature(activation_layout(cfg))),
             "drain": In(1),
@@ -161,7 +161,7 @@ class SparsePE(wiring.Component):
         word_bits = min(cfg.bus.data_bits, bits << cfg.sparse.code_bits)
         low = exact_log2(word_bits // bits)
         beats = cfg.sparse.codebooks * cfg.codebook_pitch // cfg.bus_bytes
-        m.submodules.codebook = codebook = BeatMemory(bits, cfg.bus.data_bits, word_bits, beats)
+        m.submodules.codebooks = codebook = BeatMemory(bits, cfg.bus.data_bits, word_bits, beats)
         index = Signal(low, reset_less=True)
         m.d.sync += index.eq(walker.o.code)
         m.d.comb += [

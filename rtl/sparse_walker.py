@@ -131,8 +131,8 @@ class ColumnWalker(wiring.Component):
         first = Signal(reset_less=True)
         now = Signal.like(waiting, name="now", reset_less=True)
         m.d.comb += [
-            length.eq(pointers.end - pointers.begin),
-            wrong.eq((length < 0) | (pointers.end > self.entries)),
+            length.eq(pointers.behind - pointers.first),
+            wrong.eq((length < 0) | (pointers.behind > self.entries)),
         ]
         with m.If(free):
             m.d.sync += [walked.eq(load), self.walking.eq(load & (length != 0) & ~wrong)]
@@ -140,7 +140,7 @@ class ColumnWalker(wiring.Component):
         with m.If(load):
             m.d.sync += [
                 now.eq(waiting),
-                address.eq(Cat(pointers.begin[:low], pointers.begin[low:] + self.word)),
+                address.eq(Cat(pointers.first[:low], pointers.first[low:] + self.word)),
                 left.eq(length),
                 last.eq((length[1:] == 0) | wrong),
                 first.eq(1),

@@ -12,6 +12,7 @@ SHAPES = [
     {"queue": 5, "bus_bits": 512, "code_bits": 8}, {"queue": 3, "bus_bits": 256, "run_bits": 1, "code_bits": 1},
     {"queue": 8, "bits": 16, "bus_bits": 128, "code_bits": 5, "run_bits": 5, "codebooks": 3},
     {"queue": 4, "accumulators": 2, "run_bits": 3, "code_bits": 3, "codebooks": 1},
+    {"queue": 3, "accumulators": 5, "codebooks": 1, "weight_bytes": 8, "pointer_bytes": 8},
     {"queue": 16, "bits": 16, "bus_bits": 512, "code_bits": 2, "run_bits": 2},
 ]  # fmt: skip
 
@@ -44,7 +45,7 @@ def _random_job(rng, cfg):
     rows = rng.choice([0, 1, cfg.sparse.accumulators, rng.randint(1, cfg.sparse.accumulators)])
     columns = _columns(rng, cfg, rows, rng.randint(1, 40))
     entry_room = cfg.sparse.weight_bytes // cfg.entry_bytes
-    while sum(map(len, columns)) > entry_room:
+    while sum(map(len, columns)) > entry_room or 2 * (len(columns) + 1) > cfg.sparse.pointer_bytes:
         columns.pop()
     beats = -(-sum(map(len, columns)) * cfg.entry_bytes // cfg.bus_bytes)
     pointer_beats = -(-2 * (len(columns) + 1) // cfg.bus_bytes)
