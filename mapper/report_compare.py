@@ -24,6 +24,11 @@ class Column:
     cycles: int
     link: str
 
+    @property
+    def sparse(self) -> list[str]:
+        """Layers on the sparse engine."""
+        return [row.title for row in self.outcome.rows if row.engine == "sparse"]
+
     def time(self, row: Row | None) -> float:
         """Seconds of a layer per sample; 0 where it runs inside another one."""
         return 0.0 if row is None else row.cycles / self.outcome.samples / (self.outcome.cfg.clock_mhz * 1e6)

@@ -48,7 +48,8 @@ def layer_table(outcome: Outcome) -> Table:
     for name in [*columns, *(["SQNR dB", "golden"] if ran else [])]:
         table.add_column(name, justify="right")
     for row in outcome.rows:
-        cells = [str(row.index), row.title, row.op, "x".join(map(str, row.shape)), number(row.macs)]
+        op = f"{row.op} sparse" if row.engine == "sparse" else row.op
+        cells = [str(row.index), row.title, op, "x".join(map(str, row.shape)), number(row.macs)]
         cells += [number(row.cycles_predicted)]
         cells += [number(row.cycles_measured)] if ran else []
         cells += [percent(row.utilization), size(row.dram_read_bytes), size(row.dram_write_bytes)]
@@ -65,12 +66,32 @@ def layer_table(outcome: Outcome) -> Table:
     return table
 
 
+def sparse_table(outcome: Outcome) -> Table | None:
+    """One line per layer on the sparse engine; None if there is none."""
+    found = [(row, row.sparse) for row in outcome.rows if row.sparse]
+    if not found:
+        return None
+    table = Table(title="on the sparse engine", title_justify="left")
+    table.add_column("layer", overflow="fold")
+    for name in ("weights", "inputs", "entries", "padding", "tiles", "theoretical", "engine", "load balance"):
+        table.add_column(name, justify="right")
+    for row, sparse in found:
+        table.add_row(
+            row.title, percent(sparse.density), percent(sparse.activation_density), number(sparse.entries),
+            percent(sparse.padding / sparse.entries if sparse.entries else 0.0),
+            f"{sparse.tiles}, resident" if sparse.resident else str(sparse.tiles),
+            number(sparse.theoretical_cycles), number(sparse.engine_cycles), percent(sparse.load_balance),
+        )  # fmt: skip
+    return table
+
+
 def side_by_side(outcomes: Sequence[Outcome]) -> Table:
     """Layers down, configurations across: cycles and utilization."""
     table = Table(title=f"{outcomes[0].program.network.name}: cycles and utilization", title_justify="left")
     table.add_column("layer", overflow="fold")
     for outcome in outcomes:
-        table.add_column(f"{outcome.cfg.name}\n{outcome.cfg.multipliers} multipliers", justify="right")
+        sparse = f" + {outcome.cfg.sparse_multipliers} sparse" if outcome.cfg.sparse else ""
+        table.add_column(f"{outcome.cfg.name}\n{outcome.cfg.multipliers}{sparse} multipliers", justify="right")
     for rows in aligned([outcome.rows for outcome in outcomes]):
         title = next(row.title for row in rows if row)
         table.add_row(title, *(f"{row.cycles:,}  {percent(row.utilization):>7}" if row else "-" for row in rows))
@@ -117,6 +138,8 @@ def show(console: Console, outcomes: Sequence[Outcome]) -> None:
     for outcome in outcomes:
         if len(outcomes) == 1:
             console.print(layer_table(outcome))
+            for more in filter(None, [sparse_table(outcome)]):
+                console.print(more)
         for line in summary(outcome):
             console.print(line if len(outcomes) == 1 else f"{outcome.cfg.name}: {line}", markup=False)
 

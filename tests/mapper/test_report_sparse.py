@@ -1,19 +1,23 @@
 """What the report tells about layers on the sparse engine, from data made by hand."""
 
+import io
+import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 from torch import nn
 
 from dataflows import config, isa
-from mapper import stages
+from mapper import stages, terminal
 from mapper.load_bytes import load_bytes
 from mapper.options import parse
 from mapper.progress import Progress
 from mapper.report import render
+from mapper.report_compare import comparison
 from mapper.report_layers import PARTIAL, USEFUL, least_bytes, parts, views
 from mapper.report_queue import panels
 from mapper.report_roofline import roofline
@@ -126,6 +130,31 @@ def test_page_tells_of_sparse_layers(mapped):
     assert "a<b" in words and "20.0" in words and "25.0" in words and "the model as it came" in words
     assert len([a for a in page.attributes if a[1:] == ("class", "curve")]) == 2 * len(outcome.rows)
     assert len([a for a in page.attributes if a[1:] == ("class", "configured")]) == 2
+
+
+def test_terminal_and_comparison_tell_of_sparse_layers(mapped):
+    outcome, _ = on_engine(mapped)
+    text = io.StringIO()
+    terminal.show(Console(file=text, width=200), [outcome])
+    terminal.show(Console(file=text, width=200), [outcome, mapped])
+    for row in outcome.rows:
+        assert f"{row.sparse.entries:,}" in text.getvalue()
+    assert "conv sparse" in text.getvalue() and "load balance" in text.getvalue()
+    assert "16 + 4 sparse multipliers" in text.getvalue() and "of all 20" in text.getvalue()
+    words = " ".join(Page(comparison([outcome, mapped])).words)
+    assert "4 sparse PEs" in words and "runs 0, 2 on its sparse engine" in words
+    text = io.StringIO()
+    terminal.show(Console(file=text, width=200), [mapped])
+    assert "sparse" not in text.getvalue()
+
+
+def test_json_tells_of_sparse_layers(mapped):
+    outcome, _ = on_engine(mapped)
+    document = json.loads(json.dumps(outcome.document(), allow_nan=False))
+    assert document["sparse_multipliers"] == 4
+    assert {"density", "entries", "padding", "activation_density", "load_balance", "resident", "tiles",
+            "theoretical_cycles"} <= set(document["layers"][0]["sparse"])  # fmt: skip
+    assert [layer["sparse"] for layer in mapped.document()["layers"]] == [None, None]
 
 
 def test_page_without_sparse_layers(mapped):
