@@ -12,6 +12,7 @@ from dataflows import isa
 from dataflows.config import Config
 from mapper.program import Job, Registers
 from mapper.scoreboard import Access, Scoreboard
+from mapper.sparse_plan import SparseJob
 from mapper.tokens import assign
 
 
@@ -23,6 +24,8 @@ class Builder:
         self.keeps = False
         """Whether VECTOR writes the operand buffer, too: LOAD and VECTOR then have its write port in turn."""
         self.jobs: list[Job] = []
+        self.sparse: dict[int, SparseJob] = {}
+        """What SPARSE jobs walk, by index."""
         self._board = Scoreboard()
         self._needs: list[set[int]] = []
 

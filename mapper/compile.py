@@ -21,18 +21,21 @@ from mapper.classifier_plan import ClassifierPlan
 from mapper.compression import compress
 from mapper.context import Constants, Context, Place
 from mapper.conv_plan import Options
+from mapper.engines import sparse_layers
 from mapper.lower_classifier import ClassifierLowering
 from mapper.lower_conv import ConvLowering
 from mapper.lower_elementwise import ElementwiseLowering
 from mapper.lower_plane import PlaneLowering
 from mapper.lower_pool import PoolLowering
 from mapper.lower_rows import RowLowering
+from mapper.lower_sparse import SparseLowering
 from mapper.lower_window import WindowLowering
 from mapper.pipeline import Ring, run
 from mapper.placement import ALIGNMENT, place_tensors, roots
 from mapper.pool_epilogue import fuse_pools
 from mapper.pooled_tiles import Pool
 from mapper.program import Job, encode
+from mapper.sparse_plan import SparseJob, SparsePlan
 from mapper.window_plan import WindowPlan, window_plan
 
 
@@ -40,13 +43,13 @@ from mapper.window_plan import WindowPlan, window_plan
 class Scheduled:
     """One entry of the schedule: a layer, the layers that run in its epilogue, and what computes it.
 
-    ``engine`` is "array", "vector" or "vector window"; ``plan`` is for the array.
+    ``engine`` is "array", "sparse", "vector" or "vector window"; ``plan`` is for the first two.
     """
 
     index: int
     layer: Layer
     absorbed: tuple[Layer, ...]
-    plan: ArrayPlan | None
+    plan: ArrayPlan | SparsePlan | None
     engine: str
 
     @property
@@ -78,6 +81,8 @@ class Program:
         In the order of their marks.
     blocks : dict
         How the tensors are kept that are compressed.
+    sparse : dict
+        What the jobs of the sparse engine walk, by index.
     """
 
     cfg: Config
@@ -89,6 +94,7 @@ class Program:
     region_bytes: dict[isa.Region, int]
     schedule: tuple[Scheduled, ...]
     blocks: dict[str, Blocks] = field(default_factory=dict)
+    sparse: dict[int, SparseJob] = field(default_factory=dict)
 
 
 def fuse_additions(network: Network, apart: Collection[str] = ()) -> dict[str, Add]:
@@ -147,7 +153,20 @@ def _array_lowering(
 def compile_network(
     cfg: Config, network: Network, options: Options, *, fuse: bool = True, zeros: Mapping[str, float] | None = None
 ) -> Program:
-    """Lower every layer and encode the program. Raises ``InputError`` naming a layer that does not fit."""
+    """Lower every layer and encode the program.
+
+    Parameters
+    ----------
+    fuse : bool
+        Additions and poolings run in the epilogue of the convolution before them where they can.
+    zeros : mapping, optional
+        Shares of zeros of activations, by tensor.
+
+    Raises
+    ------
+    InputError
+        Naming a layer that does not fit, or that an engine asked for cannot run.
+    """
     bits = cfg.numbers.act_bits
     for tensor in network.tensors.values():
         if tensor.bits != bits:
@@ -157,13 +176,16 @@ def compile_network(
     context.roots = roots(network)
     windows = _windows(cfg, network, options)
     fuse = fuse and not cfg.dataflow.output_turned_late  # turned accumulators leave pixel by pixel, all else row by row
-    fused = fuse_additions(network, windows) if fuse else {}
-    pools = fuse_pools(network, fused, windows) if fuse and not cfg.codec else {}
+    sparse = sparse_layers(cfg, network, options, zeros or {}, windows)
+    windows = {name: plan for name, plan in windows.items() if name not in sparse}
+    apart = {*windows, *sparse}
+    fused = fuse_additions(network, apart) if fuse else {}
+    pools = fuse_pools(network, fused, apart) if fuse and not cfg.codec else {}
     absorbed = {add.name for add in fused.values()}
     context.builder.keeps = bool(pools)
     steps, schedule = [], []
     for index, layer in enumerate(network.layers):
-        plan = None
+        plan: ArrayPlan | SparsePlan | None = None
         behind: list[Layer] = [fused[layer.name]] if layer.name in fused else []
         if layer.name in absorbed or isinstance(layer, Reshape):
             continue
@@ -171,6 +193,11 @@ def compile_network(
         if isinstance(layer, Conv | MaxPool) and layer.name in windows:
             steps += list(WindowLowering(context, layer, index, windows[layer.name]).steps())
             engine = "vector window"
+        elif isinstance(layer, Conv) and layer.name in sparse:
+            plan, engine = sparse[layer.name], "sparse"
+            columns = SparseLowering(context, layer, index, plan)
+            steps += list(columns.steps())
+            context.bank += columns.drains
         elif isinstance(layer, Conv):
             conv = _array_lowering(context, layer, index, fused.get(layer.name), pools.get(layer.name))
             steps += list(conv.steps())
@@ -192,14 +219,20 @@ def compile_network(
     constants = context.constants.image()
     sizes |= {isa.Region.CONSTANT: constants.size, isa.Region.PROGRAM: words.nbytes}
     return Program(
-        cfg, network, words, jobs, constants, context.places, sizes, tuple(schedule), context.blocks
-    )
+        cfg, network, words, jobs, constants, context.places, sizes, tuple(schedule), context.blocks,
+        context.builder.sparse,
+    )  # fmt: skip
 
 
 def _rings(cfg: Config) -> dict[str, Ring]:
     """The memories, empty."""
-    memory = cfg.memory
-    return {
+    memory, sparse = cfg.memory, cfg.sparse
+    engine = {} if sparse is None else {
+        "entries": Ring(sparse.weight_bytes, cfg.bus_bytes),  # of a PE, as the next
+        "pointers": Ring(sparse.pointer_bytes, cfg.bus_bytes),
+        "codebook": Ring(sparse.codebooks),
+    }  # fmt: skip
+    return engine | {
         "input": Ring(memory.input_bytes, cfg.input_granule),
         "weight": Ring(memory.weight_bytes, cfg.weight_granule),
         "operand": Ring(memory.operand_bytes),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from math import ceil, prod
@@ -12,10 +13,15 @@ from mapper.tiles import Tile
 
 @dataclass(frozen=True)
 class Options:
-    """What the planner may assume about the DRAM, for its choice only."""
+    """What the planner may assume about the DRAM, for its choice only, and which engine runs what.
+
+    ``engine`` is "auto" (the faster one), "array" or "sparse" for all layers that both can run, or says so by the name
+    of a layer; layers left out are "auto".
+    """
 
     latency: int = 100  # cycles
     bytes_per_cycle: float = 16
+    engine: Mapping[str, str] | str = "auto"
 
 
 @dataclass(frozen=True)

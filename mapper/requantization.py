@@ -15,18 +15,20 @@ from mapper.numbers import significand
 
 @dataclass(frozen=True)
 class Requantization:
-    """Bias (with the input's zero point folded in), multiplier and shift of every output channel."""
+    """Bias (with the input's zero point folded in, unless centred), multiplier and shift of every output channel."""
 
     bias: NDArray[np.int64]
     multiplier: NDArray[np.int64]
     shift: NDArray[np.int64]
 
     @staticmethod
-    def of(layer: Conv, source: Tensor, target: Tensor) -> Requantization:
-        """Parameters of ``layer`` between two tensors."""
+    def of(layer: Conv, source: Tensor, target: Tensor, *, centred: bool = False) -> Requantization:
+        """Parameters of ``layer`` between two tensors; ``centred``: its engine takes off the input's zero point."""
         scales = (np.float32(source.scale) * layer.weight_scale.astype(np.float32)) / np.float32(target.scale)
         pairs = np.array([significand(scale, layer.name) for scale in scales], np.int64)
-        bias = layer.bias.astype(np.int64) - source.zero * layer.weight.astype(np.int64).sum(axis=(1, 2, 3))
+        bias = layer.bias.astype(np.int64)
+        if not centred:
+            bias = bias - source.zero * layer.weight.astype(np.int64).sum(axis=(1, 2, 3))
         return Requantization(bias, pairs[:, 0], pairs[:, 1])
 
     def entry(self, cfg: Config, first: int, count: int) -> NDArray[np.uint8]:

@@ -16,6 +16,7 @@ from dataflows.vocabulary import Dim, Kind
 from sim.golden.run_length import decode, encode
 from tests.plane_model import plane_sums
 from tests.row_model import row_sums, row_zeros
+from tests.sparse_model import walk
 
 
 def nest(base: int, levels: list[dict[str, int]]) -> tuple[np.ndarray, np.ndarray]:
@@ -65,6 +66,14 @@ class Machine:
         }
         if cfg.vector:
             self.memory[isa.Target.PARAM] = rng.integers(0, 256, 3 * cfg.window_weights_address, np.uint8)
+        if cfg.sparse:
+            sizes = {
+                isa.Target.ENTRIES: cfg.sparse.pes * cfg.sparse_weight_pitch,
+                isa.Target.POINTERS: cfg.sparse.pes * cfg.sparse_pointer_pitch,
+                isa.Target.CODEBOOK: cfg.sparse.codebooks * cfg.codebook_pitch,
+            }
+            self.memory |= {target: rng.integers(0, 256, size, np.uint8) for target, size in sizes.items()}
+            self.sums = np.zeros((cfg.sparse.accumulators, cfg.sparse.pes), np.int64)
         self.rows = rng.integers(-128, 128, (2, 1, 1, cfg.lanes))  # the window's last two rows
         self.acc = rng.integers(-(2**31), 2**31, (2 * cfg.acc_bank_words, cfg.lanes))
         self.sizes: dict[int, int] = {}  # words of compressed blocks by entry of the size table
@@ -81,6 +90,7 @@ class Machine:
             isa.Unit.ACC: self.acc_job,
             isa.Unit.VECTOR: self.vector,
             isa.Unit.STORE: self.store,
+            isa.Unit.SPARSE: self.sparse,
         }
 
     def run(self, words: np.ndarray) -> None:
@@ -144,6 +154,8 @@ class Machine:
         if job["destination"]["target"] == isa.Target.WEIGHT:
             granule = min(self.cfg.weight_granule, self.cfg.bus_bytes)
             assert not any(v % granule for v in (size, *starts, job["source"]["address"])), "weights out of line"
+        if job["destination"]["target"] >= isa.Target.ENTRIES:
+            assert not any(v % self.cfg.bus_bytes for v in (size, *starts)), "no whole beats"
         target[where] = data
 
     def weight(self, job: dict) -> None:
@@ -151,7 +163,8 @@ class Machine:
         self.pending[isa.Unit.WEIGHT] = job
 
     def acc_job(self, job: dict) -> None:
-        """ACC: kept until the INPUT job that pairs with it."""
+        """ACC: kept until the INPUT or SPARSE job that pairs with it."""
+        assert isa.Unit.ACC not in self.pending, "an ACC job without words"
         self.pending[isa.Unit.ACC] = job
 
     def _words(self, unit: isa.Unit, job: dict, width: int) -> np.ndarray:
@@ -173,6 +186,10 @@ class Machine:
         """INPUT: the last of the three jobs of an array run."""
         cfg, rows, cols = self.cfg, self.cfg.array.rows, self.cfg.array.cols
         x = self._words(isa.Unit.INPUT, job, cfg.input_elements)
+        if "mode" in job and job["mode"]["sparse"]:
+            assert isa.Unit.INPUT not in self.pending, "an INPUT job whose words nobody takes"
+            self.pending[isa.Unit.INPUT] = x
+            return
         weight_job, acc_job = self.pending.pop(isa.Unit.WEIGHT), self.pending.pop(isa.Unit.ACC)
         w = self._words(isa.Unit.WEIGHT, weight_job, cfg.weight_elements)
         inner = [job[n]["count"] for n in cfg.dataflow.input_nest.levels[:3]]
@@ -200,11 +217,29 @@ class Machine:
             tiles = w.reshape(-1, channels, rows)
             products = np.einsum("tpk,tnk->tpn", x.reshape(len(tiles), cols, rows), tiles)
             sums = products.reshape(len(tiles), cols, channels // cols, cols).transpose(0, 2, 1, 3).reshape(-1, cols)
+        assert not acc_job["mode"].get("sparse"), "ACC expects words of the sparse engine"
+        self._accumulate(acc_job, sums)
+
+    def _accumulate(self, acc_job: dict, sums: np.ndarray) -> None:
+        """Words of sums into the accumulators."""
         addresses, index = nest(acc_job["base"]["address"], [acc_job[n] for n in ("word", "block", "pass", "group")])
-        assert len(addresses) == len(sums), f"the array emits {len(sums)} words, ACC expects {len(addresses)}"
+        assert len(addresses) == len(sums), f"there are {len(sums)} words, ACC expects {len(addresses)}"
         for address, first, word in zip(addresses, index[2] == 0, sums, strict=True):
             old = 0 if first and not acc_job["mode"]["keep"] else self.acc[address]
             self.acc[address] = self._wrap(old + word)
+
+    def sparse(self, job: dict) -> None:
+        """SPARSE: takes the words of the INPUT job before it; what it drains goes to the ACC job before it."""
+        cfg = self.cfg
+        x = self.pending.pop(isa.Unit.INPUT)
+        assert len(x) == -(-job["columns"]["count"] // cfg.input_elements), "words and columns differ"
+        walk(cfg, job, self.memory, x.ravel(), self.sums)
+        words = job["mode"]["drain"]
+        if words:
+            acc_job = self.pending.pop(isa.Unit.ACC)
+            assert acc_job["mode"]["sparse"], "ACC expects words of the array"
+            self._accumulate(acc_job, self._wrap(self.sums.reshape(-1, cfg.lanes)[:words]))
+            self.sums[...] = 0
 
     def vector(self, job: dict) -> None:
         """VECTOR: words into the stream to STORE."""

@@ -1,0 +1,212 @@
+"""Tiling of one layer for the sparse engine: every candidate that fits, costed, the cheapest kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from math import ceil
+
+import numpy as np
+
+from dataflows.config import Config
+from dataflows.errors import InputError
+from dataflows.network import Conv, Tensor
+from mapper.columns import Columns, codebook_of, distinct, encode
+from mapper.conv_plan import Options
+from mapper.sparse_plan import SparsePlan, matrix_layer, ranges, vectors_of
+
+MOST_ENTRIES = (1 << 16) - 1
+"""Entries of a PE in a tile: what a pointer can say."""
+
+MOST_COLUMNS = (1 << 16) - 1
+"""Columns of a tile: what a job can say."""
+
+JOB_CYCLES = 8
+"""What one more job costs beside its entries."""
+
+TILE_CYCLES = 40
+"""What one more tile costs the bus beside its bytes: commands and loads of its own."""
+
+ROW_CUTS = 5
+"""Sizes of row tiles tried: each half as large as the one before."""
+
+COLUMN_CUTS = 4
+"""Sizes of column tiles tried likewise, from the largest that fits on."""
+
+NEAR = 0.01
+"""Plans this close in estimated cycles count as equal; then the one with less DRAM traffic is taken."""
+
+
+def why_not(cfg: Config, layer: Conv) -> str | None:
+    """Why the sparse engine cannot run a layer; None if it can, memories permitting."""
+    if cfg.sparse is None:
+        return f"configuration {cfg.name!r} has no sparse engine (a section [sparse]); configs/eie64.toml has one"
+    if not matrix_layer(layer):
+        return "the sparse engine runs linear layers, and convolutions of 1x1 without stride, padding and groups only"
+    codes, values = (1 << cfg.sparse.code_bits) - 1, len(distinct(layer.weight))
+    if values > codes:
+        return (
+            f"its weights take {values} values other than zero, but the sparse engine has codes for {codes}; "
+            f"--cluster {codes + 1} makes them share values"
+        )
+    return None
+
+
+def sparse_plan(
+    cfg: Config, layer: Conv, source: Tensor, options: Options, density: float = 0.5
+) -> SparsePlan:
+    """The cheapest plan.
+
+    Parameters
+    ----------
+    layer : Conv
+        One that the engine can run, see :func:`why_not`.
+    source : Tensor
+        Its input.
+    density : float
+        Expected share of activations that are not zero.
+
+    Raises
+    ------
+    InputError
+        When the engine cannot run the layer, or no plan fits; it names what is too small.
+    """
+    reason = why_not(cfg, layer)
+    if reason:
+        raise InputError(f"layer {layer.name}: {reason}")
+    plans = [costed(p, options, density) for p in _candidates(cfg, layer, vectors_of(source))]
+    if not plans:
+        raise InputError(_no_fit(cfg, layer))
+    fastest = min(p.cycles for p in plans)
+    return min((p for p in plans if p.cycles <= fastest * (1 + NEAR)), key=lambda p: (p.dram_bytes, p.cycles))
+
+
+def _most_places(cfg: Config, rows: int) -> int:
+    """Rows of each PE in the largest tile whose sums and parameters fit; 0 if not even one does."""
+    if cfg.sparse is None:
+        return 0
+    per_place = cfg.sparse.pes // cfg.lanes  # words of sums
+    places = ceil(rows / cfg.sparse.pes)
+    most = min(places, cfg.sparse.accumulators, cfg.acc_bank_words // per_place)
+    words = ceil(rows / cfg.lanes)
+    if min(words, most * per_place) > cfg.param_entries:
+        most = cfg.param_entries // per_place
+    return most
+
+
+def _candidates(cfg: Config, layer: Conv, vectors: int) -> Iterator[SparsePlan]:
+    """All plans that fit, not costed yet."""
+    if cfg.sparse is None:
+        return
+    matrix = layer.weight[:, :, 0, 0]
+    rows, pes = len(matrix), cfg.sparse.pes
+    book = codebook_of(matrix, cfg.sparse.code_bits)
+    places, most = ceil(rows / pes), _most_places(cfg, rows)
+    if not most:
+        return
+    cuts = [ceil(places / most) << i for i in range(ROW_CUTS)]
+    for size in sorted({ceil(places / n) for n in cuts}, reverse=True):
+        height = size * pes
+        parts = tuple(encode(matrix[first : first + count], cfg, book) for first, count in ranges(rows, height))
+        room = cfg.acc_bank_words // ceil(min(height, rows) / cfg.lanes)
+        for group in _groups(vectors, min(vectors, room)):
+            yield from _tilings(cfg, layer, vectors, group, height, parts)
+        if vectors <= room:
+            break  # smaller tiles would only need more pointers
+
+
+def _groups(vectors: int, most: int) -> list[int]:
+    """Vectors per group that are tried: one, and equal divisions up to what the accumulators hold."""
+    fewest = ceil(vectors / most)
+    return sorted({1, *(ceil(vectors / (fewest << i)) for i in range(3))})
+
+
+def _tilings(
+    cfg: Config, layer: Conv, vectors: int, group: int, height: int, parts: tuple[Columns, ...]
+) -> Iterator[SparsePlan]:
+    """Sizes of column tiles, and what can stay on chip."""
+    columns, unit, size = layer.weight.shape[1], cfg.input_elements, group * cfg.act_bytes
+    stay = len(parts) > 1 and columns * size <= cfg.memory.input_bytes
+    count, found = ceil(columns / MOST_COLUMNS), 0
+    while found < COLUMN_CUTS:
+        width = ceil(columns / count)
+        if width > unit:
+            width = ceil(width / unit) * unit  # whole words but for the last tile
+        p = SparsePlan(cfg, layer, vectors, group, height, width, False, stay, parts)
+        if buffers(p):
+            found += 1
+            yield replace(p, resident=fits_at_once(p))
+        if width == 1:
+            break
+        count = max(count + 1, ceil(count * 1.25)) if not found else 2 * count
+
+
+def fits_at_once(p: SparsePlan) -> bool:
+    """Whether all weights fit on chip."""
+    return p.resident_entries <= p.sparse.weight_bytes and p.resident_pointers <= p.sparse.pointer_bytes
+
+
+def buffers(p: SparsePlan) -> int:
+    """Tiles on chip at a time, at most two: with two the next one is loaded while one is worked on."""
+    entries = max(map(max, p.entry_segments))
+    if any(p.longest(part, tile) > MOST_ENTRIES for part in range(len(p.parts)) for tile in p.column_tiles):
+        return 0
+    pointers = max(map(p.pointer_segment, p.column_tiles))
+    inputs = p.group * p.width * p.cfg.act_bytes
+    slots = 2 if p.inputs_stay else p.cfg.memory.input_bytes // inputs
+    return min(2, p.sparse.weight_bytes // entries, p.sparse.pointer_bytes // pointers, slots)
+
+
+def costed(p: SparsePlan, options: Options, density: float) -> SparsePlan:
+    """The plan with its estimated cycles and DRAM bytes."""
+    cfg, bus = p.cfg, min(p.cfg.bus_bytes, options.bytes_per_cycle)
+    walks = [
+        [_walk(p, part, tile, density) for tile in p.column_tiles] for part in range(len(p.parts))
+    ]  # of one vector, [rows][columns]
+    tiles = len(p.parts) * len(p.column_tiles)
+    passes = 1 if p.resident else len(p.groups)
+    weights = p.sparse.pes * (p.resident_entries + p.resident_pointers)
+    vectors = p.vectors * p.columns * cfg.act_bytes
+    loads = passes * weights + vectors * (1 if p.inputs_stay else len(p.parts)) + p.codebook_segment
+    results = p.vectors * len(p.layer.weight) * cfg.act_bytes
+    words = p.vectors * sum(ceil(count / cfg.lanes) for _, count in p.row_tiles)
+    compute = max(p.vectors * sum(map(sum, walks)), words)
+    first_input = p.group * p.width * cfg.act_bytes
+    first = (p.sparse.pes * (p.entry_segments[0][0] + p.pointer_segment(p.column_tiles[0])) + first_input) / bus
+    last = p.groups[-1][1] * walks[-1][-1]
+    if p.resident or buffers(p) > 1:
+        middle = max(first + compute, loads / bus + last, (loads + results) / bus)
+    else:
+        middle = loads / bus + compute
+    end = p.groups[-1][1] * p.blocks + 2 * options.latency + TILE_CYCLES * len(p.groups) * tiles
+    return replace(p, cycles=options.latency + middle + end, dram_bytes=loads + results)
+
+
+def _walk(p: SparsePlan, part: int, tile: tuple[int, int], density: float) -> float:
+    """Cycles of the engine for one vector: the busiest PE, the words of activations, or the words of sums."""
+    first, count = tile
+    lengths = p.parts[part].lengths[:, first : first + count]
+    entries = density * float(np.maximum(lengths, 1).sum(axis=1).max())
+    words = ceil(count / p.cfg.input_elements)
+    drain = ceil(p.parts[part].rows / p.cfg.lanes) if not p.adds_in_engine or len(p.column_tiles) == 1 else 0
+    return max(entries, words, density * count, drain) + JOB_CYCLES
+
+
+def _no_fit(cfg: Config, layer: Conv) -> str:
+    """What is too small for the rows that the PEs hold once, and one column."""
+    if cfg.sparse is None:
+        raise AssertionError("no engine")
+    words = min(cfg.sparse.pes // cfg.lanes, ceil(len(layer.weight) / cfg.lanes))
+    beat = cfg.bus_bytes
+    needs = [
+        ("memory.acc_bytes", cfg.memory.acc_bytes, 2 * cfg.sparse.pes // cfg.lanes * cfg.acc_word_bytes),
+        ("memory.param_bytes", cfg.memory.param_bytes, words * cfg.param_entry_bytes),
+        ("memory.input_bytes", cfg.memory.input_bytes, cfg.act_bytes),
+        ("sparse.weight_bytes", cfg.sparse.weight_bytes, beat),
+        ("sparse.pointer_bytes", cfg.sparse.pointer_bytes, beat),
+    ]
+    key, has, need = next((n for n in needs if n[1] < n[2]), needs[0])
+    return (
+        f"layer {layer.name}: its smallest tile on the sparse engine needs {need} bytes of {key}, which is {has} in "
+        f"configuration {cfg.name!r}; raise it, or run the layer on the array (--engine {layer.name}=array)"
+    )
