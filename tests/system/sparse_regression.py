@@ -90,7 +90,7 @@ def configuration(seed: int) -> Config:
             "weight_bytes": memory(2048 * element, word[Operand.WEIGHT]),
             "acc_bytes": memory(48, 1) * 2 * cols * ACC_BITS[width] // 8,
             "operand_bytes": memory(1024 * element, operand),
-            "param_bytes": memory(8 * entry, entry),
+            "param_bytes": memory(max(8, shape["pes"] // cols) * entry, entry),
         },
         "bus": {"data_bits": 8 * beat},
         "numbers": {"act_bits": width},
