@@ -51,6 +51,7 @@ def _accelerators(arguments: Arguments) -> list[tuple[Path, Config]]:
         if names.count(name) > 1:
             raise InputError(f"two configurations are called {name!r}; give each its own name to compare them")
     _width(arguments, found)
+    _check_clusters(arguments, found)
     for _, cfg in found if arguments.run else ():
         _check_patience(cfg, arguments)
     return found
@@ -71,6 +72,17 @@ def _width(arguments: Arguments, accelerators: list[tuple[Path, Config]]) -> int
             f"--bits {arguments.bits}: {first.name} takes operands of {bits} bits; set numbers.act_bits in its file"
         )
     return bits
+
+
+def _check_clusters(arguments: Arguments, accelerators: list[tuple[Path, Config]]) -> None:
+    """Refuse more clusters than the codes of a sparse engine tell apart."""
+    most = max(arguments.cluster.values, default=0)
+    for _, cfg in accelerators:
+        if cfg.sparse and most > 1 << cfg.sparse.code_bits:
+            raise InputError(
+                f"--cluster {arguments.cluster.text}: {cfg.name} has codes of {cfg.sparse.code_bits} bits, which tell "
+                f"{1 << cfg.sparse.code_bits} clusters apart; ask for fewer, or raise sparse.code_bits in its file"
+            )
 
 
 def _check_patience(cfg: Config, arguments: Arguments) -> None:

@@ -7,11 +7,15 @@ import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NoReturn
+from typing import Any, Literal, NoReturn
 
 from dataflows.errors import InputError
+from mapper.layer_specs import LayerSpec, parser, pattern
 
 Method = Literal["minmax", "percentile"]
+
+COMPRESSION = "prune", "prune_pattern", "prune_channels", "cluster"
+"""Options that change weights."""
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -29,6 +33,8 @@ examples
       quantize with real samples, run all images on the RTL, compare with the golden model
   python -m mapper model.pt2 --config configs/ws16.toml --config configs/os16.toml
       both accelerators side by side
+  python -m mapper model.pt2 --config configs/eie64.toml --prune fc1=0.1,fc2=0.25 --cluster fc1=16,fc2=16
+      keep 10 % and 25 % of two layers' weights, as 16 shared values each; the sparse engine can run them
   python -m mapper model.pt2 --run --layers layer1.0.conv1..layer1.0.conv2 --trace layer1.0.conv2
       two layers alone, and a waveform of the second one
 
@@ -55,6 +61,10 @@ class Arguments:
     method: Method
     percentile: float
     bits: int | None
+    prune: LayerSpec[float]
+    prune_pattern: LayerSpec[tuple[int, int]]
+    prune_channels: LayerSpec[float]
+    cluster: LayerSpec[int]
     run: bool
     inputs: Path | None
     latency: int
@@ -79,6 +89,9 @@ class Arguments:
             words += ["--calibration", str(self.calibration)]
         if self.method == "percentile":
             words += ["--percentile", str(self.percentile)]
+        for name in COMPRESSION:
+            spec: LayerSpec[Any] = getattr(self, name)
+            words += [f"--{name.replace('_', '-')}", spec.text] if spec.text else []
         if self.inputs:
             words += ["--inputs", str(self.inputs)]
         words += ["--dram-latency", str(self.latency)]
@@ -171,6 +184,8 @@ def _parser() -> argparse.ArgumentParser:
         help="operand width that every configuration must have (theirs)",
     )  # fmt: skip
 
+    _add_compression(p)
+
     g = p.add_argument_group("mapping")
     g.add_argument("--objective", metavar="GOAL", default="cycles", help="cycles; energy and edp come later")
     g.add_argument("--no-fuse", action="store_true", help="every layer leaves the chip by itself")
@@ -199,6 +214,34 @@ def _parser() -> argparse.ArgumentParser:
     return p
 
 
+def _add_compression(p: argparse.ArgumentParser) -> None:
+    """Options that make weights zero or equal before they are quantized."""
+    g = p.add_argument_group(
+        "compression",
+        "One value for every layer with weights, or by layer: fc1=0.1,fc2=0.25 leaves the others alone.\n"
+        "Models that arrive pruned or clustered need none of these: they are recognised and stay as they are.\n"
+        "mapper/finetune.py helps to train a model on after pruning and clustering.",
+    )
+    share = _number(float, "a density above 0 and at most 1", lambda v: 0 < v <= 1)
+    count = _number(int, "a number of clusters from 2 to 256, zero among them", lambda v: 2 <= v <= 256)
+    g.add_argument(
+        "--prune", type=parser(share), metavar="DENSITY", default=LayerSpec(),
+        help="keep this share of a layer's weights, the largest; the others become zero",
+    )  # fmt: skip
+    g.add_argument(
+        "--prune-pattern", type=parser(pattern), metavar="N:M", default=LayerSpec(),
+        help="keep at most N of every M consecutive input channels",
+    )  # fmt: skip
+    g.add_argument(
+        "--prune-channels", type=parser(share), metavar="DENSITY", default=LayerSpec(),
+        help="keep this share of a layer's output channels, those of the largest norm (not of layers that are outputs)",
+    )  # fmt: skip
+    g.add_argument(
+        "--cluster", type=parser(lambda text: int(count(text))), metavar="N", default=LayerSpec(),
+        help="let the weights of a layer share N values, zero included: 16 or 256, for codes of 4 or 8 bits",
+    )  # fmt: skip
+
+
 def parse(argv: Sequence[str]) -> Arguments:
     """Check a command line. Raises ``InputError``; ``--help`` prints and leaves."""
     a = _parser().parse_args(argv)
@@ -216,6 +259,7 @@ def parse(argv: Sequence[str]) -> Arguments:
         model=a.model, configs=tuple(a.config or [_default_config()]), out=a.out, input_shape=a.input_shape,
         calibration=a.calibration, method=method, percentile=99.99 if a.percentile is None else a.percentile,
         bits=None if a.bits is None else int(a.bits),
+        prune=a.prune, prune_pattern=a.prune_pattern, prune_channels=a.prune_channels, cluster=a.cluster,
         run=a.run, inputs=a.inputs, latency=int(a.dram_latency), bytes_per_cycle=a.dram_bytes_per_cycle,
         stall=a.dram_stall, json=a.json, fuse=not a.no_fuse, layers=a.layers, dump=a.dump, trace=a.trace,
         allow_pickle=a.allow_pickle, seed=int(a.seed), command=shlex.join(["python", "-m", "mapper", *argv]),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from dataflows.config import Config
 from mapper import table
 from mapper.compile import Program
+from mapper.compressed_layers import Compression
 from mapper.options import Arguments
 from mapper.timing import Prediction
 
@@ -29,6 +30,8 @@ class Outcome:
         SQNR in dB against the float model, by tensor; empty without a run.
     notes : tuple of str
         What a reader of the numbers has to know.
+    compression : dict
+        Pruned and clustered layers, by name.
     """
 
     arguments: Arguments
@@ -39,6 +42,7 @@ class Outcome:
     run: Run | None
     quality: dict[str, float | None]
     notes: tuple[str, ...]
+    compression: dict[str, Compression] = field(default_factory=dict)
 
     @property
     def cfg(self) -> Config:
@@ -54,7 +58,7 @@ class Outcome:
     @cached_property
     def rows(self) -> list[table.Row]:
         """One per scheduled layer."""
-        return table.rows(self.program, self.prediction, self.samples, self.run, self.quality)
+        return table.rows(self.program, self.prediction, self.samples, self.run, self.quality, self.compression)
 
     @cached_property
     def totals(self) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """Quantization: a float graph and its calibration become the integer network that is mapped and run.
 
 Activations: 8 or 16 bits, one scale and zero point per tensor, chosen so that zero is exact.  Weights: as wide,
-symmetric (-127..127 or -32767..32767), one scale per output channel.  Scales are float32.
+symmetric (-127..127 or -32767..32767), one scale per output channel; one for all of them where weights share few
+values, so that their integers are as few.  Zero weights stay zero.  Scales are float32.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from dataflows.network import Add, AvgPool, Concat, Conv, Layer, MaxPool, Networ
 from mapper import graph as floats
 from mapper.calibrate import Calibration
 from mapper.graph import FloatGraph, Node
+from mapper.weight_sharing import is_shared
 from mapper.weights import bias_type, check_scale, quantize_weights
 
 Order = NDArray[np.int64]
@@ -136,7 +138,8 @@ class _Quantizer:
                 weight = weight[:, place]
             else:
                 weight, bias = weight[place], bias[place]
-        codes, scale, bias_codes = quantize_weights(node.name, weight, bias, source, target.scale)
+        shared = is_shared(weight)
+        codes, scale, bias_codes = quantize_weights(node.name, weight, bias, source, target.scale, shared)
         return Conv(*common, codes, scale, bias_codes, node.window, node.groups)
 
     def _follow_order(self, node: Node) -> None:

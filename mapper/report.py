@@ -30,7 +30,7 @@ def environment() -> Environment:
 
 def report(outcome: Outcome) -> str:
     """The page as text."""
-    return render(outcome, views(outcome), None, [])
+    return render(outcome, views(outcome), None, list(outcome.compression.values()))
 
 
 def render(

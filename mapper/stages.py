@@ -15,13 +15,16 @@ from dataflows.errors import InputError
 from dataflows.network import Codes, Network
 from mapper import float_reference, part, quality
 from mapper.calibrate import observe
+from mapper.cluster import cluster
 from mapper.compile import Program, compile_network, fuse_additions
+from mapper.compressed_layers import compressed_layers
 from mapper.conv_plan import Options
 from mapper.graph import FloatGraph
 from mapper.loading import import_model
-from mapper.options import ROOT, Arguments
+from mapper.options import COMPRESSION, ROOT, Arguments
 from mapper.outcome import Outcome
 from mapper.progress import Progress, SimulationClock
+from mapper.prune import PruneSpec, prune
 from mapper.quantize import quantize
 from mapper.samples import load_samples, quantize_input, random_samples
 from mapper.timing import Prediction, predict
@@ -41,9 +44,13 @@ KEEP_BYTES = 1 << 30
 
 @dataclass(frozen=True)
 class Model:
-    """A quantized model and what to feed it: ``samples`` as given, ``inputs`` as integers NHWC; both by input name."""
+    """A quantized model and what to feed it: ``samples`` as given, ``inputs`` as integers NHWC; both by input name.
+
+    ``graph`` is what was quantized, ``original`` the same before it was pruned and clustered.
+    """
 
     graph: FloatGraph
+    original: FloatGraph
     network: Network
     samples: Floats
     inputs: Tensors
@@ -72,6 +79,11 @@ def load(arguments: Arguments, bits: int, progress: Progress) -> Model:
     with progress.step(f"import {arguments.model}"):
         graph = import_model(arguments.model, arguments.input_shape, arguments.allow_pickle)
     notes: list[str] = []
+    original = graph
+    if any(getattr(arguments, name).values for name in COMPRESSION):
+        with progress.step("prune and cluster"):
+            graph = _compress(graph, arguments)
+        notes.append("pruned or clustered on the way: SQNR compares with the float model after that, not before")
     if arguments.calibration:
         calibration = load_samples(arguments.calibration, graph)
     else:
@@ -81,13 +93,20 @@ def load(arguments: Arguments, bits: int, progress: Progress) -> Model:
     samples = load_samples(arguments.inputs, graph) if arguments.inputs else _first_batch(graph, calibration)
     with progress.step("calibrate and quantize"):
         network = quantize(graph, observe(graph, calibration, arguments.method, arguments.percentile), bits)
-    model = Model(graph, network, samples, {n: quantize_input(network, n, v) for n, v in samples.items()}, tuple(notes))
+    inputs = {name: quantize_input(network, name, values) for name, values in samples.items()}
+    model = Model(graph, original, network, samples, inputs, tuple(notes))
     if model.count % model.batch:
         raise InputError(
             f"{arguments.inputs} holds {model.count} samples, but the model takes {model.batch} at a time; "
             "give a multiple of that, or export the model with batch 1"
         )
     return model if arguments.layers is None else _cut(model, arguments, progress)
+
+
+def _compress(graph: FloatGraph, arguments: Arguments) -> FloatGraph:
+    """The graph pruned and clustered as the options say."""
+    spec = PruneSpec(arguments.prune, arguments.prune_pattern, arguments.prune_channels)
+    return cluster(prune(graph, spec), arguments.cluster)
 
 
 def _first_batch(graph: FloatGraph, calibration: Floats) -> Floats:
@@ -129,7 +148,8 @@ def schedule(model: Model, cfg: Config, config_file: Path, arguments: Arguments,
             raise InputError(f"layer {arguments.trace!r} does not run by itself and cannot be traced (try --no-fuse)")
     samples = model.count if arguments.run else model.batch
     notes = (*model.notes, *_compression_note(program))
-    return Outcome(arguments, config_file, program, prediction, samples, None, {}, notes)
+    compression = compressed_layers(model.network, cfg, model.original, model.graph)
+    return Outcome(arguments, config_file, program, prediction, samples, None, {}, notes, compression)
 
 
 def _zeros(model: Model) -> dict[str, float]:

@@ -10,6 +10,7 @@ from dataflows import isa
 from dataflows.config import Config
 from dataflows.network import Conv
 from mapper.compile import Program, Scheduled
+from mapper.compressed_layers import Compression
 from mapper.sparse_summary import SparseSummary
 from mapper.timing import Prediction
 from mapper.traffic import traffic
@@ -26,7 +27,8 @@ class Row:
     every multiplier of the accelerator; cycles are the measured ones where there are any. Both may exceed 1 on the
     sparse engine, which does not do all MACs. ``stalls`` are predicted cycles by reason
     (:data:`mapper.timing_causes.REASONS`); with ``array_busy``, in which the array works, they add up to
-    ``cycles_predicted``. ``sparse`` is for layers on the sparse engine.
+    ``cycles_predicted``. ``sparse`` is for layers on the sparse engine, ``compression`` for
+    those whose weights are pruned or clustered.
     """
 
     index: int
@@ -50,6 +52,7 @@ class Row:
     array_busy: int = 0
     stalls: dict[str, int] = field(default_factory=dict)
     sparse: SparseSummary | None = None
+    compression: Compression | None = None
 
     @property
     def title(self) -> str:
@@ -81,7 +84,8 @@ def layer_cycles(program: Program, ends: Mapping[int, int], total: int) -> dict[
 
 
 def rows(
-    program: Program, prediction: Prediction, samples: int, run: Run | None, quality: Mapping[str, float | None]
+    program: Program, prediction: Prediction, samples: int, run: Run | None, quality: Mapping[str, float | None],
+    compression: Mapping[str, Compression],
 ) -> list[Row]:
     """Every row of the schedule.
 
@@ -95,6 +99,8 @@ def rows(
         What was measured.
     quality : mapping
         SQNR in dB, by tensor.
+    compression : mapping
+        Pruned and clustered layers, by name.
     """
     network = program.network
     batches = samples // network.tensors[network.inputs[0]].shape[0]
@@ -125,6 +131,7 @@ def rows(
             mismatches=wrong.get(entry.final.name, 0) if run else None,
             array_busy=prediction.array_busy.get(index, 0) * batches,
             stalls={name: cycles * batches for name, cycles in prediction.stalls.get(index, {}).items()},
+            compression=compression.get(layer.name),
         )  # fmt: skip
 
     return [row(entry) for entry in program.schedule]

@@ -78,6 +78,15 @@ def distinct(weight: Weights, most: int) -> NDArray[np.float32] | None:
     return None if len(values) > most else values.astype(np.float32)
 
 
+def is_shared(weight: Weights) -> bool:
+    """Whether a layer's weights share values: at most 255 beside zero, and on average two weights or more each.
+
+    So few weights that their values cannot but be few are not shared.
+    """
+    values = distinct(weight, MOST - 1)
+    return values is not None and 2 * len(values) <= int(np.count_nonzero(weight))
+
+
 def _histogram(found: NDArray[np.float32], enough: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Points for k-means and how many weights each stands for; the values if there are at most ``enough``."""
     if found.size > BINS and distinct(found, enough) is None:

@@ -21,7 +21,7 @@ def bias_type(source: Tensor) -> np.dtype[np.signedinteger[Any]]:
 
 
 def quantize_weights(
-    layer: str, weight: Floats, bias: Floats, source: Tensor, target_scale: float
+    layer: str, weight: Floats, bias: Floats, source: Tensor, target_scale: float, shared: bool = False
 ) -> tuple[Codes, NDArray[np.float32], Codes]:
     """Integer weights, their scale per output channel, and the bias in units of input scale * weight scale.
 
@@ -32,6 +32,8 @@ def quantize_weights(
     bias : float32 array (out channels,)
     source : the tensor the layer reads
     target_scale : scale of the tensor it writes
+    shared : weights take few values (``docs/numerics.md``, section 7): all channels get the scale of the largest one,
+        unless a bias needs a coarser one
 
     Raises
     ------
@@ -41,6 +43,8 @@ def quantize_weights(
     flat = weight.reshape(len(weight), -1).astype(np.float64)
     limit = 1 << source.acc_bits - 1
     natural = np.abs(flat).max(1) / source.highest
+    if shared:
+        natural = np.full_like(natural, natural.max())
     for_bias = np.abs(bias.astype(np.float64)) / (source.scale * limit / 2)  # a bias takes half of the range at most
     for_range = SCALE_MIN * target_scale / source.scale
     # A channel whose weights matter less than its bias, or not at all, gets a coarser scale.
