@@ -80,7 +80,9 @@ class Accumulator(wiring.Component):
     job, done, busy, stalled
         See :func:`~rtl.job.engine_ports`. Holds the running job and the next one. Done when the last sum can be read.
     open : Out(1)
-        A job has been taken.
+        A job has been taken whose words come from the array.
+    open_sparse : Out(1), only where the configuration has the sparse engine
+        A job has been taken whose words come from there. While a job of one source is open, none of the other is taken.
     i : In(sum_stream)
         Words of the taken jobs, in order.
     read_address : In(stream of 32-bit word address, always ready)
@@ -100,6 +102,7 @@ class Accumulator(wiring.Component):
         self.cfg = cfg
         super().__init__(engine_ports(cfg, isa.Unit.ACC) | {
             "open": Out(1),
+            **({"open_sparse": Out(1)} if cfg.sparse else {}),
             "i": In(sum_stream(cfg)),
             "read_address": In(stream.Signature(unsigned(isa.STEP_BITS), always_ready=True)),
             "read_data": Out(data.ArrayLayout(signed(cfg.numbers.acc_bits), cfg.lanes)),
@@ -122,18 +125,18 @@ class Accumulator(wiring.Component):
         """The running job is in the address generator, ``keep`` and ``give``; the next one is in ``waiting``."""
         m.submodules.agu = agu = AddressGenerator(len(LEVELS), isa.STEP_BITS)
         waiting = Signal(self.job.payload.shape(), reset_less=True)
-        full, start = Signal(), Signal()
+        full, start, take = Signal(), Signal(), Signal()
         keep, give = Signal(), Signal.like(waiting.give)
         connect_nest(m, agu.nest.payload, waiting.base.address, [waiting[name] for name in LEVELS])
         m.d.comb += [
             agu.nest.valid.eq(full),
             start.eq(full & agu.nest.ready),
-            self.job.ready.eq(~full),
-            self.open.eq(self.job.valid & self.job.ready),
+            self.job.ready.eq(~full & self._one_source(m, agu)),
+            take.eq(self.job.valid & self.job.ready),
         ]
         with m.If(start):
             m.d.sync += [full.eq(0), keep.eq(waiting.mode.keep), give.eq(waiting.give)]
-        with m.If(self.open):
+        with m.If(take):
             m.d.sync += [full.eq(1), waiting.eq(self.job.payload)]
         end = self.i.valid & agu.o.payload.last.all()
         ending = taps(m, end, self.write_latency, "ending", first=1, reset_less=False)
@@ -145,6 +148,19 @@ class Accumulator(wiring.Component):
             self.stalled.eq(agu.o.valid & ~self.i.valid),
         ]
         return agu, keep
+
+    def _one_source(self, m, agu):
+        """Tell the source that a job is open for it; returns whether the job offered is of the one that has jobs."""
+        take = self.job.valid & self.job.ready
+        if self.cfg.sparse is None:
+            m.d.comb += self.open.eq(take)
+            return 1
+        sparse = Signal(reset_less=True)  # source of the last job taken
+        offered = self.job.payload.mode.sparse
+        with m.If(take):
+            m.d.sync += sparse.eq(offered)
+        m.d.comb += [self.open.eq(take & ~offered), self.open_sparse.eq(take & offered)]
+        return ~agu.o.valid | (sparse == offered)
 
     def _locate(self, m, name, address):
         """Split a word address: bank, address in the bank, and whether it is in one of both banks."""

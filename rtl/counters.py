@@ -27,8 +27,10 @@ class Counters(wiring.Component):
     read_beat, write_beat : In(1)
     gated : In(range(multipliers + 1))
         Multiplications that PEs do not do in this cycle.
-    cycles, gated_total : Out(64)
-    <unit>_wait, <unit>_busy, <unit>_stall, read_beats, write_beats, semaphore_<n>_wait : Out(32)
+    entries, full : In(range(pes + 1)), In(1); only with a sparse engine
+        Entries walked in this cycle; a full queue stops its broadcast.
+    cycles, gated_total : Out(64), with a sparse engine entries_total : Out(64)
+    <unit>_wait, <unit>_busy, <unit>_stall, read_beats, write_beats, semaphore_<n>_wait, sparse_full : Out(32)
         Named as the host registers.
     """
 
@@ -38,7 +40,8 @@ class Counters(wiring.Component):
         counted = (Activity.WAIT, Activity.BUSY, Activity.STALL)
         activities = [f"{unit.name}_{activity.name}".lower() for unit in isa.units(cfg) for activity in counted]
         waits = [f"semaphore_{index}_wait" for index in range(cfg.control.semaphores)]
-        self.names = (*activities, *waits, "read_beats", "write_beats")
+        self.names = (*activities, *waits, "read_beats", "write_beats", *(["sparse_full"] if cfg.sparse else []))
+        sparse = {"entries": In(range(cfg.sparse_multipliers + 1)), "full": In(1), "entries_total": Out(64)}
         super().__init__({
             "clear": In(1),
             "running": In(1),
@@ -51,6 +54,7 @@ class Counters(wiring.Component):
             "gated": In(range(cfg.multipliers + 1)),
             "cycles": Out(64),
             "gated_total": Out(64),
+            **(sparse if cfg.sparse else {}),
             **{name: Out(32) for name in self.names},
         })
 
@@ -73,10 +77,14 @@ class Counters(wiring.Component):
         for index in range(self.cfg.control.semaphores):
             events[f"semaphore_{index}_wait"] = waited_for[index]
 
+        totals = {"cycles": 1, "gated_total": self.gated}
+        if self.cfg.sparse:
+            totals["entries_total"] = self.entries
+            events["sparse_full"] = self.full
         with m.If(self.clear):
-            m.d.sync += [self.cycles.eq(0), self.gated_total.eq(0), *(getattr(self, name).eq(0) for name in self.names)]
+            m.d.sync += [getattr(self, name).eq(0) for name in (*totals, *self.names)]
         with m.Elif(self.running):
-            m.d.sync += [self.cycles.eq(self.cycles + 1), self.gated_total.eq(self.gated_total + self.gated)]
+            m.d.sync += [getattr(self, name).eq(getattr(self, name) + amount) for name, amount in totals.items()]
             for name in self.names:
                 with m.If(events[name]):
                     m.d.sync += getattr(self, name).eq(getattr(self, name) + 1)

@@ -1,6 +1,6 @@
 """INPUT and WEIGHT engines: read words of an operand buffer at a loop nest of addresses, stream them to the array."""
 
-from amaranth import Cat, Module, Signal, unsigned
+from amaranth import Cat, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -33,6 +33,8 @@ class Streamer(wiring.Component):
     read_address : Out(stream of 32-bit byte address, always ready)
     read_data : In(elements x act_bits or weight_bits)
     o : Out(operand_stream)
+    sparse : Out(stream of input_elements x act_bits), only of INPUT where the configuration has the sparse engine
+        Words of the jobs that say so, instead of ``o``; in the order of the jobs, so either may hold up the other.
     geometry : Out(stream of geometry_layout), only of INPUT where the dataflow has such registers
         What the array must know of a job, in the order of the jobs; there before the job's first word.
 
@@ -61,7 +63,10 @@ class Streamer(wiring.Component):
         self.latency = 1 + read_latency + Queue.latency
         self.has_geometry = unit is isa.Unit.INPUT and bool(isa.geometry(cfg))
         geometry = {"geometry": Out(stream.Signature(geometry_layout(cfg)))} if self.has_geometry else {}
-        super().__init__(engine_ports(cfg, unit) | geometry | {
+        self.has_sparse = unit is isa.Unit.INPUT and cfg.sparse is not None
+        word = data.ArrayLayout(signed(bits), self.elements)
+        sparse = {"sparse": Out(stream.Signature(word))} if self.has_sparse else {}
+        super().__init__(engine_ports(cfg, unit) | geometry | sparse | {
             "read_address": Out(stream.Signature(unsigned(isa.STEP_BITS), always_ready=True)),
             "read_data": In(data.ArrayLayout(unsigned(bits), self.elements)),
             "o": Out(operand_stream(self.elements, bits)),
@@ -79,30 +84,36 @@ class Streamer(wiring.Component):
         # A word takes room from the issue of its address until it leaves the queue. While one word per cycle goes
         # through, that is read_latency + Queue.latency words, and one more because room is counted in a register.
         depth = self.read_latency + Queue.latency + 1
+        kind = {"word": self.o.payload.shape()} | ({"sparse": 1} if self.has_sparse else {})
+        m.submodules.queue = queue = Queue(data.StructLayout(kind), depth)
         room = Signal(range(depth + 1), init=depth)
         issue, leave = Signal(), Signal()
         m.d.comb += [
             agu.o.ready.eq(room != 0),
             issue.eq(agu.o.valid & agu.o.ready),
-            leave.eq(self.o.valid & self.o.ready),
+            leave.eq(queue.o.valid & queue.o.ready),
             self.read_address.valid.eq(issue),
             self.read_address.payload.eq(agu.o.payload.address),
         ]
         m.d.sync += room.eq(room - issue + leave)
 
-        m.submodules.queue = queue = Queue(self.o.payload.shape(), depth)
         first, last = agu.o.payload.first, agu.o.payload.last
         inner = self.nest.inner
         begin, end = Signal(), Signal()
         m.d.comb += [begin.eq(first.all()), end.eq(last.all())]
         flags = delay(m, Cat(first[:inner].all(), last[:inner].all(), begin, end), self.read_latency, "flags")
-        word = queue.i.payload
+        word = queue.i.payload.word
         m.d.comb += [
             queue.i.valid.eq(delay(m, issue, self.read_latency, "read", reset_less=False)),
             word.data.as_value().eq(self.read_data.as_value()),
             Cat(word.first, word.last, word.begin, word.end).eq(flags),
         ]
-        wiring.connect(m, queue.o, wiring.flipped(self.o))
+        self._hand_out(m, queue.o)
+        if self.has_sparse:
+            sparse = Signal(reset_less=True)  # of the job whose addresses are issued
+            with m.If(self.job.valid & self.job.ready):
+                m.d.sync += sparse.eq(job.mode.sparse)
+            m.d.comb += queue.i.payload.sparse.eq(delay(m, sparse, self.read_latency, "sparse_read"))
 
         give = Signal.like(job.give)
         with m.If(self.job.valid & self.job.ready):
@@ -113,6 +124,20 @@ class Streamer(wiring.Component):
             self.stalled.eq(agu.o.valid & ~agu.o.ready),
         ]
         return m
+
+    def _hand_out(self, m, words):
+        """Words to the array, or to the sparse engine."""
+        sparse = words.payload.sparse if self.has_sparse else 0
+        m.d.comb += [
+            self.o.payload.eq(words.payload.word),
+            self.o.valid.eq(words.valid & ~sparse if self.has_sparse else words.valid),
+            words.ready.eq(Mux(sparse, self.sparse.ready, self.o.ready) if self.has_sparse else self.o.ready),
+        ]
+        if self.has_sparse:
+            m.d.comb += [
+                self.sparse.payload.eq(words.payload.word.data),
+                self.sparse.valid.eq(words.valid & sparse),
+            ]
 
     def _geometry(self, m):
         """Queue the job's geometry for the array; returns whether there is room."""

@@ -27,6 +27,7 @@ class Supervisor(wiring.Component):
     finished : In(1)
         Pulse: the program has ended.
     command_error : In(stream of ERROR, always ready)
+    sparse_error : In(stream of ERROR, always ready), only where the configuration has the sparse engine
     read_error, write_error : In(stream of the burst's address, always ready)
     progress : In(1)
         Something moved: a bus handshake, a job taken or done.
@@ -57,6 +58,7 @@ class Supervisor(wiring.Component):
             "clear_done": In(1),
             "finished": In(1),
             "command_error": In(stream.Signature(ERROR, always_ready=True)),
+            **({"sparse_error": In(stream.Signature(ERROR, always_ready=True))} if cfg.sparse else {}),
             "read_error": In(address),
             "write_error": In(address),
             "progress": In(1),
@@ -136,6 +138,9 @@ class Supervisor(wiring.Component):
             m.d.comb += [found.code.eq(Error.READ_RESPONSE), found.info.eq(self.read_error.payload)]
         with m.Elif(self.write_error.valid):
             m.d.comb += [found.code.eq(Error.WRITE_RESPONSE), found.info.eq(self.write_error.payload)]
+        if self.cfg.sparse:
+            with m.Elif(self.sparse_error.valid):
+                m.d.comb += found.eq(self.sparse_error.payload)
         with m.Elif(timeout):
             m.d.comb += [found.code.eq(Error.TIMEOUT), found.info.eq(self.held_up)]
         any_error = Signal()

@@ -23,6 +23,7 @@ from rtl.memory import OperandBuffer
 from rtl.queue import Queue
 from rtl.read_master import ReadMaster
 from rtl.semaphores import Semaphores
+from rtl.sparse import SparseEngine
 from rtl.store import StoreEngine
 from rtl.streamer import Streamer
 from rtl.supervisor import Supervisor
@@ -101,6 +102,8 @@ class Accelerator(wiring.Component):
         else:
             join(m, load.request, reads.load)
         join(m, reads.load_data, load.data)
+        if cfg.sparse:
+            join(m, engines[Unit.SPARSE].error, supervisor.sparse_error)
         join(m, reads.error, supervisor.read_error)
         join(m, store.error, supervisor.write_error)
         m.d.comb += [
@@ -122,7 +125,7 @@ class Accelerator(wiring.Component):
         return m
 
     def _engines(self, m, counters):
-        """The data path: six engines, the memories and the array between them."""
+        """The data path: the engines of all units, the memories and the array between them."""
         cfg = self.cfg
         memory, beat, element = cfg.memory, cfg.bus_bytes, cfg.act_bytes
         m.submodules.input_buffer = inputs = OperandBuffer(
@@ -158,7 +161,7 @@ class Accelerator(wiring.Component):
         m.d.comb += array.open.eq(accumulator.open)
         if cfg.array.zero_gating:
             m.d.comb += counters.gated.eq(array.gated)
-        join(m, array.o, accumulator.i)
+        sparse = self._sparse(m, counters, load, input_streamer, accumulator, array)
         join(m, vector.acc_address, accumulator.read_address)
         m.d.comb += Value.cast(vector.acc_data).eq(Value.cast(accumulator.read_data))
         join(m, vector.o, store.i)
@@ -169,7 +172,27 @@ class Accelerator(wiring.Component):
             Unit.ACC: accumulator,
             Unit.VECTOR: vector,
             Unit.STORE: store,
+            **sparse,
         }
+
+    def _sparse(self, m, counters, load, inputs, accumulator, array):
+        """The sparse engine beside the array, if there is one: words of INPUT come to it, its sums go to ACC."""
+        if self.cfg.sparse is None:
+            join(m, array.o, accumulator.i)
+            return {}
+        m.submodules.sparse = engine = SparseEngine(self.cfg)
+        for name in ("entries", "pointers", "codebook"):
+            join(m, getattr(load, name), getattr(engine, name))
+        join(m, inputs.sparse, engine.i)
+        sums = accumulator.i
+        m.d.comb += [
+            sums.valid.eq(array.o.valid | engine.o.valid),
+            sums.payload.eq(Mux(engine.o.valid, engine.o.payload.as_value(), array.o.payload.as_value())),
+            engine.open.eq(accumulator.open_sparse),
+            counters.entries.eq(engine.walked),
+            counters.full.eq(engine.full),
+        ]
+        return {Unit.SPARSE: engine}
 
     def _write_operands(self, m, load, result, port):
         """Writes of LOAD, and of the words that VECTOR keeps where LOAD has none in that cycle."""
@@ -194,6 +217,7 @@ class Accelerator(wiring.Component):
             registers.cycles_high.eq(counters.cycles[32:]),
             registers.gated_low.eq(counters.gated_total[:32]),
             registers.gated_high.eq(counters.gated_total[32:]),
+            *self._sparse_counters(registers, counters),
             self.irq.eq(registers.irq_enable[0] & (supervisor.status[1] | supervisor.status[2])),
             counters.clear.eq(supervisor.begin),
             counters.running.eq(supervisor.running),
@@ -203,6 +227,13 @@ class Accelerator(wiring.Component):
         ]
         join(m, command.error, supervisor.command_error)
         m.d.comb += [getattr(registers, name).eq(getattr(counters, name)) for name in counters.names]
+
+    def _sparse_counters(self, registers, counters):
+        """Their registers read 0 where there is no sparse engine."""
+        if self.cfg.sparse is None:
+            return []
+        total = counters.entries_total
+        return [registers.sparse_entries_low.eq(total[:32]), registers.sparse_entries_high.eq(total[32:])]
 
     def _dispatch(self, m, command, engines, counters, supervisor):
         """A word queue and a front end per unit, the semaphores between them, and what the units say they do."""
@@ -229,6 +260,8 @@ class Accelerator(wiring.Component):
             ]
             idle.append((queue.level == 0) & ~engine.busy)
             moved += [engine.job.valid & engine.job.ready, done.valid]
+            if unit is Unit.SPARSE:  # its jobs may be longer than the watchdog waits
+                moved.append(engine.busy & ~engine.stalled)
             held_up |= semaphores.lacking[unit] & front.waiting.replicate(self.cfg.control.semaphores)
         m.d.comb += [
             command.idle.eq(Cat(idle).all()),

@@ -407,3 +407,34 @@ def test_no_codec_no_hardware_for_it(tiny):
     cfg, folder = tiny
     text = (folder / "tiny.v").read_text()
     assert cfg.codec is None and "coded" not in text and "compressor" not in text
+
+
+ENGINES = {
+    "wide": (3, 4, {"numbers": {"act_bits": 16, "weight_bits": 16, "acc_bits": 48}, "bus": {"data_bits": 128}, "sparse": {
+        "pes": 8, "queue": 1, "run_bits": 5, "code_bits": 6, "codebooks": 3, "accumulators": 20, "weight_bytes": 512,
+        "pointer_bytes": 128,
+    }}),
+    "odd": (3, 5, {"bus": {"data_bits": 256}, "sparse": {
+        "pes": 10, "queue": 7, "run_bits": 3, "code_bits": 2, "codebooks": 1, "accumulators": 2, "weight_bytes": 160,
+        "pointer_bytes": 96,
+    }}),
+    "single": (1, 1, {"sparse": {"pes": 1, "queue": 2, "weight_bytes": 8, "pointer_bytes": 8}}),
+}  # fmt: skip
+"""Rows and columns of the array, and sections, of configurations with a sparse engine."""
+
+
+@pytest.mark.parametrize("name", ["eie4", *ENGINES])
+def test_sparse_engine_is_lint_clean(name, tmp_path):
+    cfg = load("configs/eie4.toml")
+    if name != "eie4":
+        rows, cols, sections = ENGINES[name]
+        cfg = _config(rows, cols, **sections)
+    folder = emit(cfg, tmp_path)
+    _lint(cfg, folder)
+    modules = MODULE.findall((folder / f"{cfg.name}.v").read_text())
+    assert modules.count(f"{cfg.name}_sparse_pe") == modules.count(f"{cfg.name}_column_walker") == 1
+
+
+def test_no_sparse_engine_no_hardware_for_it(tiny):
+    cfg, folder = tiny
+    assert "sparse" not in (folder / f"{cfg.name}.v").read_text()
