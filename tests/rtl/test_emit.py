@@ -410,10 +410,12 @@ def test_no_codec_no_hardware_for_it(tiny):
 
 
 ENGINES = {
-    "wide": (3, 4, {"numbers": {"act_bits": 16, "weight_bits": 16, "acc_bits": 48}, "bus": {"data_bits": 128}, "sparse": {
-        "pes": 8, "queue": 1, "run_bits": 5, "code_bits": 6, "codebooks": 3, "accumulators": 20, "weight_bytes": 512,
-        "pointer_bytes": 128,
-    }}),
+    "wide": (3, 4, {
+        "numbers": {"act_bits": 16, "weight_bits": 16, "acc_bits": 48}, "bus": {"data_bits": 128}, "sparse": {
+            "pes": 8, "queue": 1, "run_bits": 5, "code_bits": 6, "codebooks": 3, "accumulators": 20,
+            "weight_bytes": 512, "pointer_bytes": 128,
+        },
+    }),
     "odd": (3, 5, {"bus": {"data_bits": 256}, "sparse": {
         "pes": 10, "queue": 7, "run_bits": 3, "code_bits": 2, "codebooks": 1, "accumulators": 2, "weight_bytes": 160,
         "pointer_bytes": 96,

@@ -1,5 +1,6 @@
 """The first set bit of a mask: every mask of small widths, random ones of large widths."""
 
+import gc
 import random
 
 import pytest
@@ -44,11 +45,15 @@ def test_random_masks(width):
     assert find_first(width, masks) == [reference(mask) for mask in masks]
 
 
+@pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")
 @pytest.mark.parametrize(("width", "levels"), [(1, 0), (2, 1), (4, 1), (5, 2), (16, 2), (17, 3), (64, 3), (256, 4)])
 def test_depth_of_the_tree(width, levels):
     assert LeadingNonZero(width).levels == levels
+    gc.collect()  # a component that is not used goes while its warning is ignored
 
 
+@pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")
 def test_a_mask_has_bits():
     with pytest.raises(ValueError, match="width must be at least 1, not 0"):
         LeadingNonZero(0)
+    gc.collect()
