@@ -34,6 +34,7 @@ STALLS = (
     Reason("vector", "vector unit", "the array waits for the vector unit"),
     Reason("commands", "commands", "the array waits for commands"),
     Reason("fill", "fill and drain", "the array fills or drains, or its tiles are rounded up"),
+    Reason("imbalance", "imbalance", "PEs of the sparse engine wait for those with more entries, or for activations"),
 )
 BANDWIDTH = Reason(
     "bandwidth", "DRAM bandwidth", "the layer's bytes take so much longer on the bus than its MACs on the multipliers"
@@ -140,7 +141,7 @@ def parts(row: Row, peak: int, rate: float) -> tuple[Part, ...]:
         bound = min(max(bus - useful, 0), left)
         result.append(Part(BANDWIDTH, bound))
         left -= bound
-    if row.macs and row.stalls and row.engine in ("array", "sparse"):
+    if row.macs and row.stalls and row.engine == "array":
         working = row.cycles_predicted - useful - sum(row.stalls.values())
         partial = min(max(working, 0), left)
         result.append(Part(PARTIAL, partial))
