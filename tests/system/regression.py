@@ -199,9 +199,11 @@ def draw(number: int, case: int) -> tuple[Config, Dram, Iterator[Network], int]:
     return cfg, dram(cfg, rng), candidates(cfg, rng), int(rng.choice([1, 1, 2]))
 
 
-def fitting(cfg: Config, case: int, memory: Dram, candidates: Iterator[Network]) -> tuple[Program, int]:
+def fitting(
+    cfg: Config, case: int, memory: Dram, candidates: Iterator[Network], engine: str = "auto"
+) -> tuple[Program, int]:
     """The first candidate that fits, and how many were refused before it."""
-    options = Options(memory.latency, memory.bytes_per_cycle or cfg.bus_bytes)
+    options = Options(memory.latency, memory.bytes_per_cycle or cfg.bus_bytes, engine)
     for refused in range(MOST_REFUSED):
         try:
             return compile_network(cfg, next(candidates), options, fuse=case % 3 != 0), refused
