@@ -9,11 +9,12 @@ RTL in cycles.
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import accumulate
 
 from dataflows import isa
+from dataflows.network import Codes
 from dataflows.vocabulary import Kind
 from mapper.compile import Program
 from mapper.timing_array import Array
@@ -24,6 +25,7 @@ from mapper.timing_machine import Machine, Prediction, Span
 from mapper.timing_plane import PlaneArray
 from mapper.timing_read import ReadMaster
 from mapper.timing_rows import Rows
+from mapper.timing_sparse import Masks, SparseEngine
 from mapper.timing_store import Packer
 from mapper.timing_vector import Lanes
 from mapper.timing_write import WriteMaster
@@ -34,7 +36,13 @@ END = 6
 """All units idle, to the end of the last cycle that counts."""
 
 
-def predict(program: Program, latency: int, bytes_per_cycle: float) -> Prediction:
+def predict(
+    program: Program,
+    latency: int,
+    bytes_per_cycle: float,
+    activations: Mapping[str, Codes] | None = None,
+    densities: Mapping[str, float] | None = None,
+) -> Prediction:
     """Timeline of a program on a DRAM of fixed latency and bandwidth.
 
     Parameters
@@ -44,12 +52,16 @@ def predict(program: Program, latency: int, bytes_per_cycle: float) -> Predictio
         Cycles from a read address to its first data, and from the last write data to the response; at least 1.
     bytes_per_cycle : float
         Shared by reads and writes.
+    activations : mapping, optional
+        Golden integers of a batch by tensor. The sparse engine's cycles depend on which of them are the zero point.
+    densities : mapping, optional
+        Share of other ones by tensor, of tensors that are not among ``activations``: which they are is drawn then.
     """
     with _no_collection():
-        return _predict(Machine(program, latency, bytes_per_cycle))
+        return _predict(Machine(program, latency, bytes_per_cycle), Masks(activations, densities))
 
 
-def _predict(machine: Machine) -> Prediction:
+def _predict(machine: Machine, masks: Masks) -> Prediction:
     """The same, of a machine that has not begun."""
     program = machine.program
     reads, writes, array = ReadMaster(machine), WriteMaster(machine), Array(machine)
@@ -63,6 +75,10 @@ def _predict(machine: Machine) -> Prediction:
     elif program.cfg.dataflow.input.kind is Kind.NEIGHBOUR:
         words = PlaneArray(machine, array.input, array.weight, array.acc).run()
     processes = [reads.run(), decode(machine, reads), words, packer.run(), writes.run()]
+    if program.cfg.sparse:
+        sparse = SparseEngine(machine, array.input, array.acc, masks)
+        machine.engines[isa.Unit.SPARSE] = sparse
+        processes += [sparse.fetch(), sparse.run()]
     for process in processes + [front(machine, unit) for unit in machine.words]:
         machine.kernel.schedule(0, process)
     machine.kernel.run()
@@ -95,7 +111,7 @@ def _explain(machine: Machine) -> None:
     ends[-1] = result.cycles
     jobs = {job.index: job for job in machine.program.jobs}
     taken = {s.job: Taken(jobs[s.job], s.start, s.end, machine.causes[s.job]) for s in result.spans}
-    idle = Causes(taken, machine.stored).all(machine.busy, result.cycles)
+    idle = Causes(taken, machine.stored).all(machine.busy, result.cycles, machine.walks)
     for entry, start, end, stalls in zip(schedule, [0, *ends[:-1]], ends, by_layer(idle, ends), strict=True):
         result.stalls[entry.index] = stalls
         result.array_busy[entry.index] = end - start - sum(stalls.values())

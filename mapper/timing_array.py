@@ -21,6 +21,11 @@ TREE_RADIX = 4  # numbers that a stage of an adder tree adds
 SUMMED = 3  # last sum out of the array, to the tokens of its ACC job
 
 
+def of_sparse(job: Job) -> bool:
+    """Whether an INPUT or ACC job is for the sparse engine, not for the array."""
+    return bool(job.registers.get("mode", {}).get("sparse"))
+
+
 @dataclass(frozen=True)
 class Stream:
     """A job of a streamer: its words, when it was taken, and the number of its last word among all words."""
@@ -37,7 +42,7 @@ class Streamer:
     Attributes
     ----------
     jobs : deque of Stream
-        Jobs whose words have not all been asked for by the array, the first one perhaps in part.
+        Jobs whose words have not been asked for.
     entered : int
         When the latest word entered the array.
     """
@@ -50,6 +55,7 @@ class Streamer:
         self._free = 0  # when the last address of the job before was out
         self._total = 0  # words of all jobs so far
         self._runs: deque[tuple[int, int]] = deque([(0, 0)])  # latest words in the array: number behind, last cycle
+        self._shared = unit is isa.Unit.INPUT and machine.cfg.sparse is not None
 
     def accepts(self, _job: Job) -> bool:
         """Whether the last address of the job before is out."""
@@ -64,6 +70,18 @@ class Streamer:
         self._finish()
         self.machine.streamed.fire()
 
+    def next(self, *, sparse: bool = False) -> bool:
+        """Whether a job is there whose words go to the array, or to the sparse engine; those before it have entered."""
+        if not self._shared or not self.jobs:
+            return bool(self.jobs)
+        stream = self.jobs[0]
+        return of_sparse(stream.job) == sparse and stream.last - stream.words < self._runs[-1][0]
+
+    def leave(self) -> None:
+        """All words of the oldest job have entered the sparse engine."""
+        self.jobs.popleft()
+        self.machine.streamed.fire()
+
     def enter(self, words: int, start: int) -> None:
         """Words enter the array from cycle ``start`` on, one per cycle."""
         self.entered = start + words - 1
@@ -71,6 +89,8 @@ class Streamer:
         self._finish()
         while len(self._runs) > 2 and self._busy is None and self._runs[1][0] < self._total - STREAM_DEPTH:
             self._runs.popleft()
+        if self._shared:
+            self.machine.streamed.fire()
 
     def _finish(self) -> None:
         """The job is done when its last address is out: for that, the word so many before must have entered."""
@@ -103,14 +123,23 @@ class Accumulator:
         self._waiting: deque[int] = deque()  # jobs taken and not begun: when
         self._begun = -1  # when the last one began
         self._end: int | None = -1  # the running job; None if that is not known
+        self._sparse = False  # the latest job is for the sparse engine
 
-    def accepts(self, _job: Job) -> bool:
-        """Whether no job waits."""
-        return not self._waiting and self._begun < self.machine.kernel.cycle
+    def accepts(self, job: Job) -> bool:
+        """Whether no job waits, and none is there of the other source."""
+        now = self.machine.kernel.cycle
+        if of_sparse(job) != self._sparse and (self._end is None or self._end >= now):
+            return False
+        return not self._waiting and self._begun < now
+
+    def next(self, *, sparse: bool = False) -> bool:
+        """Whether a job without operands is there, for the array or for the sparse engine."""
+        return bool(self.jobs) and of_sparse(self.jobs[0][0]) == sparse
 
     def take(self, job: Job) -> None:
         """A job that it is ready for."""
         now = self.machine.kernel.cycle
+        self._sparse = of_sparse(job)
         self.jobs.append((job, now))
         self._waiting.append(now)
         self._begin()
@@ -126,7 +155,9 @@ class Accumulator:
     def summed(self, job: Job, taken: int, time: int) -> None:
         """The last sum of the running job comes at ``time``."""
         self._end = time
-        self.machine.summed += 1
+        if self.machine.cfg.sparse:
+            self.machine.at(time + 1, self.machine.progress[isa.Unit.ACC])  # a job of the other source can follow
+        self.machine.summed += not of_sparse(job)
         self.machine.give(job, taken, time + SUMMED)
         self._begin()
 
@@ -163,7 +194,7 @@ class Array:
         """Both operands move, a word of each per cycle."""
         first, second, acc = self.input, self.weight, self.acc
         while True:
-            while not (first.jobs and second.jobs and acc.jobs):
+            while not (first.next() and second.next() and acc.next()):
                 yield self.machine.streamed
             one, two, (job, taken) = first.jobs.popleft(), second.jobs.popleft(), acc.jobs.popleft()
             start = max(max(one.taken, two.taken) + STREAM, taken, first.entered) + 1
@@ -187,7 +218,7 @@ class Array:
         loading = begin = -1
         while True:
             if not loads:
-                while not still.jobs:
+                while not still.next():
                     yield streamed
                 stream = still.jobs.popleft()
                 loads, loading = stream.words // per_tile, stream.taken + STREAM + 1
@@ -195,7 +226,7 @@ class Array:
             still.enter(per_tile, max(begin, still.entered + 1, loading))
             ready = 0
             if not tiles:
-                while not (moving.jobs and acc.jobs):
+                while not (moving.next() and acc.next()):
                     yield streamed
                 stream, (job, taken) = moving.jobs.popleft(), acc.jobs.popleft()
                 moves = iterations(stream.job, nest.levels[: nest.inner])

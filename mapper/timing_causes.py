@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from dataflows import isa
 from mapper.program import Job
+from mapper.timing_array import of_sparse
 from mapper.timing_bus import iterations
 from mapper.timing_machine import Cause
 from mapper.timing_vector import ACC_LEVELS, LANES, OPERAND_LEVELS, TAP_LEVELS
@@ -22,10 +23,20 @@ REASONS = ("dram", "weights", "write_back", "vector", "commands", "fill")
 ``dram``: LOAD of activations or operands; ``weights``: LOAD of weights or parameters; ``write_back``: results that are
 on their way out, and VECTOR while these hold it up; ``vector``: VECTOR; ``commands``: program words; ``fill``: the
 array's own pipelines, that is first words, last sums, and tiles of fewer words than loading the next one takes.
+The sparse engine counts like the array: it works from the first activation of a job to its last entry.
 """
+
+WEIGHTS = (isa.Target.WEIGHT, isa.Target.PARAM, isa.Target.ENTRIES, isa.Target.POINTERS, isa.Target.CODEBOOK)
+"""Targets of what belongs to a layer's weights."""
+
+OPERANDS = (isa.Unit.INPUT, isa.Unit.WEIGHT, isa.Unit.ACC, isa.Unit.SPARSE)
+"""Units whose jobs the array or the sparse engine need to work."""
 
 Interval = tuple[int, int, str]
 """First cycle, the one behind the last, reason."""
+
+Busy = tuple[int, int, int]
+"""First cycle, the one behind the last, number of the job among those of the array or of the sparse engine."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +54,7 @@ class Taken:
         match self.job.unit:
             case isa.Unit.LOAD:
                 target = self.job.registers["destination"].get("target", 0)
-                return "weights" if target in (isa.Target.WEIGHT, isa.Target.PARAM) else "dram"
+                return "weights" if target in WEIGHTS else "dram"
             case isa.Unit.VECTOR:
                 return "vector"
             case isa.Unit.STORE:
@@ -70,26 +81,34 @@ class Causes:
 
     def __init__(self, taken: Mapping[int, Taken], stored: Sequence[int]):
         self.taken = taken
-        self._jobs: dict[isa.Unit, list[int]] = {unit: [] for unit in isa.Unit}
+        self._needed: dict[bool, dict[isa.Unit, list[int]]] = {False: {}, True: {}}  # for array, for sparse engine
+        stores = []
         for index in sorted(taken):
-            self._jobs[taken[index].job.unit].append(index)
-        self._source = dict(zip(self._jobs[isa.Unit.STORE], stored, strict=False))
+            job = taken[index].job
+            if job.unit in OPERANDS:
+                sparse = job.unit is isa.Unit.SPARSE or of_sparse(job)
+                self._needed[sparse].setdefault(job.unit, []).append(index)
+            elif job.unit is isa.Unit.STORE:
+                stores.append(index)
+        self._needed[True].pop(isa.Unit.ACC, None)  # it is needed for a job's end only
+        self._source = dict(zip(stores, stored, strict=False))
 
-    def all(self, busy: Sequence[tuple[int, int, int]], cycles: int) -> Iterator[Interval]:
-        """Reasons for what lies between the ``busy`` intervals (first cycle, end, number of the array's job)."""
+    def all(self, busy: Sequence[Busy], cycles: int, walks: Sequence[Busy] = ()) -> Iterator[Interval]:
+        """Reasons for what lies between the ``busy`` intervals of the array and the ``walks`` of the sparse engine."""
         before = 0
-        for begin, end, number in busy:
+        both = [(*interval, False) for interval in busy] + [(*interval, True) for interval in walks]
+        for begin, end, number, sparse in sorted(both):
             if before < begin:
-                yield from self._gap(before, begin, number)
-            before = end
+                yield from self._gap(before, begin, number, sparse)
+            before = max(before, end)
         if before < cycles and self.taken:
             last = max(self.taken, key=lambda index: self.taken[index].end)
             yield from self._work(before, cycles, last)
 
-    def _gap(self, first: int, end: int, number: int) -> Iterator[Interval]:
-        """The array waits for job ``number``; what comes after all of its three jobs are taken is its own pipeline."""
-        units = (isa.Unit.INPUT, isa.Unit.WEIGHT, isa.Unit.ACC)
-        late = max((self._jobs[unit][number] for unit in units), key=lambda index: self.taken[index].start)
+    def _gap(self, first: int, end: int, number: int, sparse: bool) -> Iterator[Interval]:
+        """Job ``number`` is waited for; what comes after the jobs of all units it needs are taken is the pipeline."""
+        jobs = (indices[number] for indices in self._needed[sparse].values())
+        late = max(jobs, key=lambda index: self.taken[index].start)
         start = max(self.taken[late].start, first)
         yield start, end, "fill"
         yield from self._wait(first, start, late)

@@ -106,6 +106,8 @@ class Machine:
         Intervals in which the array works: first cycle, end, number of its first job.
     summed : int
         Jobs of the array whose sums are complete.
+    walks : list
+        Intervals in which the sparse engine works: first cycle, end, number of the SPARSE job.
     """
 
     def __init__(self, program: Program, latency: int, bytes_per_cycle: float):
@@ -130,6 +132,7 @@ class Machine:
         self.stored: list[int] = []
         self.busy: list[tuple[int, int, int]] = []
         self.summed = 0
+        self.walks: list[tuple[int, int, int]] = []
         self._taker = {s: unit for unit, words in self.words.items() for word in words for s, _ in word.waits}
 
     def _split(self) -> Iterator[tuple[isa.Unit, Word] | None]:
