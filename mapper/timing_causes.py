@@ -17,13 +17,14 @@ from mapper.timing_bus import iterations
 from mapper.timing_machine import Cause
 from mapper.timing_vector import ACC_LEVELS, LANES, OPERAND_LEVELS, TAP_LEVELS
 
-REASONS = ("dram", "weights", "write_back", "vector", "commands", "fill")
+REASONS = ("dram", "weights", "write_back", "vector", "commands", "fill", "imbalance")
 """Keys of a layer's stalls.
 
 ``dram``: LOAD of activations or operands; ``weights``: LOAD of weights or parameters; ``write_back``: results that are
 on their way out, and VECTOR while these hold it up; ``vector``: VECTOR; ``commands``: program words; ``fill``: the
-array's own pipelines, that is first words, last sums, and tiles of fewer words than loading the next one takes.
-The sparse engine counts like the array: it works from the first activation of a job to its last entry.
+array's own pipelines, that is first words, last sums, and tiles of fewer words than loading the next one takes;
+``imbalance``: PEs of the sparse engine wait for those with more entries, or for an activation that is not zero. Else it
+counts like the array: it works from the first activation of a job to its last entry.
 """
 
 WEIGHTS = (isa.Target.WEIGHT, isa.Target.PARAM, isa.Target.ENTRIES, isa.Target.POINTERS, isa.Target.CODEBOOK)
@@ -37,6 +38,9 @@ Interval = tuple[int, int, str]
 
 Busy = tuple[int, int, int]
 """First cycle, the one behind the last, number of the job among those of the array or of the sparse engine."""
+
+Walked = tuple[int, int, int, int]
+"""The same of the sparse engine, and how many cycles longer that is than its entries shared by all PEs alike."""
 
 
 @dataclass(frozen=True)
@@ -93,13 +97,18 @@ class Causes:
         self._needed[True].pop(isa.Unit.ACC, None)  # it is needed for a job's end only
         self._source = dict(zip(stores, stored, strict=False))
 
-    def all(self, busy: Sequence[Busy], cycles: int, walks: Sequence[Busy] = ()) -> Iterator[Interval]:
-        """Reasons for what lies between the ``busy`` intervals of the array and the ``walks`` of the sparse engine."""
+    def all(self, busy: Sequence[Busy], cycles: int, walks: Sequence[Walked] = ()) -> Iterator[Interval]:
+        """Reasons for what lies between the ``busy`` intervals of the array and the ``walks`` of the sparse engine.
+
+        How much longer these are than they had to be counts, too, where nothing else works in their last cycles.
+        """
         before = 0
-        both = [(*interval, False) for interval in busy] + [(*interval, True) for interval in walks]
-        for begin, end, number, sparse in sorted(both):
+        both = [(*interval, 0, False) for interval in busy] + [(*interval, True) for interval in walks]
+        for begin, end, number, longer, sparse in sorted(both):
             if before < begin:
                 yield from self._gap(before, begin, number, sparse)
+            if longer and before < end:
+                yield max(before, end - longer), end, "imbalance"
             before = max(before, end)
         if before < cycles and self.taken:
             last = max(self.taken, key=lambda index: self.taken[index].end)

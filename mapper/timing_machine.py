@@ -107,7 +107,8 @@ class Machine:
     summed : int
         Jobs of the array whose sums are complete.
     walks : list
-        Intervals in which the sparse engine works: first cycle, end, number of the SPARSE job.
+        Intervals in which the sparse engine works: first cycle, end, number of the SPARSE job, and how much longer that
+        is than its entries shared by all PEs alike.
     """
 
     def __init__(self, program: Program, latency: int, bytes_per_cycle: float):
@@ -132,7 +133,7 @@ class Machine:
         self.stored: list[int] = []
         self.busy: list[tuple[int, int, int]] = []
         self.summed = 0
-        self.walks: list[tuple[int, int, int]] = []
+        self.walks: list[tuple[int, int, int, int]] = []
         self._taker = {s: unit for unit, words in self.words.items() for word in words for s, _ in word.waits}
 
     def _split(self) -> Iterator[tuple[isa.Unit, Word] | None]:

@@ -151,7 +151,8 @@ class SparseEngine:
         self._searched, self._told = int(searched[-1]), self.words.entered
         self._changed.fire()
         end = max(self._searched + 1, first + found.end)
-        self.machine.walks.append((first, end, len(self.machine.walks)))
+        least = -(-int(job.lengths[:, mask].sum()) // cfg.sparse.pes)
+        self.machine.walks.append((first, end, len(self.machine.walks), end - first - least))
         return max(self._searched + SENT, first + found.end + IDLE if mask.any() else 0)
 
     def _drain(self, end: int, words: int) -> Process:
