@@ -10,6 +10,9 @@ from math import ceil, prod
 from mapper.conv_shape import Block, ConvShape
 from mapper.tiles import Tile
 
+ENGINES = ("auto", "array", "sparse")
+"""What can be asked to run a layer with weights."""
+
 
 @dataclass(frozen=True)
 class Options:

@@ -8,37 +8,34 @@ from dataflows.config import Config
 from dataflows.errors import InputError
 from dataflows.network import Conv, Network
 from mapper.array_plan import array_plan
-from mapper.conv_plan import Options
+from mapper.conv_plan import ENGINES, Options
 from mapper.part import position
 from mapper.sparse_plan import SparsePlan
 from mapper.sparse_search import sparse_plan, why_not
-
-CHOICES = ("auto", "array", "sparse")
 
 EXPECTED_ZEROS = 0.5
 """Share of activations that are zero where nothing is known."""
 
 
-def by_layer(network: Network, engine: Mapping[str, str] | str) -> dict[str, str]:
-    """The choice for every convolution and linear layer.
+def resolved(network: Network, engine: Mapping[str, str] | str) -> Mapping[str, str] | str:
+    """The choice with layers by name, not by number.
 
     Raises
     ------
     InputError
         For a layer that does not exist or an engine that does not.
     """
-    layers = [layer.name for layer in network.layers if isinstance(layer, Conv)]
-    default = engine if isinstance(engine, str) else "auto"
-    wanted = {} if isinstance(engine, str) else dict(engine)
-    for choice in (default, *wanted.values()):
-        if choice not in CHOICES:
-            raise InputError(f"--engine must be {', '.join(CHOICES[:-1])} or {CHOICES[-1]}, not {choice!r}")
-    chosen = dict.fromkeys(layers, default)
-    for name, choice in wanted.items():
-        layer = network.layers[position(network, name, "layer for --engine:")].name
-        if layer not in chosen:
-            raise InputError(f"--engine {name}={choice}: layer {layer} has no weights, so no engine is chosen for it")
-        chosen[layer] = choice
+    for choice in [engine] if isinstance(engine, str) else engine.values():
+        if choice not in ENGINES:
+            raise InputError(f"--engine must be {', '.join(ENGINES[:-1])} or {ENGINES[-1]}, not {choice!r}")
+    if isinstance(engine, str):
+        return engine
+    chosen: dict[str, str] = {}
+    for name, choice in engine.items():
+        layer = network.layers[position(network, name, "layer for --engine:")]
+        if not isinstance(layer, Conv):
+            raise InputError(f"--engine {name}={choice}: layer {layer.name} has no weights; leave it out")
+        chosen[layer.name] = choice
     return chosen
 
 
@@ -61,12 +58,12 @@ def sparse_layers(
     """
     if options.engine == "sparse" and cfg.sparse is None:
         raise InputError(f"--engine sparse: configuration {cfg.name!r} has no section [sparse]; configs/eie64.toml has")
-    chosen, plans = by_layer(network, options.engine), dict[str, SparsePlan]()
+    chosen, plans = resolved(network, options.engine), dict[str, SparsePlan]()
     for layer in network.layers:
-        if not isinstance(layer, Conv) or chosen[layer.name] == "array":
+        choice = chosen if isinstance(chosen, str) else chosen.get(layer.name, "auto")
+        if not isinstance(layer, Conv) or choice == "array":
             continue
-        choice, reason = chosen[layer.name], why_not(cfg, layer)
-        explicit = choice == "sparse" and options.engine != "sparse"
+        reason, explicit = why_not(cfg, layer), choice == "sparse" and chosen != "sparse"
         if explicit and reason:
             raise InputError(f"--engine {layer.name}=sparse: {reason}")
         if reason or (layer.name in apart and not explicit):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
 from dataflows.errors import InputError
+from mapper.conv_plan import ENGINES
 from mapper.layer_specs import LayerSpec, parser, pattern
 
 Method = Literal["minmax", "percentile"]
@@ -78,6 +79,7 @@ class Arguments:
     allow_pickle: bool
     seed: int
     command: str
+    engine: Mapping[str, str] | str = "auto"
 
     def reproduce(self, config: Path, layer: str) -> str:
         """The command that runs one layer alone as this command line would."""
@@ -100,8 +102,14 @@ class Arguments:
         if self.stall:
             words += ["--dram-stall", str(self.stall)]
         words += [] if self.fuse else ["--no-fuse"]
+        if self.engine != "auto":
+            words += ["--engine", self.engine if isinstance(self.engine, str) else _joined(self.engine)]
         words += ["--allow-pickle"] if self.allow_pickle else []
         return shlex.join([*words, "--seed", str(self.seed)])
+
+
+def _joined(choices: Mapping[str, str]) -> str:
+    return ",".join(f"{name}={choice}" for name, choice in choices.items())
 
 
 class _Parser(argparse.ArgumentParser):
@@ -143,6 +151,20 @@ def _shape(text: str) -> tuple[int, ...]:
     if len(shape) not in (2, 4) or min(shape) < 1:
         raise argparse.ArgumentTypeError(f"must be N,C,H,W or N,features in positive integers, not {text!r}")
     return shape
+
+
+def _engine(text: str) -> dict[str, str] | str:
+    """One engine for all layers, or engines by layer."""
+    if text in ENGINES:
+        return text
+    choices: dict[str, str] = {}
+    for part in text.split(","):
+        name, equals, choice = part.rpartition("=")
+        if not equals or not name or choice not in ENGINES:
+            wanted = f"{', '.join(ENGINES)}, or LAYER=ENGINE,... with one of these"
+            raise argparse.ArgumentTypeError(f"must be {wanted}, not {text!r}")
+        choices[name] = choice
+    return choices
 
 
 def _default_config() -> Path:
@@ -189,6 +211,10 @@ def _parser() -> argparse.ArgumentParser:
     g = p.add_argument_group("mapping")
     g.add_argument("--objective", metavar="GOAL", default="cycles", help="cycles; energy and edp come later")
     g.add_argument("--no-fuse", action="store_true", help="every layer leaves the chip by itself")
+    g.add_argument(
+        "--engine", type=_engine, default="auto", metavar="WHICH",
+        help="auto (the faster one), array, sparse, or by layer: fc1=sparse,fc2=array",
+    )  # fmt: skip
     g.add_argument("--layers", metavar="A..B", help="only these layers, by name or by number in the table")
 
     g = p.add_argument_group("simulation")
@@ -263,4 +289,5 @@ def parse(argv: Sequence[str]) -> Arguments:
         run=a.run, inputs=a.inputs, latency=int(a.dram_latency), bytes_per_cycle=a.dram_bytes_per_cycle,
         stall=a.dram_stall, json=a.json, fuse=not a.no_fuse, layers=a.layers, dump=a.dump, trace=a.trace,
         allow_pickle=a.allow_pickle, seed=int(a.seed), command=shlex.join(["python", "-m", "mapper", *argv]),
+        engine=a.engine,
     )  # fmt: skip

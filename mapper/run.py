@@ -211,10 +211,10 @@ def _once(
 
 def _work(program: Program) -> int:
     """A generous bound on cycles at one byte or one product a cycle and PE, for the time limit."""
-    network = program.network
+    network, cfg = program.network, program.cfg
     macs = sum(network.macs(layer) for layer in network.layers)
     traffic = sum(t.bytes for t in network.tensors.values()) + program.constants.size
-    return macs // program.cfg.multipliers + traffic
+    return macs // min(cfg.multipliers, cfg.sparse_multipliers or cfg.multipliers) + traffic
 
 
 def _position(program: Program, layer: str) -> int:

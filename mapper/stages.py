@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from mapper.cluster import cluster
 from mapper.compile import Program, compile_network, fuse_additions
 from mapper.compressed_layers import compressed_layers
 from mapper.conv_plan import Options
+from mapper.engines import resolved
 from mapper.graph import FloatGraph
 from mapper.loading import import_model
 from mapper.options import COMPRESSION, ROOT, Arguments
@@ -46,7 +48,8 @@ KEEP_BYTES = 1 << 30
 class Model:
     """A quantized model and what to feed it: ``samples`` as given, ``inputs`` as integers NHWC; both by input name.
 
-    ``graph`` is what was quantized, ``original`` the same before it was pruned and clustered.
+    ``graph`` is what was quantized, ``original`` the same before it was pruned and clustered; ``engine`` says what is
+    to run its layers, by their names.
     """
 
     graph: FloatGraph
@@ -55,6 +58,7 @@ class Model:
     samples: Floats
     inputs: Tensors
     notes: tuple[str, ...]
+    engine: Mapping[str, str] | str = "auto"
 
     @property
     def batch(self) -> int:
@@ -94,7 +98,7 @@ def load(arguments: Arguments, bits: int, progress: Progress) -> Model:
     with progress.step("calibrate and quantize"):
         network = quantize(graph, observe(graph, calibration, arguments.method, arguments.percentile), bits)
     inputs = {name: quantize_input(network, name, values) for name, values in samples.items()}
-    model = Model(graph, original, network, samples, inputs, tuple(notes))
+    model = Model(graph, original, network, samples, inputs, tuple(notes), resolved(network, arguments.engine))
     if model.count % model.batch:
         raise InputError(
             f"{arguments.inputs} holds {model.count} samples, but the model takes {model.batch} at a time; "
@@ -130,15 +134,18 @@ def _cut(model: Model, arguments: Arguments, progress: Progress) -> Model:
         inputs = {name: np.zeros(network.tensors[name].shape, network.tensors[name].dtype) for name in network.inputs}
     names = [layer.name for layer in network.layers]
     note = f"only layers {names[0]}..{names[-1]}, fed with the golden model's tensors"
-    return replace(model, network=network, inputs=inputs, notes=(*model.notes, note))
+    engine = model.engine
+    if not isinstance(engine, str):
+        engine = {name: choice for name, choice in engine.items() if name in names}
+    return replace(model, network=network, inputs=inputs, notes=(*model.notes, note), engine=engine)
 
 
 def schedule(model: Model, cfg: Config, config_file: Path, arguments: Arguments, progress: Progress) -> Outcome:
     """Compile for one accelerator and predict the cycles."""
     rate = arguments.bytes_per_cycle or cfg.bus_bytes
     with progress.step(f"schedule on {cfg.name}"):
-        zeros = _zeros(model) if cfg.codec else None
-        options = Options(arguments.latency, rate)
+        zeros = _zeros(model) if cfg.codec or cfg.sparse else None
+        options = Options(arguments.latency, rate, model.engine)
         program = compile_network(cfg, model.network, options, fuse=arguments.fuse, zeros=zeros)
     with progress.step("predict cycles"):
         prediction: Prediction = predict(program, arguments.latency, rate)

@@ -12,6 +12,8 @@ from dataflows.errors import InputError
 from dataflows.network import Conv, Network, Tensor
 from mapper.compile import compile_network
 from mapper.conv_plan import Options
+from mapper.engines import resolved
+from mapper.options import parse
 from mapper.sparse_search import sparse_plan
 from tests import sparsity
 from tests.random_layers import activation, convolution, window
@@ -102,3 +104,20 @@ def test_plans_of_large_layers() -> None:
     plan = sparse_plan(cfg, layer, source, Options(100, 8), 0.35)
     assert len(plan.row_tiles) == 1 and plan.dram_bytes < 6e6
     assert plan.cycles > plan.dram_bytes / 8  # the bus decides
+
+
+def test_engines_on_the_command_line() -> None:
+    def engine(*words: str) -> object:
+        return parse(["m.pt2", *words]).engine
+
+    assert engine() == "auto" and engine("--engine", "sparse") == "sparse"
+    assert engine("--engine", "fc1=sparse,2=array") == {"fc1": "sparse", "2": "array"}
+    for wrong in ("fast", "fc1", "fc1=", "=sparse", "fc1=sparse,", "fc1=fast"):
+        with pytest.raises(InputError, match=r"--engine: must be auto, array, sparse, or LAYER=ENGINE,.* not"):
+            engine("--engine", wrong)
+    arguments = parse(["m.pt2", "--engine", "fc1=sparse,2=array"])
+    assert "--engine fc1=sparse,2=array" in arguments.reproduce(arguments.configs[0], "fc1")
+
+
+def test_layers_by_number_get_their_names() -> None:
+    assert resolved(network(), {"2": "sparse", "fc1": "auto"}) == {"fc2": "sparse", "fc1": "auto"}
