@@ -13,6 +13,7 @@ from mapper.compile import Program
 from mapper.compressed_layers import Compression
 from mapper.options import Arguments
 from mapper.timing import Prediction
+from mapper.timing_sparse import Masks
 
 if TYPE_CHECKING:
     from mapper.run import Run
@@ -32,6 +33,8 @@ class Outcome:
         What a reader of the numbers has to know.
     compression : dict
         Pruned and clustered layers, by name.
+    masks : tuple of Masks
+        Activations that are not zero, of the first batch or more.
     """
 
     arguments: Arguments
@@ -43,6 +46,7 @@ class Outcome:
     quality: dict[str, float | None]
     notes: tuple[str, ...]
     compression: dict[str, Compression] = field(default_factory=dict)
+    masks: tuple[Masks, ...] = (Masks(None, None),)
 
     @property
     def cfg(self) -> Config:
@@ -58,7 +62,9 @@ class Outcome:
     @cached_property
     def rows(self) -> list[table.Row]:
         """One per scheduled layer."""
-        return table.rows(self.program, self.prediction, self.samples, self.run, self.quality, self.compression)
+        return table.rows(
+            self.program, self.prediction, self.samples, self.run, self.quality, self.compression, self.masks
+        )
 
     @cached_property
     def totals(self) -> dict[str, Any]:

@@ -7,11 +7,12 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from mapper.compressed_layers import Compression
 from mapper.outcome import Outcome
 from mapper.report_figure import figure
 from mapper.report_layers import View, dram_rate, total_parts, views
 from mapper.report_roofline import roofline
-from mapper.report_sparse import SparseSection
+from mapper.report_sparse import SparseSection, sparse_section
 from mapper.report_text import counters, findings, notes, sections, signed, tiles, tips
 from mapper.report_timeline import timeline
 from mapper.terminal import number, percent, size
@@ -30,11 +31,12 @@ def environment() -> Environment:
 
 def report(outcome: Outcome) -> str:
     """The page as text."""
-    return render(outcome, views(outcome), None, list(outcome.compression.values()))
+    layers = views(outcome)
+    return render(outcome, layers, sparse_section(outcome, layers), list(outcome.compression.values()))
 
 
 def render(
-    outcome: Outcome, layers: list[View], sparse: SparseSection | None, compressed: Sequence[Any]
+    outcome: Outcome, layers: list[View], sparse: SparseSection | None, compressed: Sequence[Compression]
 ) -> str:
     """The page from what is drawn of its layers, of those on the sparse engine, and of compressed weights."""
     return environment().get_template("report.html.j2").render(

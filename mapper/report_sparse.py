@@ -5,13 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from dataflows import isa
-from mapper.report_layers import View
-from mapper.report_queue import Panel, Sweep
-from mapper.sparse_summary import Counts, SparseSummary
+from mapper.load_bytes import load_bytes
+from mapper.outcome import Outcome
+from mapper.report_layers import View, least_bytes
+from mapper.report_queue import Panel, Sweep, panels
+from mapper.sparse_cycles import sweep
+from mapper.sparse_summary import Counts, Pattern, SparseSummary, patterns
 
 STRIP = (640, 40)
 """Width and height of the drawing of entries by PE."""
+
+SHOWN = 1
+"""Vectors whose entries by PE and queues are drawn."""
 
 KINDS = ("entries", "pointers", "codebook", "parameters", "activations", "results")
 """What crosses the bus for a layer, as drawn."""
@@ -110,3 +118,34 @@ class SparseSection:
         """DRAM bytes of all layers by kind."""
         totals = {kind: sum(layer.bytes.get(kind, 0) for layer in self.layers) for kind in KINDS}
         return {kind: size for kind, size in totals.items() if size}
+
+
+def sparse_section(outcome: Outcome, layers: Sequence[View]) -> SparseSection | None:
+    """The section of a page; None where nothing runs on the sparse engine."""
+    cfg, program = outcome.cfg, outcome.program
+    if cfg.sparse is None or not program.sparse:
+        return None
+    met, loads = patterns(program, outcome.masks[0], SHOWN), load_bytes(program)
+    drawn, sweeps = [], dict[int, Sweep]()
+    for view, entry in zip(layers, program.schedule, strict=True):
+        if view.row.sparse is None:
+            continue
+        jobs = [pattern for vector in met[entry.index] for pattern in vector]
+        counts = np.sum([pattern.per_pe for pattern in jobs], axis=0)
+        drawn.append(
+            SparseView(
+                view, view.row.sparse, strip(counts), by_kind(view, loads[entry.index], outcome.batches),
+                least_bytes(outcome, entry), cfg.sparse.pes,
+            )
+        )  # fmt: skip
+        sweeps[view.position] = _sweep(jobs, cfg.input_elements)
+    titles = {layer.view.position: layer.view.row.title for layer in drawn}
+    return SparseSection(drawn, sweeps, panels(titles, sweeps, cfg.sparse.queue), widest(drawn))
+
+
+def _sweep(jobs: Sequence[Pattern], word: int) -> Sweep:
+    """Cycles and load balance of several jobs one after the other, by depth."""
+    found = [sweep(job.lengths, job.mask, word=word) for job in jobs]
+    cycles = {depth: sum(each[depth][0] for each in found) for depth in found[0]}
+    walked = sum(int(job.per_pe.sum()) for job in jobs)
+    return {depth: (max(count, 1), walked / (len(jobs[0].lengths) * max(count, 1))) for depth, count in cycles.items()}

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Counts = NDArray[np.integer[Any]]
+from mapper.compile import Program
+from mapper.sparse_cycles import engine_cycles
+from mapper.sparse_plan import SparsePlan
+from mapper.timing_sparse import Masks
+
+JUDGED = 64
+"""Vectors of a layer that are looked at one by one, at most."""
+
+Counts = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
 
@@ -31,8 +40,8 @@ class Pattern:
     @property
     def per_pe(self) -> Counts:
         """Entries that each PE walks, (pes,)."""
-        result: Counts = self.lengths[:, self.mask].sum(axis=1, dtype=np.int64)
-        return result
+        walked: Counts = self.lengths[:, self.mask].sum(axis=1, dtype=np.int64)
+        return walked
 
 
 @dataclass(frozen=True)
@@ -71,7 +80,7 @@ class SparseSummary:
 
 
 def summarize(
-    weight: Counts, vectors: Sequence[Sequence[Pattern]], cycles: int, *, resident: bool, batches: int
+    weight: NDArray[np.integer[Any]], vectors: Sequence[Sequence[Pattern]], cycles: int, *, resident: bool, share: float
 ) -> SparseSummary:
     """Summary of a layer.
 
@@ -80,12 +89,12 @@ def summarize(
     weight : integers
         The matrix; trailing sizes of 1 do not matter.
     vectors : sequence
-        Jobs of every vector of a batch, at least one; those of a vector make up the matrix.
+        Jobs of some vectors, of at least one; those of a vector make up the matrix.
     cycles : int
-        Of the engine, all jobs of the batch together.
+        Of the engine, all these jobs together.
     resident : bool
-    batches : int
-        Executions that the sums are over.
+    share : float
+        All vectors that the sums are over for each of these.
     """
     nonzero = int(np.count_nonzero(weight))
     entries = sum(int(pattern.lengths.sum()) for pattern in vectors[0])
@@ -98,5 +107,43 @@ def summarize(
         activation_density=active / sum(pattern.mask.size for pattern in patterns),
         load_balance=walked / (pes * cycles) if cycles else 0.0,
         resident=resident, tiles=len(vectors[0]),
-        theoretical_cycles=-(-walked * batches // pes), engine_cycles=cycles * batches,
+        theoretical_cycles=ceil(walked * share / pes), engine_cycles=round(cycles * share),
     )  # fmt: skip
+
+
+def patterns(program: Program, masks: Masks, most: int) -> dict[int, list[list[Pattern]]]:
+    """What the SPARSE jobs of a program meet, by schedule index: those of the first ``most`` vectors of each layer."""
+    found: dict[int, dict[int, list[Pattern]]] = {}
+    for index in sorted(program.sparse):
+        job = program.sparse[index]
+        vectors = found.setdefault(job.layer, {})
+        if job.sample in vectors or len(vectors) < most:
+            pattern = Pattern(job.lengths, masks.of(program.network, job))
+            vectors.setdefault(job.sample, []).append(pattern)
+    return {layer: list(vectors.values()) for layer, vectors in found.items()}
+
+
+def summaries(program: Program, masks: Sequence[Masks], batches: int) -> dict[int, SparseSummary]:
+    """Layers on the sparse engine by schedule index, summed over ``batches``.
+
+    ``masks`` are those of the first batches, one each; :data:`JUDGED` vectors of a layer stand for all of them.
+    """
+    result: dict[int, SparseSummary] = {}
+    if program.cfg.sparse is None:
+        return result
+    queue, word = program.cfg.sparse.queue, program.cfg.input_elements
+    judged: dict[int, list[list[Pattern]]] = {}
+    for mask in masks:
+        for layer, vectors in patterns(program, mask, JUDGED).items():
+            seen = judged.setdefault(layer, [])
+            seen += vectors[: JUDGED - len(seen)]
+    for entry in program.schedule:
+        if isinstance(entry.plan, SparsePlan):
+            vectors = judged[entry.index]
+            jobs = [job for vector in vectors for job in vector]
+            cycles = sum(engine_cycles(job.lengths, job.mask, queue=queue, word=word) for job in jobs)
+            result[entry.index] = summarize(
+                entry.plan.layer.weight, vectors, cycles, resident=entry.plan.resident,
+                share=batches * entry.plan.vectors / len(vectors),
+            )  # fmt: skip
+    return result

@@ -11,8 +11,9 @@ from dataflows.config import Config
 from dataflows.network import Conv
 from mapper.compile import Program, Scheduled
 from mapper.compressed_layers import Compression
-from mapper.sparse_summary import SparseSummary
+from mapper.sparse_summary import SparseSummary, summaries
 from mapper.timing import Prediction
+from mapper.timing_sparse import Masks
 from mapper.traffic import traffic
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def layer_cycles(program: Program, ends: Mapping[int, int], total: int) -> dict[
 
 def rows(
     program: Program, prediction: Prediction, samples: int, run: Run | None, quality: Mapping[str, float | None],
-    compression: Mapping[str, Compression],
+    compression: Mapping[str, Compression], masks: Sequence[Masks],
 ) -> list[Row]:
     """Every row of the schedule.
 
@@ -101,10 +102,13 @@ def rows(
         SQNR in dB, by tensor.
     compression : mapping
         Pruned and clustered layers, by name.
+    masks : sequence of Masks
+        Activations that are not zero, of the first batches.
     """
     network = program.network
     batches = samples // network.tensors[network.inputs[0]].shape[0]
     reads, writes = traffic(program, prediction, batches, run.block_words if run else None)
+    sparse = summaries(program, masks, batches)
     predicted = layer_cycles(program, prediction.layer_end, prediction.cycles)
     measured = _measured(program, run) if run else {}
     wrong: dict[str, int] = {}
@@ -131,6 +135,7 @@ def rows(
             mismatches=wrong.get(entry.final.name, 0) if run else None,
             array_busy=prediction.array_busy.get(index, 0) * batches,
             stalls={name: cycles * batches for name, cycles in prediction.stalls.get(index, {}).items()},
+            sparse=sparse.get(index),
             compression=compression.get(layer.name),
         )  # fmt: skip
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dataflows import isa
-from dataflows.network import Codes
+from dataflows.network import Codes, Network
 from mapper.kernel import Process, Signal
 from mapper.program import Job
 from mapper.sparse_plan import SparseJob
@@ -46,9 +46,9 @@ class Masks:
         self._activations, self._densities = activations or {}, densities or {}
         self._vectors: dict[tuple[str, int], NDArray[np.bool_]] = {}
 
-    def of(self, machine: Machine, job: SparseJob) -> NDArray[np.bool_]:
+    def of(self, network: Network, job: SparseJob) -> NDArray[np.bool_]:
         """One bool per column of the job."""
-        tensor = machine.program.network.tensors[job.tensor]
+        tensor = network.tensors[job.tensor]
         key = job.tensor, job.sample
         if key not in self._vectors:
             columns = tensor.shape[-1]
@@ -142,7 +142,7 @@ class SparseEngine:
         cfg, job = self.machine.cfg, self.machine.program.sparse[run.job.index]
         if cfg.sparse is None:
             raise AssertionError("a SPARSE job without a sparse engine")
-        mask = self.masks.of(self.machine, job)
+        mask = self.masks.of(self.machine.program.network, job)
         found = walk(job.lengths, mask, queue=cfg.sparse.queue, word=cfg.input_elements)
         searched = first + found.words
         for time in searched[:-1].tolist():  # each word gives way to the next one

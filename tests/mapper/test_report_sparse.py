@@ -66,7 +66,7 @@ def test_summary_of_tiles_and_vectors(seed):
     weight = np.zeros((entries + 3, 2, 1, 1), np.int8)
     weight.flat[: entries // 2] = 5
     patterns = [[Pattern(*pair) for pair in zip(lengths, row, strict=True)] for row in masks]
-    found = summarize(weight, patterns, 1000, resident=True, batches=batches)
+    found = summarize(weight, patterns, 1000, resident=True, share=batches)
     walked = 0
     for row in masks:
         for tile, mask in zip(lengths, row, strict=True):
@@ -81,7 +81,7 @@ def test_summary_of_tiles_and_vectors(seed):
 
 def test_summary_of_nothing():
     nothing = Pattern(np.zeros((4, 3), int), np.zeros(3, bool))
-    found = summarize(np.zeros((2, 3), np.int8), [[nothing]], 0, resident=True, batches=1)
+    found = summarize(np.zeros((2, 3), np.int8), [[nothing]], 0, resident=True, share=1)
     assert (found.entries, found.padding, found.theoretical_cycles, found.load_balance) == (0, 0, 0, 0.0)
     assert not nothing.per_pe.any() and strip(nothing.per_pe).most == 1
 
@@ -99,7 +99,7 @@ def on_engine(outcome, cycles=40):
     for row, entry in zip(outcome.rows, outcome.program.schedule, strict=True):
         columns = entry.layer.weight.shape[1]
         patterns.append(Pattern(rng.integers(0, 4, (4, columns)), rng.random(columns) < 0.5))
-        summary = summarize(entry.layer.weight, [[patterns[-1]]], cycles, resident=True, batches=1)
+        summary = summarize(entry.layer.weight, [[patterns[-1]]], cycles, resident=True, share=1)
         changes = {"cycles_predicted": 2 * cycles, "stalls": {"dram": 7, "imbalance": 9}}
         rows.append(replace(row, engine="sparse", sparse=summary, **changes))
     vars(changed)["rows"] = rows
