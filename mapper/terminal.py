@@ -85,6 +85,25 @@ def sparse_table(outcome: Outcome) -> Table | None:
     return table
 
 
+def compression_table(outcome: Outcome) -> Table | None:
+    """One line per layer with pruned or clustered weights; None if there is none."""
+    found = list(outcome.compression.values())
+    if not found:
+        return None
+    table = Table(title="compressed weights, as ratios to float32", title_justify="left")
+    table.add_column("layer", overflow="fold")
+    for name in ("weights", "not zero", "values", "float32", "compressed", "ratio", "with Huffman codes", "ratio"):
+        table.add_column(name, justify="right")
+    table.add_column("by")
+    for c in found:
+        table.add_row(
+            c.layer, number(c.weights), percent(c.density), number(c.codes), size(c.dense_bytes),
+            size(c.compressed_bytes), f"{c.ratio:.1f}", size(c.huffman_bytes), f"{c.huffman_ratio:.1f}",
+            "the model as it came" if c.recognised else "this command",
+        )  # fmt: skip
+    return table
+
+
 def side_by_side(outcomes: Sequence[Outcome]) -> Table:
     """Layers down, configurations across: cycles and utilization."""
     table = Table(title=f"{outcomes[0].program.network.name}: cycles and utilization", title_justify="left")
@@ -138,7 +157,7 @@ def show(console: Console, outcomes: Sequence[Outcome]) -> None:
     for outcome in outcomes:
         if len(outcomes) == 1:
             console.print(layer_table(outcome))
-            for more in filter(None, [sparse_table(outcome)]):
+            for more in filter(None, [sparse_table(outcome), compression_table(outcome)]):
                 console.print(more)
         for line in summary(outcome):
             console.print(line if len(outcomes) == 1 else f"{outcome.cfg.name}: {line}", markup=False)
