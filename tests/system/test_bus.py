@@ -3,6 +3,7 @@
 import pytest
 
 from sim.cocotb_runner import run_cocotb
+from tests.system import pruned
 from tests.system.small import configuration, verilog
 
 
@@ -10,3 +11,8 @@ from tests.system.small import configuration, verilog
 def test_bus(module):
     cfg = configuration()
     assert run_cocotb(cfg, verilog(cfg), f"tests.system.{module}", timeout=120) > 0
+
+
+def test_sparse_engine_on_the_bus():
+    cfg = pruned.configuration()
+    assert run_cocotb(cfg, verilog(cfg), "tests.system.cocotb_sparse", timeout=120) > 0
