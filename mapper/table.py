@@ -190,6 +190,8 @@ def totals(program: Program, table: list[Row], samples: int, run: Run | None) ->
         "mark_bytes": mark_bytes,
         "constant_bytes": int(program.constants.size),
         "gated_multiplications": run.counters.get("GATED") if run else None,
+        "sparse_entries": run.counters.get("SPARSE_ENTRIES") if run else None,
+        "sparse_full_cycles": run.counters.get("SPARSE_FULL") if run else None,
         "stalls": stalls(run) if run else {},
     }
 
