@@ -52,11 +52,16 @@ class SparseEngine(wiring.Component):
 
     Timing
     ------
-    A job taken in cycle t begins in cycle t + 1 or, if another one runs, in the one in which that ends. Its first
-    activation can reach the queues two cycles later if its first word is there (:class:`SparseBroadcast`); of a job
-    that did not have to wait, four cycles later at least. A job ends in the cycle in which the broadcast has ended and
-    all PEs are idle: ``SparsePE.latency`` cycles after the last entry of the slowest one. Its tokens are given one
-    cycle later; in that cycle the first sums are read if ACC has opened a job.
+    A job taken in cycle t begins in cycle t + 1 or, if another one runs, in the one in which that ends. Its first word
+    comes from cycle t + 2 on, or from the second one after the last word of the job before has come; its first
+    activation is in the queues two cycles after the word, and three cycles after it has begun at the earliest
+    (:class:`~rtl.sparse_broadcast.SparseBroadcast`, :class:`~rtl.sparse_pe.SparsePE`).
+
+    A job ends in the cycle in which the broadcast has ended and all PEs are idle, ``SparsePE.latency`` cycles after the
+    last entry of the slowest one; if it drains, not before the sums of the drain before it have been read. Its tokens
+    are given one cycle later. In that cycle the first sums are read, if ACC has opened a job, and leave two cycles
+    later. The next job can be taken one cycle after this one began. ``tests/rtl/sparse_engine_bench.py`` is this law as
+    a program.
 
     Source
     ------

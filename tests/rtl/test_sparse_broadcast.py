@@ -8,6 +8,7 @@ from amaranth.sim import Simulator
 
 from dataflows.config import Config, load, parse
 from rtl.sparse_broadcast import SparseBroadcast
+from tests.rtl.compute_bench import put
 
 LIMIT = 20_000
 
@@ -33,7 +34,7 @@ class Run:
 
 
 def broadcast(cfg, vectors, zeros, *, gap=0.0, stall=0.0, pause=0, seed=0) -> Run:
-    """Send vectors; ``gap`` and ``stall`` are chances that a word or the sink is not there, ``pause`` cycles to begin."""
+    """Send vectors; ``gap`` and ``stall``: chances that a word or the sink is not there; ``pause``: cycles to begin."""
     dut, rng, run, now = SparseBroadcast(cfg), np.random.default_rng(seed), Run(), [0]
     width = cfg.input_elements
     words = []
@@ -49,19 +50,13 @@ def broadcast(cfg, vectors, zeros, *, gap=0.0, stall=0.0, pause=0, seed=0) -> Ru
 
     async def tell(ctx):
         for vector, zero in zip(vectors, zeros, strict=True):
-            ctx.set(dut.vector.payload, {"count": len(vector), "zero": zero})
-            ctx.set(dut.vector.valid, 1)
-            await ctx.tick().until(dut.vector.ready)
-            ctx.set(dut.vector.valid, 0)
+            await put(ctx, dut.vector, [{"count": len(vector), "zero": zero}])
 
     async def feed(ctx):
         for word in words:
             while rng.random() < gap:
                 await ctx.tick()
-            ctx.set(dut.i.payload, word)
-            ctx.set(dut.i.valid, 1)
-            await ctx.tick().until(dut.i.ready)
-            ctx.set(dut.i.valid, 0)
+            await put(ctx, dut.i, [word])
 
     async def take(ctx):
         fresh = True
