@@ -77,7 +77,7 @@ def test_dataflows_knows_no_tools(path):
     assert not foreign & {"amaranth", "torch", "cocotb", "verilator"}
 
 
-@pytest.mark.parametrize("document", ["README.md", "docs/architecture.md"])
+@pytest.mark.parametrize("document", ["README.md", "docs/architecture.md", "docs/compression.md"])
 def test_documents_name_files_that_exist(document):
     text = (ROOT / document).read_text("utf-8")
     named = set(re.findall(r"\b(?:configs|dataflows|docs|mapper|rtl|sim|tests)/[\w/*]+\.(?:py|md|toml|json)\b", text))
