@@ -21,9 +21,10 @@ from rtl.shared import Library
 from rtl.top import Accelerator
 
 _YOSYS = (
-    # Array and lanes are most of what a simulator does: registers with enables, and sums as wide as they are needed,
-    # run a third faster. Elsewhere the processes stay as they were written, which reads better.
-    "select *_pe *_row *_grid *_window_lane *_vector_lane *_requantize*",
+    # Array, lanes and sparse PEs are most of what a simulator does: registers with enables, and sums as wide as they
+    # are needed, run a third faster. Elsewhere the processes stay as they were written, which reads better.
+    "select *_pe *_row *_grid *_window_lane *_vector_lane *_requantize* *_column_walker *_pointer_memory *_sparse_sums "
+    "*_short_queue",
     "proc -norom",
     "opt_expr",
     "opt_clean",
