@@ -13,17 +13,19 @@ from torch import nn
 
 from dataflows import config, isa
 from mapper import stages, terminal
+from mapper.columns import encode
 from mapper.load_bytes import load_bytes
 from mapper.options import parse
 from mapper.progress import Progress
-from mapper.report import render
+from mapper.report import render, report
 from mapper.report_compare import comparison
 from mapper.report_layers import USEFUL, least_bytes, parts, views
 from mapper.report_queue import panels
 from mapper.report_roofline import roofline
-from mapper.report_sparse import SparseSection, SparseView, by_kind, strip, widest
+from mapper.report_sparse import SparseSection, SparseView, by_kind, sparse_section, strip, widest
 from mapper.sparse_summary import Pattern, summarize
 from mapper.table import all_multipliers, multipliers
+from mapper.trace_events import trace_events
 from tests.mapper import models
 from tests.mapper.test_report import Page
 
@@ -215,3 +217,52 @@ def test_bytes_by_kind(mapped):
     view = replace(view, row=replace(view.row, dram_read_bytes=1000, dram_write_bytes=22))
     loads = {isa.Target.ENTRIES: 300, isa.Target.POINTERS: 40, isa.Target.INPUT: 320}
     assert by_kind(view, loads, 2) == {"entries": 600, "pointers": 80, "activations": 320, "results": 22}
+
+
+def clustered(rng, inputs, outputs):
+    """A linear layer of 15 values, about a tenth of its weights not zero, all channels with the same largest one."""
+    layer = nn.Linear(inputs, outputs)
+    values = np.array([-127, -90, -60, -40, -20, -10, -5, 5, 10, 20, 40, 60, 90, 110, 127]) / 200
+    weight = rng.choice(values, (outputs, inputs)) * (rng.random((outputs, inputs)) < 0.1)
+    weight[:, 0] = values[-1]
+    layer.weight.data = torch.tensor(weight, dtype=torch.float32)
+    return layer
+
+
+@pytest.fixture(scope="module")
+def pruned(tmp_path_factory):
+    """Outcome of three layers that the sparse engine runs."""
+    folder, rng = tmp_path_factory.mktemp("p"), np.random.default_rng(0)
+    net = nn.Sequential(clustered(rng, 90, 70), nn.ReLU(), clustered(rng, 70, 33), nn.ReLU(), clustered(rng, 33, 5))
+    path = models.save_export(net.eval(), folder / "pruned.pt2", torch.zeros(1, 90))
+    arguments = parse([str(path), "--config", "configs/eie4.toml", "--engine", "sparse"])
+    model = stages.load(arguments, 8, Progress())
+    return stages.schedule(model, EIE4, arguments.configs[0], arguments, Progress())
+
+
+def test_sparse_layers_from_model_to_report(pruned):
+    assert [row.engine for row in pruned.rows] == ["sparse"] * 3
+    for entry, row in zip(pruned.program.schedule, pruned.rows, strict=True):
+        found, weight = row.sparse, entry.layer.weight
+        assert found.density == np.count_nonzero(weight) / weight.size
+        assert found.entries == encode(weight[:, :, 0, 0], EIE4).entries.sum()
+        assert found.padding == encode(weight[:, :, 0, 0], EIE4).padding
+        assert found.theoretical_cycles <= found.engine_cycles <= row.cycles_predicted and 0 < found.load_balance <= 1
+        assert row.utilization == row.macs / (row.cycles_predicted * 4)
+        assert row.compression.layer == row.name
+    page = Page(report(pruned))
+    words = " ".join(page.words)
+    assert "Layers on the sparse engine" in words and "Compressed weights" in words
+    section = sparse_section(pruned, views(pruned))
+    for layer in section.layers:
+        assert set(layer.bytes) == {"entries", "pointers", "codebook", "parameters", "activations", "results"}
+        assert sum(layer.bytes.values()) == layer.view.bytes
+        cycles, balance = section.sweeps[layer.view.position][EIE4.sparse.queue]
+        assert (cycles, balance) == (layer.summary.engine_cycles, layer.summary.load_balance)
+        counts = [count for count, _ in section.sweeps[layer.view.position].values()]
+        assert counts == sorted(counts, reverse=True)
+    assert any(event["cat"] == "SPARSE" for event in trace_events(pruned)["traceEvents"] if event["ph"] == "X")
+
+
+def test_configuration_without_engine_has_no_section(mapped):
+    assert sparse_section(mapped, views(mapped)) is None
