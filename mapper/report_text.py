@@ -162,6 +162,13 @@ def _tip(view: View) -> list[tuple[str, str]]:
     rows = [("operation", f"{row.op} on {row.engine}"), ("output", " x ".join(map(str, row.shape)))]
     if row.macs:
         rows += [("MACs", f"{row.macs:,}"), ("utilization", percent(row.utilization))]
+    if row.sparse:
+        rows += [
+            ("weights not zero", percent(row.sparse.density)),
+            ("activations not zero", percent(row.sparse.activation_density)),
+            ("entries walked / PEs", f"{row.sparse.theoretical_cycles:,}"),
+            ("load balance", percent(row.sparse.load_balance)),
+        ]
     rows.append(("cycles, predicted", f"{row.cycles_predicted:,}"))
     if row.cycles_measured is not None:
         rows.append(("cycles, measured", f"{row.cycles_measured:,}"))
