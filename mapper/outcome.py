@@ -25,6 +25,8 @@ class Outcome:
 
     Attributes
     ----------
+    prediction : Prediction
+        Of one batch, the first one where any was run.
     samples : int
         That cycles, MACs and bytes are sums over: those that were run, or one batch.
     quality : dict
@@ -59,11 +61,16 @@ class Outcome:
         network = self.program.network
         return self.samples // network.tensors[network.inputs[0]].shape[0]
 
+    @property
+    def predictions(self) -> list[Prediction]:
+        """Of the first batches: their cycles may differ where the sparse engine passes over zeros."""
+        return self.run.predictions if self.run and self.run.predictions else [self.prediction]
+
     @cached_property
     def rows(self) -> list[table.Row]:
         """One per scheduled layer."""
         return table.rows(
-            self.program, self.prediction, self.samples, self.run, self.quality, self.compression, self.masks
+            self.program, self.predictions, self.samples, self.run, self.quality, self.compression, self.masks
         )
 
     @cached_property

@@ -20,6 +20,7 @@ from dataflows.network import Codes
 from mapper.compile import Program
 from mapper.image import Image
 from mapper.mismatch import Mismatch, mismatches
+from mapper.timing import Prediction, predict
 from mapper.traffic import blocks_in
 from rtl.emit import emit
 from sim import golden, verilator
@@ -27,6 +28,9 @@ from sim.golden.run_length import decode, encode
 from sim.runner import Dram, Result, SimulationError, Simulator
 
 __all__ = ["Image", "Mismatch", "Run", "check_tools", "execute"]
+
+PREDICTED = 64
+"""Batches whose cycles are predicted one by one, where they depend on the data."""
 
 Tensors = dict[str, Codes]
 Inputs = Mapping[str, Codes]
@@ -39,7 +43,8 @@ class Run:
     ``layer_cycles`` is by schedule index, from the predecessor's completion to its own; ``outputs`` are the
     network's outputs of all samples, ``golden`` what they should be; ``tensors`` all that left the chip, per batch,
     where asked for. ``block_words`` are the words of every compressed block by its offset in the region of activations,
-    one number per batch, as the golden data says.
+    one number per batch, as the golden data says. ``predictions`` are of the first batches, with their golden data, of
+    programs whose cycles depend on it.
     """
 
     samples: int = 0
@@ -52,6 +57,7 @@ class Run:
     counters: dict[str, int] = field(default_factory=dict)
     dram: dict[str, int] = field(default_factory=dict)
     block_words: dict[int, list[int]] = field(default_factory=dict)
+    predictions: list[Prediction] = field(default_factory=list)
     seconds: float = 0.0
 
     @property
@@ -143,6 +149,9 @@ def execute(
             if not np.array_equal(guards, image.guards(memory)):
                 raise SimulationError("the accelerator wrote outside its regions")
             run.add(program, result, batch)
+            if program.sparse and len(run.predictions) < PREDICTED:
+                rate = dram.bytes_per_cycle or cfg.bus_bytes
+                run.predictions.append(predict(program, dram.latency, rate, expected))
             for offset, words in _block_words(program, expected):
                 run.block_words.setdefault(offset, []).append(words)
             outputs.append({name: found(name).copy() for name in program.network.outputs})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -85,15 +85,16 @@ def layer_cycles(program: Program, ends: Mapping[int, int], total: int) -> dict[
 
 
 def rows(
-    program: Program, prediction: Prediction, samples: int, run: Run | None, quality: Mapping[str, float | None],
-    compression: Mapping[str, Compression], masks: Sequence[Masks],
+    program: Program, predictions: Sequence[Prediction], samples: int, run: Run | None,
+    quality: Mapping[str, float | None], compression: Mapping[str, Compression], masks: Sequence[Masks],
 ) -> list[Row]:
     """Every row of the schedule.
 
     Parameters
     ----------
-    program, prediction
-        For one batch.
+    program : Program
+    predictions : sequence
+        Of the first batches, at least of one; the others are taken to be like these on average.
     samples : int
         A multiple of the batch; everything is summed over them.
     run : Run or None
@@ -107,9 +108,14 @@ def rows(
     """
     network = program.network
     batches = samples // network.tensors[network.inputs[0]].shape[0]
-    reads, writes = traffic(program, prediction, batches, run.block_words if run else None)
+    reads, writes = traffic(program, predictions[0], batches, run.block_words if run else None)
     sparse = summaries(program, masks, batches)
-    predicted = layer_cycles(program, prediction.layer_end, prediction.cycles)
+    each = [layer_cycles(program, prediction.layer_end, prediction.cycles) for prediction in predictions]
+
+    def scaled(cycles: Iterable[int]) -> int:
+        """Of all batches, from those of each that is predicted."""
+        return sum(cycles) * batches // len(predictions)
+
     measured = _measured(program, run) if run else {}
     wrong: dict[str, int] = {}
     for mismatch in run.mismatches if run else ():
@@ -117,24 +123,26 @@ def rows(
 
     def row(entry: Scheduled) -> Row:
         layer, index = entry.layer, entry.index
+        reasons = predictions[0].stalls.get(index, {})
         macs = network.macs(layer) * batches
         found = measured.get(index)
-        cycles = predicted[index] * batches if found is None else found
+        predicted = scaled(cycles[index] for cycles in each)
+        cycles = predicted if found is None else found
         slots = multipliers(program.cfg, entry.engine)
         return Row(
             index=index, name=layer.name, fused=" + ".join(a.name for a in entry.absorbed) or None, op=layer.op,
             engine=entry.engine, shape=network.tensors[entry.output].shape,
             macs=macs, act_bits=program.cfg.numbers.act_bits,
             weight_bits=program.cfg.numbers.weight_bits if isinstance(layer, Conv) else None,
-            cycles_predicted=predicted[index] * batches, cycles_measured=found,
+            cycles_predicted=predicted, cycles_measured=found,
             utilization=ratio(macs, cycles * slots) if isinstance(layer, Conv) else None,
             utilization_all=ratio(macs, cycles * all_multipliers(program.cfg)),
             dram_read_bytes=reads.get(index, 0),
             dram_write_bytes=writes.get(index, 0),
             energy_pj=None, sqnr_db=quality.get(entry.output),
             mismatches=wrong.get(entry.final.name, 0) if run else None,
-            array_busy=prediction.array_busy.get(index, 0) * batches,
-            stalls={name: cycles * batches for name, cycles in prediction.stalls.get(index, {}).items()},
+            array_busy=scaled(p.array_busy.get(index, 0) for p in predictions),
+            stalls={reason: scaled(p.stalls[index][reason] for p in predictions) for reason in reasons},
             sparse=sparse.get(index),
             compression=compression.get(layer.name),
         )  # fmt: skip

@@ -230,12 +230,13 @@ def measure(number: int, case: int, program: Program, inputs: Codes, memory: Dra
     predicted = measured = 0
     failure = late = ""
     try:
-        prediction = predict(program, memory.latency, memory.bytes_per_cycle or cfg.bus_bytes)
-        predicted = prediction.cycles
         run = execute(program, {"x": inputs}, dram=memory, build_root=Path("build/test/rtl"), seed=case)
+        same = predict(program, memory.latency, memory.bytes_per_cycle or cfg.bus_bytes)
+        predictions = run.predictions or [same] * batches
+        predicted = sum(prediction.cycles for prediction in predictions) // batches
         measured = run.cycles // batches
         failure = "; ".join(str(m) for m in run.mismatches[:1])
-        late = _late(program, prediction, run, batches)
+        late = _late(program, predictions, run)
     except (SimulationError, AssertionError) as error:
         failure = f"{type(error).__name__}: {error}"
     a = cfg.array
@@ -249,12 +250,12 @@ def measure(number: int, case: int, program: Program, inputs: Codes, memory: Dra
     )  # fmt: skip
 
 
-def _late(program: Program, prediction: Prediction, run: Run, batches: int) -> str:
-    """The first layer that did not end in the predicted cycle, and how many cycles later."""
+def _late(program: Program, predictions: Sequence[Prediction], run: Run) -> str:
+    """The first layer that did not end in the predicted cycle, and how many cycles later, in all batches together."""
     end = 0
     for entry in program.schedule:
         end += run.layer_cycles[entry.index]
-        if late := end - batches * prediction.layer_end[entry.index]:
+        if late := end - sum(prediction.layer_end[entry.index] for prediction in predictions):
             return f"{entry.layer.name} {late:+}"
     return ""
 
