@@ -36,7 +36,7 @@ class Outcome:
     compression : dict
         Pruned and clustered layers, by name.
     masks : tuple of Masks
-        Activations that are not zero, of the first batch or more.
+        Activations that are not zero, of the first batches that were run, or as they are expected.
     """
 
     arguments: Arguments
@@ -48,7 +48,7 @@ class Outcome:
     quality: dict[str, float | None]
     notes: tuple[str, ...]
     compression: dict[str, Compression] = field(default_factory=dict)
-    masks: tuple[Masks, ...] = (Masks(None, None),)
+    masks: tuple[Masks, ...] = (Masks(),)
 
     @property
     def cfg(self) -> Config:

@@ -21,6 +21,7 @@ from mapper.compile import Program
 from mapper.image import Image
 from mapper.mismatch import Mismatch, mismatches
 from mapper.timing import Prediction, predict
+from mapper.timing_sparse import Masks
 from mapper.traffic import blocks_in
 from rtl.emit import emit
 from sim import golden, verilator
@@ -43,8 +44,8 @@ class Run:
     ``layer_cycles`` is by schedule index, from the predecessor's completion to its own; ``outputs`` are the
     network's outputs of all samples, ``golden`` what they should be; ``tensors`` all that left the chip, per batch,
     where asked for. ``block_words`` are the words of every compressed block by its offset in the region of activations,
-    one number per batch, as the golden data says. ``predictions`` are of the first batches, with their golden data, of
-    programs whose cycles depend on it.
+    one number per batch, as the golden data says. ``predictions`` and ``masks`` are of the first batches, from their
+    golden data, of programs whose cycles depend on it.
     """
 
     samples: int = 0
@@ -58,6 +59,7 @@ class Run:
     dram: dict[str, int] = field(default_factory=dict)
     block_words: dict[int, list[int]] = field(default_factory=dict)
     predictions: list[Prediction] = field(default_factory=list)
+    masks: list[Masks] = field(default_factory=list)
     seconds: float = 0.0
 
     @property
@@ -150,8 +152,9 @@ def execute(
                 raise SimulationError("the accelerator wrote outside its regions")
             run.add(program, result, batch)
             if program.sparse and len(run.predictions) < PREDICTED:
-                rate = dram.bytes_per_cycle or cfg.bus_bytes
+                rate, vectors = dram.bytes_per_cycle or cfg.bus_bytes, {job.tensor for job in program.sparse.values()}
                 run.predictions.append(predict(program, dram.latency, rate, expected))
+                run.masks.append(Masks({name: expected[name] for name in vectors}))
             for offset, words in _block_words(program, expected):
                 run.block_words.setdefault(offset, []).append(words)
             outputs.append({name: found(name).copy() for name in program.network.outputs})

@@ -30,6 +30,7 @@ from mapper.prune import PruneSpec, prune
 from mapper.quantize import quantize
 from mapper.samples import load_samples, quantize_input, random_samples
 from mapper.timing import Prediction, predict
+from mapper.timing_sparse import Masks
 
 Floats = dict[str, NDArray[np.float32]]
 Tensors = dict[str, Codes]
@@ -148,15 +149,18 @@ def schedule(model: Model, cfg: Config, config_file: Path, arguments: Arguments,
         options = Options(arguments.latency, rate, model.engine)
         program = compile_network(cfg, model.network, options, fuse=arguments.fuse, zeros=zeros)
     with progress.step("predict cycles"):
-        prediction: Prediction = predict(program, arguments.latency, rate)
+        prediction: Prediction = predict(program, arguments.latency, rate, zeros=zeros)
     if arguments.trace is not None:
         index = part.position(model.network, arguments.trace, "layer to trace:")
         if index not in (entry.index for entry in program.schedule):
             raise InputError(f"layer {arguments.trace!r} does not run by itself and cannot be traced (try --no-fuse)")
     samples = model.count if arguments.run else model.batch
     notes = (*model.notes, *_compression_note(program))
+    if program.sparse and not arguments.run:
+        notes = (*notes, "cycles on the sparse engine are estimated from shares of zeros; --run knows the activations")
     compression = compressed_layers(model.network, cfg, model.original, model.graph)
-    return Outcome(arguments, config_file, program, prediction, samples, None, {}, notes, compression)
+    masks = (Masks(zeros=zeros),)
+    return Outcome(arguments, config_file, program, prediction, samples, None, {}, notes, compression, masks)
 
 
 def _zeros(model: Model) -> dict[str, float]:
@@ -204,7 +208,12 @@ def execute(outcome: Outcome, model: Model, waveform: Path | None, progress: Pro
         if tensors is None:
             tensors = [front.golden.run(model.network, {n: v[: model.batch] for n, v in model.inputs.items()})]
         judged = _judge(model, tensors[: -(-JUDGED // model.batch)])
-    return replace(outcome, run=run, quality=judged)
+    notes, known = outcome.notes, len(run.predictions)
+    if 0 < known < batches:
+        notes = (*notes, f"cycles are predicted from the data of the first {known} of {batches} batches, and scaled")
+    prediction = run.predictions[0] if run.predictions else outcome.prediction
+    masks = tuple(run.masks) or outcome.masks
+    return replace(outcome, run=run, quality=judged, prediction=prediction, masks=masks, notes=notes)
 
 
 def _judge(model: Model, tensors: list[Tensors]) -> dict[str, float | None]:

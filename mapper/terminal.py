@@ -44,7 +44,8 @@ def layer_table(outcome: Outcome) -> Table:
     table.add_column("#", justify="right")
     table.add_column("layer", overflow="fold")
     table.add_column("op")
-    columns = ["output", "MACs", "predicted", *(["measured"] if ran else []), "utilization", "read", "written"]
+    predicted = "estimated" if outcome.program.sparse and not ran else "predicted"
+    columns = ["output", "MACs", predicted, *(["measured"] if ran else []), "utilization", "read", "written"]
     for name in [*columns, *(["SQNR dB", "golden"] if ran else [])]:
         table.add_column(name, justify="right")
     for row in outcome.rows:

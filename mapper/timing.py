@@ -41,7 +41,7 @@ def predict(
     latency: int,
     bytes_per_cycle: float,
     activations: Mapping[str, Codes] | None = None,
-    densities: Mapping[str, float] | None = None,
+    zeros: Mapping[str, float] | None = None,
 ) -> Prediction:
     """Timeline of a program on a DRAM of fixed latency and bandwidth.
 
@@ -54,11 +54,11 @@ def predict(
         Shared by reads and writes.
     activations : mapping, optional
         Golden integers of a batch by tensor. The sparse engine's cycles depend on which of them are the zero point.
-    densities : mapping, optional
-        Share of other ones by tensor, of tensors that are not among ``activations``: which they are is drawn then.
+    zeros : mapping, optional
+        Share of those by tensor, of tensors that are not among ``activations``: which they are is drawn then.
     """
     with _no_collection():
-        return _predict(Machine(program, latency, bytes_per_cycle), Masks(activations, densities))
+        return _predict(Machine(program, latency, bytes_per_cycle), Masks(activations, zeros))
 
 
 def _predict(machine: Machine, masks: Masks) -> Prediction:

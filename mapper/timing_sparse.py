@@ -28,7 +28,7 @@ READ = 1  # end of a job, or ACC job taken, to the first sum read
 LEAVE = 2  # sum read, to ACC
 
 LIKELY = 0.5
-"""Share of activations that are not zero, where nothing is known."""
+"""Share of zeros among activations, where nothing is known."""
 
 
 class Masks:
@@ -38,25 +38,25 @@ class Masks:
     ----------
     activations : mapping, optional
         Golden integers by tensor, of one batch.
-    densities : mapping, optional
-        Share of them that differs from the zero point by tensor, where the integers are not known: then they are drawn.
+    zeros : mapping, optional
+        Share of those that are the zero point, by tensor; where the integers are not known, they are drawn.
     """
 
-    def __init__(self, activations: Mapping[str, Codes] | None, densities: Mapping[str, float] | None):
-        self._activations, self._densities = activations or {}, densities or {}
+    def __init__(self, activations: Mapping[str, Codes] | None = None, zeros: Mapping[str, float] | None = None):
+        self._activations, self._zeros = activations or {}, zeros or {}
         self._vectors: dict[tuple[str, int], NDArray[np.bool_]] = {}
 
     def of(self, network: Network, job: SparseJob) -> NDArray[np.bool_]:
         """One bool per column of the job."""
-        tensor = network.tensors[job.tensor]
         key = job.tensor, job.sample
         if key not in self._vectors:
+            tensor = network.tensors[job.tensor]
             columns = tensor.shape[-1]
             if job.tensor in self._activations:
                 self._vectors[key] = self._activations[job.tensor].reshape(-1, columns)[job.sample] != tensor.zero
             else:
                 rng = np.random.default_rng([crc32(job.tensor.encode()), job.sample])
-                self._vectors[key] = rng.random(columns) < self._densities.get(job.tensor, LIKELY)
+                self._vectors[key] = rng.random(columns) >= self._zeros.get(job.tensor, LIKELY)
         return self._vectors[key][job.first_column : job.first_column + job.lengths.shape[1]]
 
 
