@@ -39,6 +39,6 @@ def cluster(graph: FloatGraph, spec: LayerSpec[int]) -> FloatGraph:
 
 def _shared(node: Conv, clusters: int) -> Conv:
     check_finite(node.name, node.weight)
-    if distinct(node.weight, clusters - 1) is not None:
+    if distinct(node.plain, clusters - 1) is not None:
         return node
-    return replace(node, weight=share(node.weight, clusters).weight)
+    return replace(node, weight=share(node.weight, clusters).weight, unfolded=None)

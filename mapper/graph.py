@@ -37,6 +37,20 @@ class Node:
 
 
 @dataclass(frozen=True)
+class Unfolded:
+    """Weights as they were before batch normalization became part of them, and its factor per output channel.
+
+    Attributes
+    ----------
+    weight : float32 array, shaped like the weights of the layer
+    factor : float64 array (out channels,)
+    """
+
+    weight: Floats
+    factor: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
 class Conv(Node):
     """Convolution with zero padding; a linear layer is a 1x1 convolution.
 
@@ -44,6 +58,8 @@ class Conv(Node):
     ----------
     weight : float32 array (out channels, in channels / groups, kernel rows, kernel columns)
     bias : float32 array (out channels,)
+    unfolded : Unfolded or None
+        What the weights come from, where channels were scaled; values that they share are shared there.
     """
 
     op: ClassVar[str] = "conv"
@@ -51,6 +67,12 @@ class Conv(Node):
     bias: Floats = field(default_factory=lambda: np.zeros(1, np.float32))
     window: Window = WHOLE
     groups: int = 1
+    unfolded: Unfolded | None = None
+
+    @property
+    def plain(self) -> Floats:
+        """Weights without factors per channel."""
+        return self.weight if self.unfolded is None else self.unfolded.weight
 
 
 @dataclass(frozen=True)

@@ -77,4 +77,5 @@ def _masked(node: Conv, choose: Callable[[Weights], Mask], biases: bool = False)
     if np.array_equal(mask, node.weight != 0):
         return node
     bias = np.where(mask.reshape(len(mask), -1).any(1), node.bias, 0) if biases else node.bias
-    return replace(node, weight=np.where(mask, node.weight, 0), bias=bias)
+    unfolded = node.unfolded and replace(node.unfolded, weight=np.where(mask, node.unfolded.weight, 0))
+    return replace(node, weight=np.where(mask, node.weight, 0), bias=bias, unfolded=unfolded)

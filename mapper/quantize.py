@@ -130,7 +130,8 @@ class _Quantizer:
     def _conv(
         self, node: floats.Conv, common: tuple[str, tuple[str, ...], str, int, int], source: Tensor, target: Tensor
     ) -> Conv:
-        weight, bias = node.weight, node.bias
+        shared = is_shared(node.plain)
+        weight, bias = node.plain if shared else node.weight, node.bias
         order = self.orders.get(node.inputs[0])
         if order is not None:
             place = np.argsort(order)  # the model's element at each NHWC place
@@ -138,8 +139,8 @@ class _Quantizer:
                 weight = weight[:, place]
             else:
                 weight, bias = weight[place], bias[place]
-        shared = is_shared(weight)
-        codes, scale, bias_codes = quantize_weights(node.name, weight, bias, source, target.scale, shared)
+        factor = _factor(node) if shared else None
+        codes, scale, bias_codes = quantize_weights(node.name, weight, bias, source, target.scale, factor)
         return Conv(*common, codes, scale, bias_codes, node.window, node.groups)
 
     def _follow_order(self, node: Node) -> None:
@@ -167,6 +168,11 @@ class _Quantizer:
             parts.append(start + (np.arange(size) if order is None else order))
             start += size
         return np.concatenate(parts)
+
+
+def _factor(node: floats.Conv) -> NDArray[np.float64]:
+    """What scales the output channels of a layer, beside its weights."""
+    return np.ones(len(node.weight)) if node.unfolded is None else node.unfolded.factor
 
 
 def _same(a: Order | None, b: Order | None) -> bool:

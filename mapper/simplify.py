@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from dataflows.network import Window
-from mapper.graph import Add, Affine, AvgPool, Clamp, Concat, Conv, Flatten, FloatGraph, MaxPool, Node, Pad
+from mapper.graph import Add, Affine, AvgPool, Clamp, Concat, Conv, Flatten, FloatGraph, MaxPool, Node, Pad, Unfolded
 
 Merge = Callable[[Node, Node], Node | None]
 
@@ -50,7 +50,11 @@ def _merge_affine(first: Node, node: Node) -> Node | None:
     if isinstance(first, Conv):
         weight = (first.weight * scale[:, None, None, None]).astype(np.float32)
         bias = (first.bias * scale + shift).astype(np.float32)
-        return replace(first, weight=weight, bias=bias, output=node.output, low=node.low, high=node.high)
+        factor = scale if first.unfolded is None else first.unfolded.factor * scale
+        return replace(
+            first, weight=weight, bias=bias, output=node.output, low=node.low, high=node.high,
+            unfolded=Unfolded(first.plain, factor),
+        )  # fmt: skip
     if isinstance(first, Affine):
         both = (first.scale * scale).astype(np.float32), (first.shift * scale + shift).astype(np.float32)
         return replace(first, scale=both[0], shift=both[1], output=node.output, low=node.low, high=node.high)

@@ -91,7 +91,7 @@ def compression_table(outcome: Outcome) -> Table | None:
     found = list(outcome.compression.values())
     if not found:
         return None
-    table = Table(title="compressed weights, as ratios to float32", title_justify="left")
+    table = Table(title="compressed weights", title_justify="left")
     table.add_column("layer", overflow="fold")
     for name in ("weights", "not zero", "values", "float32", "compressed", "ratio", "with Huffman codes", "ratio"):
         table.add_column(name, justify="right")

@@ -84,7 +84,7 @@ def is_shared(weight: Weights) -> bool:
     So few weights that their values cannot but be few are not shared.
     """
     values = distinct(weight, MOST - 1)
-    return values is not None and 2 * len(values) <= int(np.count_nonzero(weight))
+    return values is not None and 0 < 2 * len(values) <= int(np.count_nonzero(weight))
 
 
 def _histogram(found: NDArray[np.float32], enough: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -21,7 +21,8 @@ def bias_type(source: Tensor) -> np.dtype[np.signedinteger[Any]]:
 
 
 def quantize_weights(
-    layer: str, weight: Floats, bias: Floats, source: Tensor, target_scale: float, shared: bool = False
+    layer: str, weight: Floats, bias: Floats, source: Tensor, target_scale: float,
+    factor: NDArray[np.float64] | None = None,
 ) -> tuple[Codes, NDArray[np.float32], Codes]:
     """Integer weights, their scale per output channel, and the bias in units of input scale * weight scale.
 
@@ -32,8 +33,8 @@ def quantize_weights(
     bias : float32 array (out channels,)
     source : the tensor the layer reads
     target_scale : scale of the tensor it writes
-    shared : weights take few values (``docs/numerics.md``, section 7): all channels get the scale of the largest one,
-        unless a bias needs a coarser one
+    factor : for weights of few values (``docs/numerics.md``, section 7): what each channel's are multiplied with. All
+        channels get the scale of the largest weight, times their factor, unless a bias needs a coarser one
 
     Raises
     ------
@@ -43,14 +44,20 @@ def quantize_weights(
     flat = weight.reshape(len(weight), -1).astype(np.float64)
     limit = 1 << source.acc_bits - 1
     natural = np.abs(flat).max(1) / source.highest
-    if shared:
-        natural = np.full_like(natural, natural.max())
+    step = float(natural.max())
+    if factor is not None:
+        natural = step * np.abs(factor)
     for_bias = np.abs(bias.astype(np.float64)) / (source.scale * limit / 2)  # a bias takes half of the range at most
     for_range = SCALE_MIN * target_scale / source.scale
     # A channel whose weights matter less than its bias, or not at all, gets a coarser scale.
     scale = np.maximum(np.maximum(natural, for_bias), for_range).astype(np.float32)
     exact = scale.astype(np.float64)
-    codes = np.clip(np.rint(flat / exact[:, None]), -source.highest, source.highest).astype(source.dtype)
+    if factor is None:
+        steps = flat / exact[:, None]
+    else:  # one quotient for all channels, so that equal weights become equal integers
+        inverse = np.where(scale == natural.astype(np.float32), np.sign(factor) / step, factor / exact)
+        steps = flat * inverse[:, None]
+    codes = np.clip(np.rint(steps), -source.highest, source.highest).astype(source.dtype)
     bias_codes = np.clip(np.rint(bias / (source.scale * exact)), -limit, limit - 1).astype(bias_type(source))
     check_scale(layer, float(source.scale * exact.max() / target_scale))
     _check_overflow(layer, codes, bias_codes, source)

@@ -7,10 +7,13 @@ from torch import nn
 
 from dataflows import network as ints
 from mapper.calibrate import observe
+from mapper.cluster import cluster
 from mapper.finetune import Pruner, Sharer
 from mapper.float_reference import run
 from mapper.graph import FloatGraph
+from mapper.layer_specs import LayerSpec
 from mapper.loading import import_model
+from mapper.prune import PruneSpec, changed, prune
 from mapper.quantize import quantize
 from mapper.samples import dequantize_output, quantize_input, random_samples
 from mapper.weights import quantize_weights
@@ -99,7 +102,68 @@ def test_a_bias_beyond_the_scale_gets_its_own():
     source = ints.Tensor("x", (1, 1, 1, 8), 1.0, 0)
     weight = np.tile(np.array([0.5, -0.25, 0, 0.125], np.float32), (3, 2)).reshape(3, 8, 1, 1)
     weight[1] /= 2
-    codes, scale, bias = quantize_weights("fc", weight, np.array([1.0, 2, 1e9], np.float32), source, 1e4, shared=True)
+    codes, scale, bias = quantize_weights("fc", weight, np.array([1.0, 2, 1e9], np.float32), source, 1e4, np.ones(3))
     assert scale[0] == scale[1] < scale[2]
     assert codes[0].ravel().tolist() == [127, -64, 0, 32] * 2 and codes[1].ravel().tolist() == [64, -32, 0, 16] * 2
     assert float(bias[2] * scale[2]) == pytest.approx(1e9, rel=1e-6)
+
+
+class Normalized(nn.Module):
+    """A linear layer and a 1x1 convolution, both with batch normalization behind."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(6, 20, 1, bias=False), nn.BatchNorm2d(20)
+        self.fc, self.scale = nn.Linear(20 * 4, 30), nn.BatchNorm1d(30)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.scale(self.fc(torch.flatten(torch.relu(self.norm(self.conv(x))), 1)))
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_batch_normalization_keeps_values_shared(bits, tmp_path):
+    """Its factors go into the scales per channel; one of them is negative, one zero."""
+    torch.manual_seed(5)
+    model = models.seeded(Normalized())
+    Pruner(model, 0.3).finish()
+    Sharer(model, 16).finish()
+    with torch.no_grad():
+        model.scale.weight.uniform_(0.2, 3)
+        model.scale.running_var.uniform_(0.2, 3)
+        model.scale.weight[3], model.scale.weight[4] = -0.7, 0
+    graph = import_model(models.save_export(model, tmp_path / "m", torch.randn(2, 6, 2, 2)))
+    conv, fc = quantized(graph, bits).values()
+    allowed = (16,) if bits == 16 else (14, 15, 16)  # two values may be closer than a step of 8 bits
+    assert len(np.unique(conv.weight)) in allowed and len(np.unique(conv.weight_scale)) == 20
+    assert len(np.unique(fc.weight[np.arange(30) != 3])) in allowed and not fc.weight[4].any()
+    values = {layer.name: layer.weight_scale[:, None, None, None] * layer.weight for layer in (conv, fc)}
+    for node in graph.nodes:
+        if node.name in values:
+            weight = node.weight
+            if node.name == fc.name:
+                weight = weight.reshape(30, 20, 4).transpose(0, 2, 1).reshape(30, 80, 1, 1)
+            assert not values[node.name][weight == 0].any()
+            allowed = np.abs(weight).max() / (2 ** (bits - 1) - 1) * 0.6
+            np.testing.assert_allclose(values[node.name], weight, atol=allowed, rtol=0)
+    samples = random_samples(graph, 8)
+    network = quantize(graph, observe(graph, samples), bits)
+    found = golden.run(network, {name: quantize_input(network, name, samples[name]) for name in network.inputs})
+    (name,) = network.outputs
+    reference, result = run(graph, samples)[name], dequantize_output(network, name, found[name])
+    assert 10 * np.log10((reference**2).sum() / ((reference - result) ** 2).sum()) > 25 + 4 * (bits - 8)
+
+
+def test_folded_layers_can_be_pruned_and_clustered_further(tmp_path):
+    model = models.seeded(Normalized())
+    Sharer(model, 16).finish()
+    graph = import_model(models.save_export(model, tmp_path / "m", torch.randn(2, 6, 2, 2)))
+    assert not changed(graph, cluster(graph, LayerSpec(16)))
+    pruned = prune(graph, PruneSpec(LayerSpec(0.25)))
+    assert not changed(pruned, cluster(pruned, LayerSpec(16)))
+    for layer in quantized(pruned, 8).values():
+        assert len(np.unique(layer.weight)) <= 16
+        assert np.count_nonzero(layer.weight) == round(0.25 * layer.weight.size)
+    fewer = cluster(pruned, LayerSpec(8))
+    assert changed(pruned, fewer) == {"conv", "fc"}
+    for layer in quantized(fewer, 8).values():
+        assert len(np.unique(layer.weight)) == 8
