@@ -69,6 +69,13 @@ class Columns:
         """Entries of every PE and column, padding included, (pes, columns)."""
         return np.diff(self.pointers, axis=1)
 
+    @cached_property
+    def walked(self) -> Ints:
+        """Cycles that PEs are busy with all columns before each one: an entry each, or one where there is none."""
+        result = np.zeros_like(self.pointers)
+        np.cumsum(np.maximum(self.lengths, 1), axis=1, out=result[:, 1:])
+        return result
+
     @property
     def entries(self) -> Ints:
         """Entries of every PE, (pes,)."""

@@ -72,6 +72,8 @@ class SparsePlan:
         A group's vectors stay on chip for all tiles of rows.
     parts : tuple of Columns
         Columns of each tile of rows.
+    waits : tuple of float
+        For each of them, how many times as long as the busiest PE works all take, as they wait for each other.
     """
 
     cfg: Config
@@ -83,6 +85,7 @@ class SparsePlan:
     resident: bool
     inputs_stay: bool
     parts: tuple[Columns, ...] = field(repr=False)
+    waits: tuple[float, ...] = ()
     cycles: float = 0
     dram_bytes: int = 0
 

@@ -6,13 +6,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from math import ceil
 
-import numpy as np
-
 from dataflows.config import Config
 from dataflows.errors import InputError
 from dataflows.network import Conv, Tensor
-from mapper.columns import Columns, codebook_of, distinct, encode
+from mapper.columns import codebook_of, distinct, encode
 from mapper.conv_plan import Options
+from mapper.sparse_cost import buffers, costed, waiting
 from mapper.sparse_plan import SparsePlan, matrix_layer, ranges, vectors_of
 
 MOST_ENTRIES = (1 << 16) - 1
@@ -20,12 +19,6 @@ MOST_ENTRIES = (1 << 16) - 1
 
 MOST_COLUMNS = (1 << 16) - 1
 """Columns of a tile: what a job can say."""
-
-JOB_CYCLES = 8
-"""What one more job costs beside its entries."""
-
-TILE_CYCLES = 40
-"""What one more tile costs the bus beside its bytes: commands and loads of its own."""
 
 ROW_CUTS = 5
 """Sizes of row tiles tried: each half as large as the one before."""
@@ -74,7 +67,7 @@ def sparse_plan(
     reason = why_not(cfg, layer)
     if reason:
         raise InputError(f"layer {layer.name}: {reason}")
-    plans = [costed(p, options, density) for p in _candidates(cfg, layer, vectors_of(source))]
+    plans = [costed(p, options, density) for p in _candidates(cfg, layer, vectors_of(source), density)]
     if not plans:
         raise InputError(_no_fit(cfg, layer))
     fastest = min(p.cycles for p in plans)
@@ -94,7 +87,7 @@ def _most_places(cfg: Config, rows: int) -> int:
     return most
 
 
-def _candidates(cfg: Config, layer: Conv, vectors: int) -> Iterator[SparsePlan]:
+def _candidates(cfg: Config, layer: Conv, vectors: int, density: float) -> Iterator[SparsePlan]:
     """All plans that fit, not costed yet."""
     if cfg.sparse is None:
         return
@@ -109,8 +102,10 @@ def _candidates(cfg: Config, layer: Conv, vectors: int) -> Iterator[SparsePlan]:
         height = size * pes
         parts = tuple(encode(matrix[first : first + count], cfg, book) for first, count in ranges(rows, height))
         room = cfg.acc_bank_words // ceil(min(height, rows) / cfg.lanes)
+        waits = tuple(waiting(part, density, cfg.sparse.queue) for part in parts)
         for group in _groups(vectors, min(vectors, room)):
-            yield from _tilings(cfg, layer, vectors, group, height, parts)
+            first = SparsePlan(cfg, layer, vectors, group, height, 1, False, False, parts, waits)
+            yield from _tilings(first)
         if vectors <= room:
             break  # smaller tiles would only need more pointers
 
@@ -121,75 +116,33 @@ def _groups(vectors: int, most: int) -> list[int]:
     return sorted({1, *(ceil(vectors / (fewest << i)) for i in range(3))})
 
 
-def _tilings(
-    cfg: Config, layer: Conv, vectors: int, group: int, height: int, parts: tuple[Columns, ...]
-) -> Iterator[SparsePlan]:
+def _tilings(p: SparsePlan) -> Iterator[SparsePlan]:
     """Sizes of column tiles, and what can stay on chip."""
-    columns, unit, size = layer.weight.shape[1], cfg.input_elements, group * cfg.act_bytes
-    stay = len(parts) > 1 and columns * size <= cfg.memory.input_bytes
+    columns, unit = p.columns, p.cfg.input_elements
+    stay = len(p.parts) > 1 and columns * p.group * p.cfg.act_bytes <= p.cfg.memory.input_bytes
     count, found = ceil(columns / MOST_COLUMNS), 0
     while found < COLUMN_CUTS:
         width = ceil(columns / count)
         if width > unit:
             width = ceil(width / unit) * unit  # whole words but for the last tile
-        p = SparsePlan(cfg, layer, vectors, group, height, width, False, stay, parts)
-        if buffers(p):
+        tiled = replace(p, width=width, inputs_stay=stay)
+        tiled = replace(tiled, resident=fits_at_once(tiled))
+        if pointable(tiled) and buffers(tiled):
             found += 1
-            yield replace(p, resident=fits_at_once(p))
+            yield tiled
         if width == 1:
             break
-        count = max(count + 1, ceil(count * 1.25)) if not found else 2 * count
+        count = 2 * count if found else max(count + 1, ceil(count * 1.25))
+
+
+def pointable(p: SparsePlan) -> bool:
+    """Whether pointers can tell all entries of each tile."""
+    return all(p.longest(part, tile) <= MOST_ENTRIES for part in range(len(p.parts)) for tile in p.column_tiles)
 
 
 def fits_at_once(p: SparsePlan) -> bool:
     """Whether all weights fit on chip."""
     return p.resident_entries <= p.sparse.weight_bytes and p.resident_pointers <= p.sparse.pointer_bytes
-
-
-def buffers(p: SparsePlan) -> int:
-    """Tiles on chip at a time, at most two: with two the next one is loaded while one is worked on."""
-    entries = max(map(max, p.entry_segments))
-    if any(p.longest(part, tile) > MOST_ENTRIES for part in range(len(p.parts)) for tile in p.column_tiles):
-        return 0
-    pointers = max(map(p.pointer_segment, p.column_tiles))
-    inputs = p.group * p.width * p.cfg.act_bytes
-    slots = 2 if p.inputs_stay else p.cfg.memory.input_bytes // inputs
-    return min(2, p.sparse.weight_bytes // entries, p.sparse.pointer_bytes // pointers, slots)
-
-
-def costed(p: SparsePlan, options: Options, density: float) -> SparsePlan:
-    """The plan with its estimated cycles and DRAM bytes."""
-    cfg, bus = p.cfg, min(p.cfg.bus_bytes, options.bytes_per_cycle)
-    walks = [
-        [_walk(p, part, tile, density) for tile in p.column_tiles] for part in range(len(p.parts))
-    ]  # of one vector, [rows][columns]
-    tiles = len(p.parts) * len(p.column_tiles)
-    passes = 1 if p.resident else len(p.groups)
-    weights = p.sparse.pes * (p.resident_entries + p.resident_pointers)
-    vectors = p.vectors * p.columns * cfg.act_bytes
-    loads = passes * weights + vectors * (1 if p.inputs_stay else len(p.parts)) + p.codebook_segment
-    results = p.vectors * len(p.layer.weight) * cfg.act_bytes
-    words = p.vectors * sum(ceil(count / cfg.lanes) for _, count in p.row_tiles)
-    compute = max(p.vectors * sum(map(sum, walks)), words)
-    first_input = p.group * p.width * cfg.act_bytes
-    first = (p.sparse.pes * (p.entry_segments[0][0] + p.pointer_segment(p.column_tiles[0])) + first_input) / bus
-    last = p.groups[-1][1] * walks[-1][-1]
-    if p.resident or buffers(p) > 1:
-        middle = max(first + compute, loads / bus + last, (loads + results) / bus)
-    else:
-        middle = loads / bus + compute
-    end = p.groups[-1][1] * p.blocks + 2 * options.latency + TILE_CYCLES * len(p.groups) * tiles
-    return replace(p, cycles=options.latency + middle + end, dram_bytes=loads + results)
-
-
-def _walk(p: SparsePlan, part: int, tile: tuple[int, int], density: float) -> float:
-    """Cycles of the engine for one vector: the busiest PE, the words of activations, or the words of sums."""
-    first, count = tile
-    lengths = p.parts[part].lengths[:, first : first + count]
-    entries = density * float(np.maximum(lengths, 1).sum(axis=1).max())
-    words = ceil(count / p.cfg.input_elements)
-    drain = ceil(p.parts[part].rows / p.cfg.lanes) if not p.adds_in_engine or len(p.column_tiles) == 1 else 0
-    return max(entries, words, density * count, drain) + JOB_CYCLES
 
 
 def _no_fit(cfg: Config, layer: Conv) -> str:

@@ -144,12 +144,13 @@ def test_what_jobs_walk() -> None:
 def stopped(target: str, change: Callable[[np.ndarray], None]) -> StoppedError:
     """How the model stops when the bytes of a LOAD job's constants are others."""
     cfg = config.load("configs/eie4.toml")
-    program = compile_network(cfg, single(30, 20, 1.0), Options(engine="sparse"))
+    program = compile_network(cfg, single(30, 8, 1.0), Options(engine="sparse"))
+    assert len(plans(program)[0].column_tiles) == 1
     job = next(job for job in program.jobs if job.note.startswith(target))
     size = job.registers["row"]["bytes"]
     change(program.constants[job.registers["source"]["address"] :][:size])
     with pytest.raises(StoppedError) as caught:
-        execute(program, np.full((1, 1, 1, 20), 100, np.int8))
+        execute(program, np.full((1, 1, 1, 8), 100, np.int8))
     return caught.value
 
 
@@ -165,12 +166,12 @@ def test_run_that_leaves_its_column() -> None:
 
 def test_columns_behind_the_entries_and_backwards() -> None:
     def behind(pointers: np.ndarray) -> None:
-        pointers.reshape(4, -1)[3].view("<u2")[20] += 60  # the end of the last column
+        pointers.reshape(4, -1)[3].view("<u2")[8] += 60  # the end of the last column
 
     def backwards(pointers: np.ndarray) -> None:
-        pointers.reshape(4, -1)[1].view("<u2")[8] = 10  # column 7 begins at 56
+        pointers.reshape(4, -1)[1].view("<u2")[6] = 10  # column 5 begins at 40
 
     error = stopped("pointers", behind)
-    assert (error.error, error.info) == (isa.Error.SPARSE_POINTER, 3 << 16 | 19)
+    assert (error.error, error.info) == (isa.Error.SPARSE_POINTER, 3 << 16 | 7)
     error = stopped("pointers", backwards)
-    assert (error.error, error.info) == (isa.Error.SPARSE_POINTER, 1 << 16 | 7)
+    assert (error.error, error.info) == (isa.Error.SPARSE_POINTER, 1 << 16 | 5)
