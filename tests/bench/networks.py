@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 
 import torch
@@ -96,12 +97,24 @@ def _alexnet() -> nn.Module:
     return seeded(nn.Sequential(*layers))
 
 
-def alexnet_convolutions() -> nn.Module:
-    """The five convolutions of 2012 with their two towers, for 227x227 images, as Eyeriss was measured on them."""
+def _towers() -> list[nn.Module]:
+    """The five convolutions of 2012 with their two towers."""
     pool = nn.MaxPool2d(3, 2)
     layers = [_plain(3, 96, 11, 4), pool, _plain(96, 256, 5, 1, 2, groups=2), pool, _plain(256, 384, 3, 1, 1)]
-    layers += [_plain(384, 384, 3, 1, 1, groups=2), _plain(384, 256, 3, 1, 1, groups=2)]
-    return seeded(nn.Sequential(*layers))
+    return [*layers, _plain(384, 384, 3, 1, 1, groups=2), _plain(384, 256, 3, 1, 1, groups=2)]
+
+
+def alexnet_convolutions() -> nn.Module:
+    """The five convolutions of 2012 with their two towers, for 227x227 images, as Eyeriss was measured on them."""
+    return seeded(nn.Sequential(*_towers()))
+
+
+def alexnet_towers() -> nn.Module:
+    """AlexNet of 2012 with its two towers, for 227x227 images; the linear layers are fc6, fc7, fc8."""
+    _, *head = _head(256 * 6 * 6)
+    names = ("fc6", "relu6", "fc7", "relu7", "fc8")
+    body = nn.Sequential(*_towers(), nn.MaxPool2d(3, 2), nn.Flatten())
+    return seeded(nn.Sequential(OrderedDict([("convolutions", body), *zip(names, head, strict=True)])))
 
 
 def _vgg16() -> nn.Module:
