@@ -15,6 +15,12 @@ from tests.bench import (
     dataflows,
     demo,
     diannao,
+    eie,
+    eie_alexnet,
+    eie_density,
+    eie_mlp,
+    eie_model,
+    eie_queue,
     every_dataflow,
     eyeriss,
     generation,
@@ -36,6 +42,12 @@ TOPICS: dict[str, Callable[[], list[Figure]]] = {
     "diannao": diannao.run,
     "dataflows": dataflows.run,
     "every_dataflow": every_dataflow.run,
+    "eie": eie.run,
+    "eie_queue": eie_queue.run,
+    "eie_density": eie_density.run,
+    "eie_model": eie_model.run,
+    "eie_mlp": eie_mlp.run,
+    "eie_alexnet": eie_alexnet.run,
 }
 
 

@@ -28,6 +28,11 @@ def total(layers: list[dict[str, Any]], key: str) -> float:
     return sum(layer[key] for layer in layers)
 
 
+def cycles(layers: list[dict[str, Any]]) -> float:
+    """Measured cycles."""
+    return total(layers, "cycles_measured")
+
+
 def traffic(layers: list[dict[str, Any]]) -> float:
     """DRAM bytes of the linear layers, both ways."""
     return total(layers, "dram_read_bytes") + total(layers, "dram_write_bytes")
@@ -41,14 +46,13 @@ def run() -> list[Figure]:
     dense, dense_command = mapped(model, CONFIG, *COMPRESSION, "--engine", "array")
     figures = []
     for name, on, beside in zip(LINEAR, linear(sparse), linear(dense), strict=True):
-        figures.append(Figure(f"{name}: cycles", on["cycles_measured"], "cycles", "on the array, dense",
-                              beside["cycles_measured"], command))  # fmt: skip
-        figures.append(Figure(f"{name}: DRAM", traffic([on]), "bytes", "on the array, dense", traffic([beside]), command))
+        for what, unit, count in (("cycles", "cycles", cycles), ("DRAM", "bytes", traffic)):
+            figures.append(Figure(f"{name}: {what}", count([on]), unit, "array, dense", count([beside]), command))
     for title, result, said in (("with the sparse engine", sparse, command), ("array alone", dense, dense_command)):
         totals = result["totals"]
         measured, predicted = totals["cycles_measured"], totals["cycles_predicted"]
         figures += [
-            Figure(f"{title}: linear layers", total(linear(result), "cycles_measured"), "cycles", "", None, said),
+            Figure(f"{title}: linear layers", cycles(linear(result)), "cycles", "", None, said),
             Figure(f"{title}: whole network", measured, "cycles", "predicted", predicted, said),
             Figure(f"{title}: layers predicted wrong", wrong_layers(result), "layers", "goal", 0, said),
             Figure(f"{title}: wrong values", result["mismatches"], "values", "goal", 0, said),

@@ -1,15 +1,16 @@
-"""One layer at densities from 0.05 to 1: the sparse engine of ``eie64`` against the array of ``ws8``, 64 multipliers each.
+"""One layer at densities from 0.05 to 1: the sparse engine of ``eie64`` against the array of ``ws8``.
 
 *Streamed*: the whole batch from the first command to the last byte stored, weights from DRAM.
-*Resident*: with the weights on chip already. On the engine, what vectors cost beyond a first one, measured; on the array, whose
-weight buffer is too small for the layer, the law of its dataflow: the least it could take with a larger one.
+*Resident*: what is left if weights are on chip already. On the engine the cycles in which unit SPARSE has a job, at
+work or stalled, read-out included, measured; on the array, whose weight buffer is too small for the layer, the law of
+its dataflow: the least it could take with a larger one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ import numpy as np
 from dataflows import config
 from dataflows.config import Config
 from dataflows.vocabulary import Dim
-from tests.bench.eie import CONFIG
+from tests.bench.eie import CONFIG, engine_time
 from tests.bench.eie_layers import Measured, matrix, measured, vectors
 from tests.bench.figures import FOLDER, Figure, shown
 from tests.bench.plot import Axis, Points, chart
@@ -28,6 +29,8 @@ INPUTS, OUTPUTS = 2048, 1024
 DENSITIES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0)
 ACTIVATIONS = (0.35, 1.0)
 BATCH = 16
+
+Lines = dict[str, list[tuple[float, float]]]
 
 
 @dataclass(frozen=True)
@@ -49,14 +52,14 @@ def streamed(of: Measured) -> Cost:
     return Cost(of.run.cycles, of.dram_bytes)
 
 
-def beyond(more: Measured, fewer: Measured) -> Cost:
-    """What the longer batch took beyond the shorter one."""
-    return Cost(more.run.cycles - fewer.run.cycles, more.dram_bytes - fewer.dram_bytes)
+def resident(of: Measured, batch: int) -> Cost:
+    """The engine alone."""
+    return Cost(engine_time(of), batch * (INPUTS + OUTPUTS))
 
 
 def crossing(points: Points) -> float | None:
     """The density at which a falling speed-up is 1, between two that were measured; None if it never is."""
-    for (low, above), (high, below) in zip(points, points[1:], strict=False):
+    for (low, above), (high, below) in pairwise(points):
         if above >= 1 > below:
             return low + (high - low) * (above - 1) / (above - below)
     return None
@@ -66,14 +69,13 @@ def sparse_costs(cfg: Config, density: float, activations: float) -> dict[str, C
     """The engine's costs at one density."""
     rng = np.random.default_rng([5, round(100 * density)])
     weight = matrix(rng, "independent", OUTPUTS, INPUTS, density)
-    x = vectors(rng, BATCH + 1, INPUTS, activations)
-    run = partial(measured, cfg, weight, engine="sparse")
-    one, two, many, more = (run(x[:count]) for count in (1, 2, BATCH, BATCH + 1))
+    x = vectors(rng, BATCH, INPUTS, activations)
+    one, many = (measured(cfg, weight, x[:count], "sparse") for count in (1, BATCH))
     return {
         "streamed, one vector": streamed(one),
         f"streamed, batch of {BATCH}": streamed(many),
-        "resident, one vector": beyond(two, one),
-        f"resident, batch of {BATCH}": beyond(more, one),
+        "resident, one vector": resident(one, 1),
+        f"resident, batch of {BATCH}": resident(many, BATCH),
     }
 
 
@@ -91,7 +93,7 @@ def array_costs(cfg: Config) -> dict[str, Cost]:
     }
 
 
-def summary(lines: dict[str, list[tuple[float, float]]], what: str) -> list[Figure]:
+def summary(lines: Lines, what: str) -> list[Figure]:
     """Where lines cross 1; a line that never does is given with its last point."""
     figures = []
     for name, points in lines.items():
@@ -99,11 +101,12 @@ def summary(lines: dict[str, list[tuple[float, float]]], what: str) -> list[Figu
         if found is not None:
             figures.append(Figure(f"{name}: break-even of {what}", found, "density", "none", None, COMMAND))
         else:
-            figures.append(Figure(f"{name}: {what} at density 1, no break-even", points[-1][1], "1", "even", 1, COMMAND))
+            last = points[-1][1]
+            figures.append(Figure(f"{name}: no break-even of {what}, at density 1", last, "1", "even", 1, COMMAND))
     return figures
 
 
-def draw(name: str, title: str, quantity: str, lines: dict[str, list[tuple[float, float]]], ticks: Sequence[float]) -> Path:
+def draw(name: str, title: str, quantity: str, lines: Lines, ticks: Sequence[float]) -> Path:
     """A chart over density."""
     x = Axis("density of weights", (0.05, 0.1, 0.2, 0.4, 0.6, 1.0), logarithmic=True)
     return chart(FOLDER / f"{name}.svg", title, x, Axis(quantity, ticks, logarithmic=True), lines)
@@ -114,8 +117,8 @@ def run() -> list[Figure]:
     engine, array = config.load(CONFIG), config.load(DENSE_CONFIG)
     dense = array_costs(array)
     figures: list[Figure] = []
-    speed: dict[str, list[tuple[float, float]]] = {}
-    saved: dict[str, list[tuple[float, float]]] = {}
+    speed: Lines = {}
+    saved: Lines = {}
     for activations in ACTIVATIONS:
         for density in DENSITIES:
             for case, cost in sparse_costs(engine, density, activations).items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,10 @@ LATENCY = 100
 VALUES = 15
 """Different weights beside zero: codes of four bits."""
 
-Ints = NDArray[np.int64]
+ZERO = -128
+"""Zero point of activations, as behind a ReLU."""
+
+Ints = NDArray[np.integer[Any]]
 GENERATORS: dict[str, Callable[..., NDArray[np.bool_]]] = {"independent": independent, "clustered": clustered}
 
 
@@ -61,26 +65,26 @@ TABLE = (
 """Five layers of AlexNet, VGG-16 and NeuralTalk (Han et al., ISCA 2016), densities rounded to 1 %."""
 
 
-def matrix(rng: np.random.Generator, generator: str, outputs: int, inputs: int, density: float) -> Codes:
+def matrix(rng: np.random.Generator, generator: str, outputs: int, inputs: int, density: float) -> Ints:
     """8-bit weights (outputs, inputs) of at most 15 values beside zero, the most negative one included."""
-    return weights(rng, GENERATORS[generator](rng, (outputs, inputs), density), VALUES)
+    return weights(rng, GENERATORS[generator](rng, (outputs, inputs), density), VALUES).astype(np.int8)
 
 
 def vectors(rng: np.random.Generator, count: int, inputs: int, density: float) -> Ints:
-    """Activations (count, 1, 1, inputs) over the whole range; the zero point, -128, outside the density."""
+    """Activations (count, 1, 1, inputs) over the whole range; the zero point beside ``density`` of them."""
     values = rng.integers(-127, 128, (count, 1, 1, inputs))
-    return np.where(rng.random(values.shape) < density, values, -128)
+    return np.where(rng.random(values.shape) < density, values, ZERO).astype(np.int8)
 
 
 def linear(name: str, weight: Ints, batch: int) -> Network:
     """A linear layer and ReLU on ``batch`` vectors, whose results use their range."""
     outputs, inputs = weight.shape
-    x = Tensor("x", (batch, 1, 1, inputs), 0.05, -128)
-    y = Tensor("y", (batch, 1, 1, outputs), 0.05, -128)
+    x = Tensor("x", (batch, 1, 1, inputs), 0.05, ZERO)
+    y = Tensor("y", (batch, 1, 1, outputs), 0.05, ZERO)
     reach = 40 * np.sqrt(max(np.count_nonzero(weight) / outputs, 1)) * 75
     scale = np.full(outputs, 60 / reach, np.float32)
     bias = np.random.default_rng(1).integers(-int(reach), int(reach) + 1, outputs).astype(np.int32)
-    kernel = weight.astype(np.int8)[:, :, None, None]
+    kernel = weight[:, :, None, None]
     conv = Conv(name, ("x",), "y", low=-128, high=127, weight=kernel, weight_scale=scale, bias=bias)
     return Network(name, {"x": x, "y": y}, (conv,), ("x",), ("y",))
 
@@ -104,7 +108,7 @@ def measured(cfg: Config, weight: Ints, x: Ints, engine: str, name: str = "layer
     network = linear(name, weight, len(x))
     options = Options(LATENCY, cfg.bus_bytes, engine=engine)
     program = compile_network(cfg, network, options)
-    inputs = {"x": x.astype(np.int8)}
+    inputs = {"x": x}
     run = execute(program, inputs, dram=Dram(LATENCY), build_root=BUILD)
     if run.mismatches:
         raise BenchError(f"{name} on {cfg.name}: the RTL disagrees with the golden model: {run.mismatches[0]}")

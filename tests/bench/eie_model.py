@@ -1,4 +1,4 @@
-"""What is known without running: compression ratios of the table's layers, and how far the estimate from densities is off."""
+"""Known without running: how well the table's layers compress, and how far the estimate from densities is off."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataflows.config import Config
 from mapper.columns import Columns, encode
 from mapper.sparse_cycles import engine_cycles, estimate
 from tests.bench.eie import CONFIG
-from tests.bench.eie_layers import GENERATORS, TABLE, Layer, matrix, vectors
+from tests.bench.eie_layers import GENERATORS, TABLE, ZERO, Layer, matrix, vectors
 from tests.bench.figures import Figure, shown
 
 COMMAND = shown("-m", "tests.bench", "eie_model")
@@ -31,9 +31,10 @@ def run() -> list[Figure]:
         for generator in GENERATORS:
             rng = np.random.default_rng([7, of.inputs, of.outputs])
             weight = matrix(rng, generator, of.outputs, of.inputs, of.weights)
-            active = vectors(rng, 3, of.inputs, of.activations)[2].ravel() != -128
+            active = vectors(rng, 2, of.inputs, of.activations)[1].ravel() != ZERO
             columns = encode(weight, cfg)
             title = f"{of.name} ({generator})"
-            figures.append(Figure(f"{title}: padding", columns.padding / columns.entries.sum(), "of entries", "", None, COMMAND))
+            share = columns.padding / columns.entries.sum()
+            figures.append(Figure(f"{title}: padding", share, "of entries", "none", None, COMMAND))
             figures.append(estimated(cfg, of, columns, active, title))
     return figures

@@ -50,8 +50,8 @@ def run(picture: Path = FOLDER / "eie_queue.svg") -> list[Figure]:
         for generator in GENERATORS:
             rng = np.random.default_rng(11)
             weight = matrix(rng, generator, of.outputs, COLUMNS, of.weights)
-            x = vectors(rng, 3, COLUMNS, of.activations)
-            found, _ = later(cfg, weight, x)
+            x = vectors(rng, 4, COLUMNS, of.activations)
+            found = later(cfg, weight, x)
             balance = 1 / found.ratio
             lines[generator] = [*lines.get(generator, ()), (depth, balance)]
             name = f"queue {depth} ({generator})"

@@ -60,8 +60,9 @@ def _grid(x: Axis, y: Axis) -> list[str]:
 
 def chart(path: Path, title: str, x: Axis, y: Axis, lines: Mapping[str, Points]) -> Path:
     """Write the lines, by name in the order of the legend, into an SVG file."""
+    font = 'font-family="sans-serif" font-size="12"'
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" font-size="12">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" {font}>',
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>',
         _text(WIDTH / 2, 20, title, extra=' font-weight="bold"'),
         *_grid(x, y),

@@ -13,7 +13,7 @@ from mapper.finetune import Pruner, Sharer
 from tests.demo.train import Digits, digits, predict, shifted
 
 WIDTHS = (64, 512, 256, 10)
-BATCH = 20
+BATCH = 120
 """Images that one execution of the exported model takes; divides the test split."""
 
 DENSITIES = (0.5, 0.3, 0.2, 0.1)
