@@ -86,9 +86,10 @@ def c_header(cfg: Config) -> str:
     lines.append("\n/* Host registers: byte addresses */")
     for host in isa.HOST_REGISTERS:
         define(f"REG_{host.name}", f"0x{host.address:03x}u", f"{host.access}: {host.doc}")
+    there = {isa.Unit: isa.units(cfg), isa.Target: isa.targets(cfg)}
     for enum in _ENUMS:
         lines.append(f"\n/* {(enum.__doc__ or '').splitlines()[0]} */")
-        for member in enum:
+        for member in there.get(enum, enum):
             define(f"{enum.__name__.upper()}_{member.name}", f"{member.value}u")
     lines.append("\n/* Shadow registers: number, then lowest bit and width of each field */")
     for unit, registers in isa.units(cfg).items():
