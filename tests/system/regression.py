@@ -231,8 +231,8 @@ def measure(number: int, case: int, program: Program, inputs: Codes, memory: Dra
     failure = late = ""
     try:
         run = execute(program, {"x": inputs}, dram=memory, build_root=Path("build/test/rtl"), seed=case)
-        same = predict(program, memory.latency, memory.bytes_per_cycle or cfg.bus_bytes)
-        predictions = run.predictions or [same] * batches
+        rate = memory.bytes_per_cycle or cfg.bus_bytes
+        predictions = run.predictions or [predict(program, memory.latency, rate)] * batches
         predicted = sum(prediction.cycles for prediction in predictions) // batches
         measured = run.cycles // batches
         failure = "; ".join(str(m) for m in run.mismatches[:1])
