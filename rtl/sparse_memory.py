@@ -20,10 +20,10 @@ def element(m: Module, word: Value, index: Value, bits: int, name: str) -> Value
         return word.word_select(index, bits)
     low = exact_log2(CHUNK_BITS // bits)
     chunk = Signal(CHUNK_BITS, name=f"{name}_chunk")
-    with m.Switch(index[low:]):
-        for number in range(len(word) // CHUNK_BITS):
-            with m.Case(number):
-                m.d.comb += chunk.eq(word[CHUNK_BITS * number : CHUNK_BITS * (number + 1)])
+    chunks = [word[first : first + CHUNK_BITS] for first in range(0, len(word), CHUNK_BITS)]
+    for bit in index[low:]:
+        chunks = [Mux(bit, *reversed(pair)) for pair in zip(chunks[::2], chunks[1::2], strict=True)]
+    m.d.comb += chunk.eq(chunks[0])
     return chunk.word_select(index[:low], bits)
 
 

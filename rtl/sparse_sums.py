@@ -80,10 +80,9 @@ class SparseSums(wiring.Component):
         with m.If(self.drain):
             m.d.sync += clear_place.eq(self.drain_place)
         for index, bank in enumerate(banks):
-            mine = Signal(name=f"adds_{index}")
+            mine = self.bank if index else ~self.bank
             written = Signal(name=f"written_{index}")
             m.d.comb += [
-                mine.eq(self.bank == index),
                 bank.read_enable.eq(Mux(mine, self.add, self.drain)),
                 bank.read_address.eq(Mux(mine, self.place, self.drain_place)),
                 written.eq(write & mine),

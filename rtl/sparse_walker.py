@@ -130,6 +130,7 @@ class ColumnWalker(wiring.Component):
         left = Signal(POINTER_BITS, reset_less=True)
         first = Signal(reset_less=True)
         now = Signal.like(waiting, name="now", reset_less=True)
+        base = self.word if len(entries.beat) else 0  # a memory of a single beat has no address
         m.d.comb += [
             length.eq(pointers.behind - pointers.first),
             wrong.eq((length < 0) | (pointers.behind > self.entries)),
@@ -140,7 +141,7 @@ class ColumnWalker(wiring.Component):
         with m.If(load):
             m.d.sync += [
                 now.eq(waiting),
-                address.eq(Cat(pointers.first[:low], pointers.first[low:] + self.word)),
+                address.eq(Cat(pointers.first[:low], pointers.first[low:] + base)),
                 left.eq(length),
                 last.eq((length[1:] == 0) | wrong),
                 first.eq(1),
