@@ -105,6 +105,7 @@ class Simulator:
             )
         self._trace = trace
         self._trace_cycles = trace_cycles
+        self._settle()
 
     def configure(self, dram: Dram) -> None:
         """Change the behaviour of the memory, between runs."""
@@ -121,12 +122,19 @@ class Simulator:
     def reset(self) -> None:
         """Hold the reset input; everything in flight is lost."""
         self.model.reset()
+        self._settle()
+
+    def _settle(self) -> None:
+        """Let the sparse engine clear its sums, so that the cycles of a first run are those of any other."""
+        if self.cfg.sparse:
+            self.model.run(self.cfg.sparse.accumulators)
 
     def soft_reset(self) -> None:
         """Leave any state, the error state too, by the host's soft reset; waits until the bus is drained."""
         self.write("CONTROL", 2)
         for _ in range(_DRAIN_READS):
             if not self.read("STATUS") & (_BUSY | _RESETTING):
+                self._settle()
                 return
         raise SimulationError(f"the soft reset did not end: STATUS is {self.read('STATUS'):#x}")
 
