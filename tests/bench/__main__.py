@@ -17,6 +17,7 @@ from tests.bench import (
     diannao,
     eie,
     eie_alexnet,
+    eie_cycles,
     eie_density,
     eie_mlp,
     eie_model,
@@ -48,6 +49,7 @@ TOPICS: dict[str, Callable[[], list[Figure]]] = {
     "eie_model": eie_model.run,
     "eie_mlp": eie_mlp.run,
     "eie_alexnet": eie_alexnet.run,
+    "eie_cycles": eie_cycles.run,
 }
 
 
