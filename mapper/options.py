@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
 from dataflows.errors import InputError
-from mapper.conv_plan import ENGINES
-from mapper.layer_specs import LayerSpec, parser, pattern
+from mapper.compression_options import COMPRESSION, add_compression
+from mapper.layer_specs import LayerSpec
+from mapper.option_values import engine, number, path_to, shape
 
 Method = Literal["minmax", "percentile"]
-
-COMPRESSION = "prune", "prune_pattern", "prune_channels", "cluster"
-"""Options that change weights."""
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -119,54 +117,6 @@ class _Parser(argparse.ArgumentParser):
         raise InputError(f"{message} (python -m mapper --help explains all options)")
 
 
-def _number(
-    kind: Callable[[str], float], wanted: str, allowed: Callable[[float], bool]
-) -> Callable[[str], float]:
-    """Parser of one number, with one message for everything it may not be."""
-
-    def parse(text: str) -> float:
-        try:
-            value = kind(text)
-        except ValueError:
-            value = None
-        if value is None or not allowed(value):
-            raise argparse.ArgumentTypeError(f"must be {wanted}, not {text!r}")
-        return value
-
-    return parse
-
-
-def _path(text: str) -> Path:
-    """A place to write to; nothing is what an unset variable of a shell leaves."""
-    if not text:
-        raise argparse.ArgumentTypeError("must be a path, not empty")
-    return Path(text)
-
-
-def _shape(text: str) -> tuple[int, ...]:
-    try:
-        shape = tuple(int(part) for part in text.replace("x", ",").split(","))
-    except ValueError:
-        shape = ()
-    if len(shape) not in (2, 4) or min(shape) < 1:
-        raise argparse.ArgumentTypeError(f"must be N,C,H,W or N,features in positive integers, not {text!r}")
-    return shape
-
-
-def _engine(text: str) -> dict[str, str] | str:
-    """One engine for all layers, or engines by layer."""
-    if text in ENGINES:
-        return text
-    choices: dict[str, str] = {}
-    for part in text.split(","):
-        name, equals, choice = part.rpartition("=")
-        if not equals or not name or choice not in ENGINES:
-            wanted = f"{', '.join(ENGINES)}, or LAYER=ENGINE,... with one of these"
-            raise argparse.ArgumentTypeError(f"must be {wanted}, not {text!r}")
-        choices[name] = choice
-    return choices
-
-
 def _default_config() -> Path:
     """``configs/ws16.toml``: of the current directory if it is there, else the shipped one."""
     here = Path("configs/ws16.toml")
@@ -183,36 +133,36 @@ def _parser() -> argparse.ArgumentParser:
         "--config", type=Path, action="append", metavar="FILE",
         help="accelerator (default configs/ws16.toml); several give a side-by-side table",
     )  # fmt: skip
-    p.add_argument("--out", type=_path, metavar="DIR", help="where results go (default build/map/<model>)")
-    p.add_argument("--json", type=_path, metavar="FILE", help="also write every number as JSON")
+    p.add_argument("--out", type=path_to, metavar="DIR", help="where results go (default build/map/<model>)")
+    p.add_argument("--json", type=path_to, metavar="FILE", help="also write every number as JSON")
     p.add_argument(
-        "--seed", type=_number(int, "an integer from 0 to 2**32 - 1", lambda v: 0 <= v < 1 << 32), default=0,
+        "--seed", type=number(int, "an integer from 0 to 2**32 - 1", lambda v: 0 <= v < 1 << 32), default=0,
         help="of random samples, stalls and register contents (0)",
     )  # fmt: skip
 
     g = p.add_argument_group("model")
-    g.add_argument("--input-shape", type=_shape, metavar="N,C,H,W", help="only where the file does not say")
+    g.add_argument("--input-shape", type=shape, metavar="N,C,H,W", help="only where the file does not say")
     g.add_argument("--allow-pickle", action="store_true", help="accept a pickled module, whose loading runs code")
 
     g = p.add_argument_group("quantization")
     g.add_argument("--calibration", type=Path, metavar="FILE.npz", help="samples that show the range of every tensor")
     g.add_argument("--calibration-method", choices=("minmax", "percentile"), help="with or without outliers")
     g.add_argument(
-        "--percentile", type=_number(float, "a number above 50 and at most 100", lambda v: 50 < v <= 100), metavar="P",
+        "--percentile", type=number(float, "a number above 50 and at most 100", lambda v: 50 < v <= 100), metavar="P",
         help="percentile of --calibration-method percentile (99.99)",
     )  # fmt: skip
     g.add_argument(
-        "--bits", type=_number(int, "8 or 16", lambda v: v in (8, 16)), metavar="N",
+        "--bits", type=number(int, "8 or 16", lambda v: v in (8, 16)), metavar="N",
         help="operand width that every configuration must have (theirs)",
     )  # fmt: skip
 
-    _add_compression(p)
+    add_compression(p)
 
     g = p.add_argument_group("mapping")
     g.add_argument("--objective", metavar="GOAL", default="cycles", help="cycles; energy and edp come later")
     g.add_argument("--no-fuse", action="store_true", help="every layer leaves the chip by itself")
     g.add_argument(
-        "--engine", type=_engine, default="auto", metavar="WHICH",
+        "--engine", type=engine, default="auto", metavar="WHICH",
         help="auto (the faster one), array, sparse, or by layer: fc1=sparse,fc2=array",
     )  # fmt: skip
     g.add_argument("--layers", metavar="A..B", help="only these layers, by name or by number in the table")
@@ -220,52 +170,24 @@ def _parser() -> argparse.ArgumentParser:
     g = p.add_argument_group("simulation")
     g.add_argument("--run", action="store_true", help="run on the RTL and compare every layer with the golden model")
     g.add_argument("--inputs", type=Path, metavar="FILE.npz", help="samples to run (one of the calibration data)")
-    g.add_argument("--dump", type=_path, metavar="DIR", help="keep every tensor of RTL and golden model")
+    g.add_argument("--dump", type=path_to, metavar="DIR", help="keep every tensor of RTL and golden model")
     g.add_argument("--trace", metavar="LAYER", help="write an FST waveform of this layer into the output folder")
 
     g = p.add_argument_group("DRAM")
     g.add_argument(
-        "--dram-latency", type=_number(int, "a positive integer of at most 2**30", lambda v: 1 <= v <= 1 << 30),
+        "--dram-latency", type=number(int, "a positive integer of at most 2**30", lambda v: 1 <= v <= 1 << 30),
         default=100, metavar="CYCLES",
         help="from address to first data (100)",
     )  # fmt: skip
     g.add_argument(
         "--dram-bytes-per-cycle", metavar="N", help="bandwidth, shared by reads and writes (the bus width)",
-        type=_number(float, "a number between 1/1024 and 2**20", lambda v: 1 / 1024 <= v <= 1 << 20),
+        type=number(float, "a number between 1/1024 and 2**20", lambda v: 1 / 1024 <= v <= 1 << 20),
     )  # fmt: skip
     g.add_argument(
-        "--dram-stall", type=_number(float, "a probability of at least 0 and below 1", lambda v: 0 <= v < 1),
+        "--dram-stall", type=number(float, "a probability of at least 0 and below 1", lambda v: 0 <= v < 1),
         default=0.0, metavar="P", help="probability that the memory withholds a ready or valid (0)",
     )  # fmt: skip
     return p
-
-
-def _add_compression(p: argparse.ArgumentParser) -> None:
-    """Options that make weights zero or equal before they are quantized."""
-    g = p.add_argument_group(
-        "compression",
-        "One value for every layer with weights, or by layer: fc1=0.1,fc2=0.25 leaves the others alone.\n"
-        "Models that arrive pruned or clustered need none of these: they are recognised and stay as they are.\n"
-        "mapper/finetune.py helps to train a model on after pruning and clustering.",
-    )
-    share = _number(float, "a density above 0 and at most 1", lambda v: 0 < v <= 1)
-    count = _number(int, "a number of clusters from 2 to 256, zero among them", lambda v: 2 <= v <= 256)
-    g.add_argument(
-        "--prune", type=parser(share), metavar="DENSITY", default=LayerSpec(),
-        help="keep this share of a layer's weights, the largest; the others become zero",
-    )  # fmt: skip
-    g.add_argument(
-        "--prune-pattern", type=parser(pattern), metavar="N:M", default=LayerSpec(),
-        help="keep at most N of every M consecutive input channels",
-    )  # fmt: skip
-    g.add_argument(
-        "--prune-channels", type=parser(share), metavar="DENSITY", default=LayerSpec(),
-        help="keep this share of a layer's output channels, those of the largest norm (not of layers that are outputs)",
-    )  # fmt: skip
-    g.add_argument(
-        "--cluster", type=parser(lambda text: int(count(text))), metavar="N", default=LayerSpec(),
-        help="let the weights of a layer share N values, zero included: 16 or 256, for codes of 4 or 8 bits",
-    )  # fmt: skip
 
 
 def parse(argv: Sequence[str]) -> Arguments:

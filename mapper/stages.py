@@ -19,11 +19,12 @@ from mapper.calibrate import observe
 from mapper.cluster import cluster
 from mapper.compile import Program, compile_network, fuse_additions
 from mapper.compressed_layers import compressed_layers
+from mapper.compression_options import COMPRESSION
 from mapper.conv_plan import Options
 from mapper.engines import resolved
 from mapper.graph import FloatGraph
 from mapper.loading import import_model
-from mapper.options import COMPRESSION, ROOT, Arguments
+from mapper.options import ROOT, Arguments
 from mapper.outcome import Outcome
 from mapper.progress import Progress, SimulationClock
 from mapper.prune import PruneSpec, prune

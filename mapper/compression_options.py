@@ -1,0 +1,39 @@
+"""Options that make weights zero or equal before they are quantized (``docs/compression.md``)."""
+
+from __future__ import annotations
+
+import argparse
+
+from mapper.layer_specs import LayerSpec, parser, pattern
+from mapper.option_values import number
+
+COMPRESSION = "prune", "prune_pattern", "prune_channels", "cluster"
+"""Their names in :class:`mapper.options.Arguments`."""
+
+
+def add_compression(p: argparse.ArgumentParser) -> None:
+    """Add them to the parser, as a group of their own."""
+    g = p.add_argument_group(
+        "compression",
+        "One value for every layer with weights, or by layer: fc1=0.1,fc2=0.25 leaves the others alone.\n"
+        "Models that arrive pruned or clustered need none of these: they are recognised and stay as they are.\n"
+        "mapper/finetune.py helps to train a model on after pruning and clustering.",
+    )
+    share = number(float, "a density above 0 and at most 1", lambda v: 0 < v <= 1)
+    count = number(int, "a number of clusters from 2 to 256, zero among them", lambda v: 2 <= v <= 256)
+    g.add_argument(
+        "--prune", type=parser(share), metavar="DENSITY", default=LayerSpec(),
+        help="keep this share of a layer's weights, the largest; the others become zero",
+    )  # fmt: skip
+    g.add_argument(
+        "--prune-pattern", type=parser(pattern), metavar="N:M", default=LayerSpec(),
+        help="keep at most N of every M consecutive input channels",
+    )  # fmt: skip
+    g.add_argument(
+        "--prune-channels", type=parser(share), metavar="DENSITY", default=LayerSpec(),
+        help="keep this share of a layer's output channels, those of the largest norm (not of layers that are outputs)",
+    )  # fmt: skip
+    g.add_argument(
+        "--cluster", type=parser(lambda text: int(count(text))), metavar="N", default=LayerSpec(),
+        help="let the weights of a layer share N values, zero included: 16 or 256, for codes of 4 or 8 bits",
+    )  # fmt: skip
