@@ -16,6 +16,7 @@ from dataflows import isa
 from dataflows.config import Config, Sparse
 from dataflows.errors import InputError
 from dataflows.network import Codes
+from mapper.column_gaps import gaps
 
 Ints = NDArray[np.int64]
 
@@ -120,23 +121,16 @@ def encode(weight: Codes, cfg: Config, codebook: Ints | None = None) -> Columns:
         raise InputError(
             f"a matrix of {len(distinct(weight))} values other than zero has no codebook of {sparse.code_bits} bits"
         )
-    rows, columns = weight.shape
-    places, step = -(-rows // sparse.pes), 1 << sparse.run_bits
-    padded = np.zeros((places * sparse.pes, columns), weight.dtype)
-    padded[:rows] = weight
-    flat = np.ascontiguousarray(padded.reshape(places, sparse.pes, columns).transpose(1, 2, 0)).ravel()
-    found = np.flatnonzero(flat)  # in the order of PE, column, place
-    group, place = np.divmod(found, places)
-    before = np.full(len(found), -1)
-    same = group[1:] == group[:-1]
-    before[1:][same] = place[:-1][same]
-    paddings, run = np.divmod(place - before - 1, step)
+    (rows, columns), step = weight.shape, 1 << sparse.run_bits
+    found = gaps(weight, sparse.pes)
+    paddings, run = np.divmod(found.zeros, step)
     ends = np.cumsum(paddings + 1)
     total = int(ends[-1]) if len(ends) else 0
     runs, codes = np.full(total, step - 1, np.uint8), np.zeros(total, np.uint8)
     runs[ends - 1] = run
-    codes[ends - 1] = _codes(book, flat[found])
-    lengths = np.bincount(group, paddings + 1, sparse.pes * columns).astype(np.int64).reshape(sparse.pes, columns)
+    codes[ends - 1] = _codes(book, found.weights)
+    each = np.bincount(found.column, paddings + 1, sparse.pes * columns).astype(np.int64)
+    lengths = each.reshape(sparse.pes, columns)
     pointers = np.zeros((sparse.pes, columns + 1), np.int64)
     np.cumsum(lengths, axis=1, out=pointers[:, 1:])
     cuts = np.cumsum(pointers[:-1, -1])

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dataflows.network import Codes
+from mapper.column_gaps import gaps
 
 
 @dataclass(frozen=True)
@@ -35,23 +36,13 @@ class EntryCounts:
 
 def entry_counts(weight: Codes, pes: int, run_bits: int) -> EntryCounts:
     """Count the entries of a matrix (rows, columns) whose rows are interleaved over ``pes`` PEs."""
-    rows, columns = weight.shape
-    places = -(-rows // pes)
-    used = np.zeros((places * pes, columns), bool)
-    used[:rows] = weight != 0
-    # In the order of entries: PE, column, place.
-    pe, column, place = np.nonzero(np.ascontiguousarray(used.reshape(places, pes, columns).transpose(1, 2, 0)))
-    share = pe * columns + column
-    gap = place.copy()
-    follows = share[1:] == share[:-1]
-    gap[1:] -= np.where(follows, place[:-1] + 1, 0)
-    before = gap >> run_bits
+    found, limit = gaps(weight, pes), 1 << run_bits
+    before, run = np.divmod(found.zeros, limit)
     padding = int(before.sum())
-    limit = 1 << run_bits
-    runs = np.bincount(gap & (limit - 1), minlength=limit)
+    runs = np.bincount(run, minlength=limit)
     runs[-1] += padding
     offset = 1 << 8 * weight.dtype.itemsize - 1
-    weights = np.bincount(weight[weight != 0].astype(np.int64) + offset, minlength=2 * offset)
+    weights = np.bincount(found.weights.astype(np.int64) + offset, minlength=2 * offset)
     weights[offset] = padding
-    each = np.bincount(share, weights=before + 1, minlength=pes * columns)
+    each = np.bincount(found.column, weights=before + 1, minlength=pes * weight.shape[1])
     return EntryCounts(runs, weights, np.bincount(each.astype(np.int64)), padding)
