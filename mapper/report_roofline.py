@@ -117,14 +117,17 @@ def roofline(outcome: Outcome, layers: Sequence[View]) -> Roofline | None:
     x = _Scale(low, high, LEFT, WIDTH - RIGHT)
     y = _Scale(min(*(r / 2 for r in ys), cfg.multipliers / DEPTH), max(*ys, cfg.multipliers) * 3, HEIGHT - BOTTOM, TOP)
     used = {v.row.engine for v, _, _ in shown}
-    peaks = [(engine, multipliers(cfg, engine)) for engine in NAMES if engine == "array" or engine in used]
+    peaks: dict[int, list[str]] = {}
+    for engine, called in NAMES.items():
+        if engine == "array" or engine in used:
+            peaks.setdefault(multipliers(cfg, engine), []).append(f"of the {called}")
     foot = max(low, 10**y.low / rate)
     roofs: list[Roof] = []
-    for engine, peak in peaks:
+    for peak, owners in peaks.items():
         corner = f"{x(peak / rate)},{y(peak)}"
         line = f"M{x(foot)},{y(foot * rate)}L{corner}L{x(high)},{y(peak)}"
         below = (-22, 16, 34)[len(roofs)]  # beside the points, which lie on the roof of the array
-        roofs.append(Roof(line, f"{peak:,} multipliers of the {NAMES[engine]}", x(high), y(peak) + below))
+        roofs.append(Roof(line, f"{peak:,} multipliers {' and '.join(owners)}", x(high), y(peak) + below))
     most = max(v.row.cycles for v, _, _ in shown)
     points = [
         Point(v, x(i), y(r), round(max(SMALLEST, LARGEST * sqrt(v.row.cycles / most)), 1)) for v, i, r in shown

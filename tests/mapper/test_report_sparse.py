@@ -173,7 +173,13 @@ def test_useful_cycles_are_those_of_entries(mapped):
         assert {reason.key: cycles for reason, cycles in found.items()}["imbalance"] == 9 and sum(found.values()) == 80
         dense = row.macs / row.sparse.theoretical_cycles
         assert view.roof == pytest.approx(min(dense, view.intensity * 8))
-    assert roofline(outcome, views(outcome)).ridge == 2
+    drawing = roofline(outcome, views(outcome))
+    assert drawing.ridge == 2
+    labels = [roof.label for roof in drawing.roofs]
+    assert labels == ["16 multipliers of the array", "4 multipliers of the sparse engine"]
+    wide = EIE4.model_copy(update={"sparse": EIE4.sparse.model_copy(update={"pes": 16})})
+    drawing = roofline(replace(outcome, program=replace(outcome.program, cfg=wide)), views(outcome))
+    assert [roof.label for roof in drawing.roofs] == ["16 multipliers of the array and of the sparse engine"]
 
 
 def test_sparse_layers_need_their_entries_only(mapped):
