@@ -113,6 +113,14 @@ def test_sweep_gains_with_depth():
     assert found[8][1] == load_balance(lengths, mask, found[8][0])
 
 
+def test_sweep_is_the_published_one_with_a_place_less():
+    """Pointers are read ahead: the column that waits for its walk has left the queue."""
+    lengths, mask = pattern("Alex-6")
+    found = sweep(lengths, mask, (1, 3, 7, 15, 31))
+    published = (0.90, 0.94, 0.97, 0.98, 0.99)  # depths 2, 4, 8, 16, 32
+    assert [efficiency for _, efficiency in found.values()] == pytest.approx(published, abs=0.01)
+
+
 @pytest.mark.parametrize("name", TABLE)
 def test_estimate_of_published_layers(name):
     lengths, mask = pattern(name)
