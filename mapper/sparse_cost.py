@@ -13,7 +13,7 @@ from mapper.conv_plan import Options
 from mapper.sparse_cycles import engine_cycles
 from mapper.sparse_plan import Range, SparsePlan
 
-JOB_CYCLES = 8
+JOB_CYCLES = 12
 """What one more job costs beside its entries."""
 
 TILE_CYCLES = 40
@@ -28,8 +28,10 @@ SAMPLED = 4096
 
 def buffers(p: SparsePlan) -> int:
     """Tiles on chip at a time; with two the next one is loaded while one is worked on."""
-    memory = p.cfg.memory
-    slots = len(p.column_tiles) if p.inputs_stay else memory.input_bytes // (p.group * p.width * p.cfg.act_bytes)
+    room, vector = p.cfg.memory.input_bytes, p.group * p.cfg.act_bytes
+    slots = room // (vector * p.width)
+    if p.inputs_stay:
+        slots = room // (vector * p.columns) * len(p.parts) * len(p.column_tiles)
     if p.resident:
         return slots
     pointers = max(map(p.pointer_segment, p.column_tiles))
@@ -58,8 +60,10 @@ def _cycles(p: SparsePlan, options: Options, density: float) -> float:
             begin = drained[-2]  # this bank's last sums have left
             for c in range(len(p.column_tiles)):
                 load = _load_bytes(p, g, r, c)
-                loaded = max(loaded, worked[-slots]) + load / rate + (TILE_CYCLES if load else 0)
-                begin = max(begin, loaded + options.latency, worked[-1]) + vectors * walks[r][c]
+                if load:
+                    loaded = max(loaded, worked[-slots]) + load / rate + TILE_CYCLES
+                    begin = max(begin, loaded + options.latency)
+                begin = max(begin, worked[-1]) + vectors * walks[r][c]
                 worked.append(begin)
             loaded += vectors * rows * p.cfg.act_bytes / rate  # results share the bus
             drained.append(max(begin, drained[-1]) + vectors * ceil(rows / lanes))
