@@ -200,16 +200,18 @@ def test_start_done_and_restart(cfg):
     _simulate(dut, bench)
 
 
-@pytest.mark.parametrize("kind", ["command", "read", "write"])
+@pytest.mark.parametrize("kind", ["command", "read", "write", "sparse"])
 def test_error_drains_and_stays_until_soft_reset(cfg, kind):
-    dut = Supervisor(cfg)
+    dut = Supervisor(load("configs/eie4.toml") if kind == "sparse" else cfg)
     port = getattr(dut, f"{kind}_error")
-    code = {"command": Error.HASH_MISMATCH, "read": Error.READ_RESPONSE, "write": Error.WRITE_RESPONSE}[kind]
+    codes = {"command": Error.HASH_MISMATCH, "read": Error.READ_RESPONSE, "write": Error.WRITE_RESPONSE}
+    code = codes.get(kind, Error.SPARSE_RUN)
+    whole = kind in ("command", "sparse")
     info = 0xCAFE_BABE
 
     async def bench(ctx):
         await _pulse(ctx, dut.start)
-        ctx.set(port.payload, {"code": code, "unit": 0, "info": info} if kind == "command" else 0xAA_0000_0000 | info)
+        ctx.set(port.payload, {"code": code, "unit": 0, "info": info} if whole else 0xAA_0000_0000 | info)
         await _pulse(ctx, port.valid)
         assert ctx.get(dut.status) == BUSY | FAILED and ctx.get(dut.drain)
         assert (ctx.get(dut.error.code), ctx.get(dut.error.info)) == (code, info)

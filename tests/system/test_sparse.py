@@ -76,3 +76,42 @@ def test_random_products(name, seed):
     stall = float(rng.choice([0, 0.3]))
     dram = Dram(latency=int(rng.integers(1, 60)), read_stall=stall, write_stall=stall, seed=seed)
     check(Program(case), dram, seed)
+
+
+def impatient() -> Config:
+    """``eie4`` whose watchdog waits for as little as it may."""
+    values = configuration("eie4").model_dump() | {"name": "eie_impatient", "control": {"watchdog_cycles": 1024}}
+    return parse(values, "tests/system/test_sparse.py")
+
+
+def dense(cfg: Config, rows: int, columns: int) -> Case:
+    """Every weight and every activation is there."""
+    rng = np.random.default_rng(4)
+    weight = sparsity.weights(rng, np.ones((rows, columns), bool), 15)
+    return Case.random(cfg, rng, weight, 1, (), 1)
+
+
+def test_a_job_may_be_longer_than_the_watchdog_waits():
+    case = dense(impatient(), 120, 110)
+    case.vectors[:] = case.zero - 1 if case.zero > 0 else case.zero + 1
+    result = check(Program(case), Dram(latency=10))
+    assert result.cycles > 3 * 1024
+    assert result.counters["SPARSE_FULL"] > 2000  # all PEs have 30 entries a column, and an activation comes per cycle
+    assert result.counters["SPARSE_STALL"] < 300 < result.counters["SPARSE_BUSY"]
+
+
+class WithoutWords(Program):
+    """The vector never reaches the engine."""
+
+    def _tile(self, index: int, columns: int, address: int, *, final: bool) -> None:
+        add = self.builder.add
+        self.builder.add = lambda unit, *args, **named: unit is isa.Unit.INPUT or add(unit, *args, **named)
+        super()._tile(index, columns, address, final=final)
+        self.builder.add = add
+
+
+def test_words_that_never_come_end_in_a_timeout():
+    program = WithoutWords(dense(impatient(), 9, 7))
+    result, _ = run(program, Dram(latency=10))
+    assert result.error is isa.Error.TIMEOUT, result.message
+    assert result.counters["SPARSE_STALL"] > 1000 and result.counters["SPARSE_ENTRIES"] == 0
