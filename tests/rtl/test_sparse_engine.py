@@ -10,7 +10,7 @@ from tests.rtl.sparse_engine_bench import Bench, Job, expected_words, form, law,
 
 SHAPES = {
     "one group": {},
-    "groups": {"pes": 12, "queue": 1, "accumulators": 9},
+    "groups": {"cols": 2, "pes": 6, "queue": 1, "accumulators": 9},
     "wide": {"bits": 16, "bus_bits": 128, "rows": 3, "pes": 8, "code_bits": 6, "run_bits": 3, "accumulators": 5},
     "one PE": {"rows": 1, "cols": 1, "pes": 1, "queue": 2, "accumulators": 7},
 }
