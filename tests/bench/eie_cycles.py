@@ -12,6 +12,7 @@ import numpy as np
 
 from dataflows import config
 from dataflows.config import Config
+from mapper.columns import encode
 from mapper.sparse_cycles import engine_cycles, estimate, expected_entries
 from tests import sparsity
 from tests.bench.figures import Figure, shown
@@ -24,16 +25,6 @@ SIZES = {"small": (3, 7), "large": (8, 12)}
 GENERATORS = {"independent": sparsity.independent, "clustered": sparsity.clustered}
 
 
-def entries(mask: sparsity.Mask, pes: int, run_bits: int) -> np.ndarray:
-    """Entries of each PE and column, padding included."""
-    lengths, zeros = np.zeros((2, pes, mask.shape[1]), np.int64)
-    for row, there in enumerate(mask):
-        pe = row % pes
-        lengths[pe] += np.where(there, 1 + (zeros[pe] >> run_bits), 0)
-        zeros[pe] = np.where(there, 0, zeros[pe] + 1)
-    return lengths
-
-
 def errors(cfg: Config, sizes: str, generator: str) -> tuple[list[float], list[float]]:
     """Relative errors of the estimated cycles, and of the expected entries, of :data:`CASES` layers."""
     if cfg.sparse is None:
@@ -44,7 +35,7 @@ def errors(cfg: Config, sizes: str, generator: str) -> tuple[list[float], list[f
         weights, activations = rng.uniform(0.05, 1, 2)
         there = GENERATORS[generator](rng, (rows, columns), weights)
         active = rng.random(columns) < activations
-        lengths = entries(there, cfg.sparse.pes, cfg.sparse.run_bits)
+        lengths = encode(there.astype(np.int8), cfg).lengths
         exact = engine_cycles(lengths, active, queue=cfg.sparse.queue, word=cfg.input_elements)
         cycles.append(estimate(rows, columns, float(there.mean()), float(active.mean()), cfg) / exact - 1)
         counts.append(expected_entries(rows, columns, float(there.mean()), cfg) / max(1, lengths.sum()) - 1)
