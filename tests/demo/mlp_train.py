@@ -71,7 +71,7 @@ def fit(model: nn.Module, data: Digits, epochs: int, seed: int, rate: float = 1e
     model.eval()
 
 
-def train(data: Digits, tell: Callable[[str], None], epochs: int = 40, seed: int = 0) -> Trained:
+def train(data: Digits, tell: Callable[[str], None], epochs: int = 25, seed: int = 0) -> Trained:
     """Train, prune in rounds, cluster; ``data`` holds vectors. The same model for the same seed on the same machine."""
     torch.set_num_threads(1)  # tensors this small lose more by sharing work between cores than they gain
     torch.manual_seed(seed)
@@ -82,7 +82,7 @@ def train(data: Digits, tell: Callable[[str], None], epochs: int = 40, seed: int
         accuracy[stage] = float(np.mean(predict(model, data.test_images) == data.test_labels))
         tell(f"{stage}: {100 * accuracy[stage]:.2f} %")
 
-    fit(model, data, epochs, seed)
+    fit(model, data, 2 * epochs, seed)
     done("dense")
     density: Mapping[str, float] = {}
     for share in DENSITIES:
