@@ -151,8 +151,9 @@ def _array_lowering(
 
 
 def compile_network(
-    cfg: Config, network: Network, options: Options, *, fuse: bool = True, zeros: Mapping[str, float] | None = None
-) -> Program:
+    cfg: Config, network: Network, options: Options, *, fuse: bool = True, zeros: Mapping[str, float] | None = None,
+    plans: Mapping[str, SparsePlan] | None = None,
+) -> Program:  # fmt: skip
     """Lower every layer and encode the program.
 
     Parameters
@@ -161,6 +162,8 @@ def compile_network(
         Additions and poolings run in the epilogue of the convolution before them where they can.
     zeros : mapping, optional
         Shares of zeros of activations, by tensor.
+    plans : mapping, optional
+        Plans for the sparse engine, by layer, in place of those that a search finds; they must fit.
 
     Raises
     ------
@@ -176,7 +179,7 @@ def compile_network(
     context.roots = roots(network)
     windows = _windows(cfg, network, options)
     fuse = fuse and not cfg.dataflow.output_turned_late  # turned accumulators leave pixel by pixel, all else row by row
-    sparse = sparse_layers(cfg, network, options, zeros or {}, windows)
+    sparse = sparse_layers(cfg, network, options, zeros or {}, windows) | dict(plans or {})
     windows = {name: plan for name, plan in windows.items() if name not in sparse}
     apart = {*windows, *sparse}
     fused = fuse_additions(network, apart) if fuse else {}

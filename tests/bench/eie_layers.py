@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ from dataflows.network import Conv, Network, Tensor
 from mapper.compile import Program, compile_network
 from mapper.conv_plan import Options
 from mapper.run import Run, execute
+from mapper.sparse_plan import SparsePlan
+from mapper.sparse_search import buffers, fits_at_once, sparse_plan
 from mapper.timing import predict
 from sim.runner import Dram
 from tests.bench.figures import BenchError
@@ -103,11 +105,34 @@ class Measured:
         return self.run.dram["read_bytes"] + self.run.dram["write_bytes"]
 
 
-def measured(cfg: Config, weight: Ints, x: Ints, engine: str, name: str = "layer") -> Measured:
-    """Run all vectors as one batch. Raises :class:`BenchError` if values differ from the golden model's."""
+def one_by_one(cfg: Config, network: Network) -> SparsePlan:
+    """The plan of a layer that works on all columns of a vector before it goes on to the next, weights on chip.
+
+    Raises :class:`BenchError` if they do not fit.
+    """
+    layer, x = network.layers[0], network.tensors["x"]
+    if not isinstance(layer, Conv):
+        raise BenchError(f"{layer.name} has no weights")
+    found = sparse_plan(cfg, layer, x, Options(LATENCY, cfg.bus_bytes))
+    for tiles in range(1, 9):
+        width = -(-found.columns // (tiles * cfg.input_elements)) * cfg.input_elements
+        plan = replace(found, group=1, width=width, resident=True, inputs_stay=False)
+        if buffers(plan) and fits_at_once(plan):
+            return plan
+    raise BenchError(f"{layer.name}: its weights do not fit {cfg.name} at once")
+
+
+def measured(
+    cfg: Config, weight: Ints, x: Ints, engine: str, name: str = "layer", *, resident: bool = False
+) -> Measured:
+    """Run all vectors as one batch, ``resident`` ones one by one on weights that stay on chip.
+
+    Raises :class:`BenchError` if values differ from the golden model's.
+    """
     network = linear(name, weight, len(x))
     options = Options(LATENCY, cfg.bus_bytes, engine=engine)
-    program = compile_network(cfg, network, options)
+    plans = {name: one_by_one(cfg, network)} if resident else {}
+    program = compile_network(cfg, network, options, plans=plans)
     inputs = {"x": x}
     run = execute(program, inputs, dram=Dram(LATENCY), build_root=BUILD)
     if run.mismatches:
