@@ -1,23 +1,18 @@
-"""A layer on the sparse engine as steps: loads of compressed tiles and activations, engine jobs, drains."""
+"""A layer on the sparse engine as steps: loads, jobs of the engine and what feeds and empties it, drains."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
-from functools import cached_property, partial
-
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Iterator
+from functools import partial
 
 from dataflows import isa
 from dataflows.network import Conv
-from mapper import loads
-from mapper.columns import pack, pack_codebook
 from mapper.context import Context
-from mapper.nests import SEGMENTS, levels
-from mapper.pipeline import Load, Step
-from mapper.requantization import Requantization
+from mapper.nests import levels
+from mapper.pipeline import Step
 from mapper.scoreboard import Access
-from mapper.sparse_plan import Range, SparseJob, SparsePlan
+from mapper.sparse_loads import SparseLoads
+from mapper.sparse_plan import SparseJob, SparsePlan
 from mapper.tiles import Grid, Tile
 from mapper.vector_jobs import Drain, drain
 
@@ -41,6 +36,7 @@ class SparseLowering:
         self.context, self.layer, self.index, self.plan, self.cfg = context, layer, index, plan, context.cfg
         tensors = context.network.tensors
         self.source, self.target = tensors[layer.inputs[0]], tensors[layer.output]
+        self.loads = SparseLoads(context, layer, index, plan)
         self.first_bank = context.bank
 
     @property
@@ -55,96 +51,11 @@ class SparseLowering:
             for r in range(len(p.row_tiles)):
                 bank = (self.first_bank + number) % 2
                 for c in range(len(p.column_tiles)):
-                    needed = (self._codebook(), *self._weights(g, r, c), self._inputs(g, r, c))
+                    needed = (self.loads.codebook(), *self.loads.weights(g, r, c), self.loads.inputs(g, r, c))
                     yield Step(self.index, needed, partial(self._run, g, r, c, bank))
                 emit = partial(self._store, g, r, bank, number == self.drains - 1)
-                yield Step(self.index, (self._parameters(r, number),), emit)
+                yield Step(self.index, (self.loads.parameters(r, number),), emit)
                 number += 1
-
-    # -- weights ----------------------------------------------------------------------------------
-
-    @cached_property
-    def _constants(self) -> tuple[int, list[list[tuple[int, int, int]]]]:
-        """Constant-region offsets: codebook; entries and pointers of every tile, with the entries of the longest PE."""
-        add = self.context.constants.add
-        book = add(pack_codebook(self.plan.parts[0].codebook, self.cfg))
-        tiles = []
-        for part in self.plan.parts:
-            packed = [pack(part, first, count, self.cfg) for first, count in self.plan.column_tiles]
-            tiles.append([(add(tile.entries), add(tile.pointers), tile.longest) for tile in packed])
-        return book, tiles
-
-    def _codebook(self) -> Load:
-        """The codebook, for the whole layer."""
-
-        def emit(number: int) -> None:
-            address, size = number * self.cfg.codebook_pitch, self.plan.codebook_segment
-            access = [Access("codebook", number, number + 1, write=True)]
-            self._load(isa.Target.CODEBOOK, address, self._constants[0], size, (1, 0), access, "codebook")
-
-        return Load((self.index, "codebook"), "codebook", 1, emit)
-
-    def _weights(self, g: int, r: int, c: int) -> tuple[Load, Load]:
-        """Entries and pointers of a tile, to the same place in every PE."""
-        p, cfg = self.plan, self.cfg
-        first, count = p.column_tiles[c]
-        key = (r, c, 0 if p.resident else g)
-        stay = p.resident and len(p.groups) > 1 and key == (0, 0, 0)
-        reserve = (p.resident_entries, p.resident_pointers) if stay else (0, 0)
-        note = f"of rows from {p.row_tiles[r][0]}, columns {first}..{first + count - 1}"
-
-        def load(target: isa.Target, which: int, size: int, pitch: int) -> Load:
-            name = target.name.lower()
-
-            def emit(address: int) -> None:
-                access = [loads.written(target, address, size)]
-                offset = self._constants[1][r][c][which]
-                self._load(target, address, offset, size, (p.sparse.pes, pitch), access, f"{name} {note}")
-
-            return Load((self.index, name, *key), name, size, emit, reserve=reserve[which])
-
-        return (
-            load(isa.Target.ENTRIES, 0, p.entry_segments[r][c], cfg.sparse_weight_pitch),
-            load(isa.Target.POINTERS, 1, p.pointer_segment(p.column_tiles[c]), cfg.sparse_pointer_pitch),
-        )
-
-    def _load(
-        self, target: isa.Target, address: int, offset: int, size: int, copies: tuple[int, int], accesses: list[Access],
-        note: str,
-    ) -> None:  # fmt: skip
-        """LOAD job of contiguous constants, in (count, pitch) segments of ``size`` bytes."""
-        registers = {
-            "source": {"address": offset, "region": isa.Region.CONSTANT},
-            "row": {"bytes": copies[0] * size},
-            **levels(loads.ROWS, []),
-            "destination": {"address": address, "target": target},
-            "segment": {"bytes": size},
-            **levels(SEGMENTS, [copies]),
-        }
-        self.context.builder.add(isa.Unit.LOAD, registers, accesses, layer=self.index, note=note)
-
-    # -- input ------------------------------------------------------------------------------------
-
-    @property
-    def _view(self) -> tuple[int, int, int, int]:
-        """The input: vectors side by side."""
-        return 1, 1, self.plan.vectors, self.plan.columns
-
-    def _inputs(self, g: int, r: int, c: int) -> Load:
-        """A tile's columns of a group's vectors, one vector after the other."""
-        p, (vector, vectors), (first, count) = self.plan, self.plan.groups[g], self.plan.column_tiles[c]
-        pitch = count * self.cfg.act_bytes
-        view = loads.View(self.source.name, self._view)
-        area = loads.Area((0, 1), (0, 1), (vector, vector + vectors), (first, first + count))
-        layout = loads.Layout(pitch, vectors * pitch, vectors * pitch, vectors * pitch)
-        key: Hashable = (self.index, "input", g, c, 0 if p.inputs_stay else r)
-        reserve = vectors * p.columns * self.cfg.act_bytes if p.inputs_stay and c == 0 else 0
-
-        def emit(address: int) -> None:
-            to = loads.Destination(isa.Target.INPUT, address, layout)
-            loads.rectangle(self.context, to, view, area, self.source.zero, self.index)
-
-        return Load(key, "input", layout.size, emit, layer_bound=True, reserve=reserve)
 
     # -- engine -----------------------------------------------------------------------------------
 
@@ -158,7 +69,7 @@ class SparseLowering:
         cfg, p, builder = self.cfg, self.plan, self.context.builder
         book, entries, pointers, inputs = at
         (first_vector, vectors), (_, rows), (first, count) = p.groups[g], p.row_tiles[r], p.column_tiles[c]
-        longest = self._constants[1][r][c][2]
+        longest = self.loads.constants[1][r][c][2]
         words = -(-rows // cfg.lanes) if c == len(p.column_tiles) - 1 or not p.adds_in_engine else 0
         note = f"{self.layer.name}: vector {first_vector + place}, rows from {p.row_tiles[r][0]}, columns from {first}"
         if words:
@@ -203,36 +114,10 @@ class SparseLowering:
 
     # -- epilogue ---------------------------------------------------------------------------------
 
-    @cached_property
-    def _parameter_offset(self) -> int:
-        """Constant-region offset of the parameter entries, one per ``lanes`` rows."""
-        return self.context.constants.add(self._packed_parameters())
-
-    def _packed_parameters(self) -> NDArray[np.uint8]:
-        """All entries. The engine takes off the zero point of activations, so biases are as they are."""
-        requantization = Requantization.of(self.layer, self.source, self.target, centred=True)
-        rows, lanes = len(self.layer.weight), self.cfg.lanes
-        return np.concatenate(
-            [requantization.entry(self.cfg, first, min(lanes, rows - first)) for first in range(0, rows, lanes)]
-        )
-
-    def _entries(self, r: int) -> Range:
-        """Parameter entries of a tile of rows."""
-        first, count = self.plan.row_tiles[r]
-        return first // self.cfg.lanes, -(-count // self.cfg.lanes)
-
-    def _parameters(self, r: int, number: int) -> Load:
-        """Entries of the whole layer, or of one tile of rows."""
-        (first, count), key = self._entries(r), (self.index, "param", number)
-        if self.plan.parameters_stay:
-            first, count, key = 0, -(-len(self.layer.weight) // self.cfg.lanes), (self.index, "param", 0)
-        offset = self._parameter_offset + first * self.cfg.param_entry_bytes
-        return loads.parameter_load(self.context, key, offset, count, self.index)
-
     def _store(self, g: int, r: int, bank: int, last: bool, at: list[int]) -> None:
         """VECTOR and STORE jobs of a group's sums."""
         (vector, vectors), (first, count) = self.plan.groups[g], self.plan.row_tiles[r]
-        (entry, blocks), loaded = self._entries(r), at[0] // self.cfg.param_entry_bytes
+        (entry, blocks), loaded = self.loads.entries(r), at[0] // self.cfg.param_entry_bytes
         entries = -(-len(self.layer.weight) // self.cfg.lanes) if self.plan.parameters_stay else blocks
         drain(
             self.context,

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mapper.columns import Columns
 from mapper.conv_plan import Options
-from mapper.sparse_cycles import engine_cycles
+from mapper.sparse_cycles import PIPELINE, engine_cycles
 from mapper.sparse_plan import Range, SparsePlan
 
 JOB_CYCLES = 12
@@ -22,7 +22,7 @@ TILE_CYCLES = 40
 FOLLOWED = 6
 """Groups of vectors that are followed; all others take as long as the last of them."""
 
-SAMPLED = 4096
+SAMPLED = 2048
 """Columns from which the waits of PEs for each other are known."""
 
 
@@ -99,7 +99,7 @@ def _work(part: Columns, tile: Range, density: float, word: int) -> float:
 
 def waiting(part: Columns, density: float, queue: int) -> float:
     """How many times as long as the busiest PE works they take, as they wait for each other."""
-    lengths = part.lengths[:, :SAMPLED]
+    lengths = np.tile(part.lengths[:, :SAMPLED], max(1, SAMPLED // part.columns))  # as if narrow ones were wide
     mask: NDArray[np.bool_] = np.less(np.random.default_rng(0).random(lengths.shape[1]), density)
     busiest = int(np.maximum(lengths, 1)[:, mask].sum(axis=1).max())
-    return max(1.0, engine_cycles(lengths, mask, queue=queue, word=1 << 16) / busiest) if busiest else 1.0
+    return max(1.0, (engine_cycles(lengths, mask, queue=queue, word=SAMPLED) - PIPELINE) / busiest) if busiest else 1.0

@@ -101,17 +101,17 @@ class SparsePlan:
         """Columns of the matrix: elements of a vector."""
         return int(self.layer.weight.shape[1])
 
-    @property
+    @cached_property
     def groups(self) -> list[Range]:
         """Vectors of each group."""
         return ranges(self.vectors, self.group)
 
-    @property
+    @cached_property
     def row_tiles(self) -> list[Range]:
         """Rows of each tile."""
         return ranges(len(self.layer.weight), self.rows)
 
-    @property
+    @cached_property
     def column_tiles(self) -> list[Range]:
         """Columns of each tile."""
         return ranges(self.columns, self.width)
@@ -155,12 +155,12 @@ class SparsePlan:
         """Bytes of the codebook."""
         return segment_bytes(self.cfg, 1 << self.sparse.code_bits, self.cfg.act_bytes)
 
-    @property
+    @cached_property
     def resident_entries(self) -> int:
         """Bytes of entries per PE of all tiles."""
         return sum(map(sum, self.entry_segments))
 
-    @property
+    @cached_property
     def resident_pointers(self) -> int:
         """Bytes of pointers per PE of all tiles."""
         return len(self.parts) * sum(map(self.pointer_segment, self.column_tiles))

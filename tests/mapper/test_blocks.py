@@ -15,6 +15,8 @@ from sim.golden.run_length import decode, encode
 from tests.isa_model import Machine
 from tests.mapper.test_programs import FLOWS, MAPPED, bases_of, small
 from tests.random_layers import random_input
+from tests.random_sparse import classifier, engine
+from tests.random_sparse import sparse_network as pruned
 from tests.sparse_networks import sparse_network
 
 FORM = Format(5, 8)
@@ -159,3 +161,17 @@ def test_expected_words_are_those_of_random_elements(zeros: float) -> None:
     x = rng.integers(1, 128, 50_000)
     x[rng.random(x.size) < zeros] = 0
     assert FORM.expected_words(x.size, zeros) == pytest.approx(encode(x, FORM).size, rel=0.03)
+
+
+def test_sparse_layers_read_and_write_compressed_activations() -> None:
+    counts = []
+    for seed in range(24):
+        network = pruned(seed, images=1 + seed % 3) if seed % 2 else classifier(seed, images=1 + seed % 3)
+        lean = {"weight_bytes": 128, "pointer_bytes": 96, "accumulators": 8} if seed % 3 == 0 else {}
+        cfg = with_codec(engine(**lean), run_bits=2 + seed % 4)
+        options = Options(bytes_per_cycle=cfg.bus_bytes, engine="sparse")
+        zeros = dict.fromkeys(network.tensors, 0.8)
+        program = compile_network(cfg, network, options, zeros=zeros)
+        check(program, seed)
+        counts += [entry.output in program.blocks for entry in program.schedule if entry.engine == "sparse"]
+    assert any(counts)
