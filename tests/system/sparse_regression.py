@@ -42,17 +42,19 @@ MOST_WORK = 40_000
 
 
 def _shape(seed: int, rng: np.random.Generator) -> dict[str, int | str]:
-    """Array, engine and widths of a configuration."""
+    """Array, engine and widths of a configuration; every other one of all that is allowed, the rest usual."""
     rows, cols = (int(v) for v in rng.integers(1, 7, 2))
+    wide = seed % 2 and seed >= len(SHORT)
+    fewest = 1 if wide else -(-4 // cols)
     drawn: dict[str, int | str] = {
-        "dataflow": FLOWS[seed % len(FLOWS)],
+        "dataflow": FLOWS[(seed + seed // 8) % len(FLOWS)],
         "rows": rows,
         "cols": cols,
-        "pes": cols * int(rng.integers(-(-4 // cols), 16 // cols + 1)),
-        "queue": int(rng.choice([1, 2, 3, 4, 8, 13, 16])),
-        "run_bits": int(rng.integers(2, 6)),
-        "code_bits": int(rng.integers(2, 9)),
-        "data_bits": int(rng.choice([64, 128])),
+        "pes": cols * int(rng.integers(fewest, 16 // cols + 1)),
+        "queue": int(rng.choice([1, 2, 3, 4, 8, 13, 16] + [33, 256] * wide)),
+        "run_bits": int(rng.integers(1, 9) if wide else rng.integers(2, 6)),
+        "code_bits": int(rng.integers(1, 9) if wide else rng.integers(2, 9)),
+        "data_bits": int(rng.choice([64, 128] + [256, 512] * wide)),
         "act_bits": int(rng.choice([8, 8, 16])),
     }
     return drawn | (SHORT[seed] if seed < len(SHORT) else {})
