@@ -15,8 +15,9 @@ from dataflows.network import Conv, Network, Tensor
 from mapper.compile import Program, compile_network
 from mapper.conv_plan import Options
 from mapper.run import Run, execute
+from mapper.sparse_cost import buffers
 from mapper.sparse_plan import SparsePlan
-from mapper.sparse_search import buffers, fits_at_once, sparse_plan
+from mapper.sparse_search import fits_at_once, pointable, sparse_plan
 from mapper.timing import predict
 from sim.runner import Dram
 from tests.bench.figures import BenchError
@@ -117,7 +118,7 @@ def one_by_one(cfg: Config, network: Network) -> SparsePlan:
     for tiles in range(1, 9):
         width = -(-found.columns // (tiles * cfg.input_elements)) * cfg.input_elements
         plan = replace(found, group=1, width=width, resident=True, inputs_stay=False)
-        if buffers(plan) and fits_at_once(plan):
+        if pointable(plan) and buffers(plan) and fits_at_once(plan):
             return plan
     raise BenchError(f"{layer.name}: its weights do not fit {cfg.name} at once")
 

@@ -6,35 +6,38 @@ import numpy as np
 
 from dataflows import config
 from dataflows.config import Config
-from mapper.columns import Columns, encode
+from dataflows.network import Conv
+from mapper.columns import encode
+from mapper.compressed_layers import compression
 from mapper.sparse_cycles import engine_cycles, estimate
 from tests.bench.eie import CONFIG
-from tests.bench.eie_layers import GENERATORS, TABLE, ZERO, Layer, matrix, vectors
+from tests.bench.eie_layers import GENERATORS, TABLE, ZERO, Layer, linear, matrix, vectors
 from tests.bench.figures import Figure, shown
 
 COMMAND = shown("-m", "tests.bench", "eie_model")
 
 
-def estimated(cfg: Config, of: Layer, columns: Columns, active: np.ndarray, title: str) -> Figure:
-    """Estimate from the nominal densities beside the exact cycles of the pattern."""
-    queue = cfg.sparse.queue if cfg.sparse else 0
-    exact = engine_cycles(columns.lengths, active, queue=queue, word=cfg.input_elements)
+def layer(cfg: Config, of: Layer, generator: str) -> list[Figure]:
+    """Ratios to float32 and to one byte per weight; the estimate beside the exact cycles of one vector, in one job."""
+    rng = np.random.default_rng([7, of.inputs, of.outputs])
+    weight = matrix(rng, generator, of.outputs, of.inputs, of.weights)
+    active = vectors(rng, 1, of.inputs, of.activations).ravel() != ZERO
+    (conv,) = linear(of.name, weight, 1).layers
+    if not isinstance(conv, Conv):
+        raise TypeError("a linear layer is a convolution")
+    small = compression(conv, cfg, True)
+    exact = engine_cycles(encode(weight, cfg).lengths, active, queue=cfg.sparse.queue if cfg.sparse else 0, word=8)
     guess = estimate(of.outputs, of.inputs, of.weights, of.activations, cfg)
-    return Figure(f"{title}: estimate from densities", guess, "cycles", "exact model", exact, COMMAND)
+    name = f"{of.name} ({generator})"
+    return [
+        Figure(f"{name}: padding", small.padding / small.entries, "of entries", "none", None, COMMAND),
+        Figure(f"{name}: compression", small.ratio, "1", "with Huffman codes", small.huffman_ratio, COMMAND),
+        Figure(f"{name}: bytes", small.compressed_bytes, "bytes", "dense, 8 bits", weight.size, COMMAND),
+        Figure(f"{name}: estimate from densities", guess, "cycles", "exact model", exact, COMMAND),
+    ]
 
 
 def run() -> list[Figure]:
-    """Both, for both kinds of sparsity."""
+    """All layers with both kinds of sparsity."""
     cfg = config.load(CONFIG)
-    figures = []
-    for of in TABLE:
-        for generator in GENERATORS:
-            rng = np.random.default_rng([7, of.inputs, of.outputs])
-            weight = matrix(rng, generator, of.outputs, of.inputs, of.weights)
-            active = vectors(rng, 2, of.inputs, of.activations)[1].ravel() != ZERO
-            columns = encode(weight, cfg)
-            title = f"{of.name} ({generator})"
-            share = columns.padding / columns.entries.sum()
-            figures.append(Figure(f"{title}: padding", share, "of entries", "none", None, COMMAND))
-            figures.append(estimated(cfg, of, columns, active, title))
-    return figures
+    return [figure for of in TABLE for generator in GENERATORS for figure in layer(cfg, of, generator)]
