@@ -16,7 +16,8 @@ class Load:
     ``key`` names it, so that several steps can share it; ``emit`` adds the LOAD jobs given its address.
     ``layer_bound`` loads read what an earlier layer stores, so they are not emitted before their layer begins.
     ``reserve`` is the size of the set that stays on chip together and begins with this load: the memory is not
-    wrapped around within it.
+    wrapped around within it. ``ahead`` is the most steps that it is emitted before the one that needs it: commands of
+    long loads far ahead would keep those of the steps before them waiting.
     """
 
     key: Hashable
@@ -25,6 +26,7 @@ class Load:
     emit: Callable[[int], None]
     layer_bound: bool = False
     reserve: int = 0
+    ahead: int = AHEAD
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ def run(steps: list[Step], rings: dict[str, Ring]) -> None:
                 if load.key in address or load.memory in blocked:
                     continue
                 start = None
-                if not (load.layer_bound and steps[j].layer != step.layer):
+                if j - i <= load.ahead and not (load.layer_bound and steps[j].layer != step.layer):
                     start = rings[load.memory].take(load.size, i, last_use[load.key], load.reserve)
                 if start is None:
                     blocked.add(load.memory)  # keep the order of loads within a memory

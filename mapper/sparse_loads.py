@@ -19,6 +19,9 @@ from mapper.requantization import Requantization
 from mapper.scoreboard import Access
 from mapper.sparse_plan import Range, SparsePlan
 
+TILES_AHEAD = 4
+"""Steps that a tile is loaded ahead, at most."""
+
 
 class SparseLoads:
     """Loads of one layer; groups of vectors, tiles of rows and of columns by their numbers ``g``, ``r``, ``c``."""
@@ -68,7 +71,7 @@ class SparseLoads:
                 offset = self.constants[1][r][c][which]
                 self._load(target, address, offset, size, (p.sparse.pes, pitch), access, f"{name} {note}")
 
-            return Load((self.index, name, *key), name, size, emit, reserve=reserve[which])
+            return Load((self.index, name, *key), name, size, emit, reserve=reserve[which], ahead=TILES_AHEAD)
 
         return (
             load(isa.Target.ENTRIES, 0, p.entry_segments[r][c], cfg.sparse_weight_pitch),
@@ -111,7 +114,7 @@ class SparseLoads:
             to = loads.Destination(isa.Target.INPUT, address, layout)
             loads.rectangle(self.context, to, view, area, self.source.zero, self.index)
 
-        return Load(key, "input", layout.size, emit, layer_bound=True, reserve=reserve)
+        return Load(key, "input", layout.size, emit, layer_bound=True, reserve=reserve, ahead=TILES_AHEAD)
 
     # -- parameters -------------------------------------------------------------------------------------
 

@@ -23,7 +23,7 @@ MOST_COLUMNS = (1 << 16) - 1
 ROW_CUTS = 5
 """Sizes of row tiles tried: each half as large as the one before."""
 
-COLUMN_CUTS = 4
+COLUMN_CUTS = 6
 """Sizes of column tiles tried likewise, from the largest that fits on."""
 
 NEAR = 0.01

@@ -155,3 +155,17 @@ def test_a_step_that_cannot_fit_is_named():
     r = Recorder()
     with pytest.raises(AssertionError, match="plan of layer 3 does not fit the a memory: big"):
         run([r.step(0, r.load("big", 11), layer=3)], {"a": Ring(10)})
+
+
+def test_loads_that_must_not_come_too_early() -> None:
+    """With ``ahead`` a load is emitted that many steps before its own at most, and those behind it wait as well."""
+    done: list[str] = []
+
+    def load(i: int) -> Load:
+        return Load(i, "m", 1, lambda _: done.append(f"load {i}"), ahead=2)
+
+    steps = [Step(0, (load(i),), lambda _, i=i: done.append(f"step {i}")) for i in range(6)]
+    run(steps, {"m": Ring(100)})
+    assert done[:4] == ["load 0", "load 1", "load 2", "step 0"]
+    for i in range(1, 4):
+        assert done.index(f"step {i - 1}") < done.index(f"load {i + 2}") < done.index(f"step {i}")
