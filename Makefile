@@ -7,10 +7,11 @@ RUN := $(VENV)/bin/python
 STAMP := $(VENV)/.stationary
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tools demo test rtl regress bench lint synth clean
+.PHONY: help setup tools demo demo-eie test rtl regress bench lint synth clean
 
 help:
 	@echo "make demo                            train, quantize, map and run a small CNN on the RTL"
+	@echo "make demo-eie                        train, prune and cluster a perceptron, run it on the sparse engine"
 	@echo "make test                            the whole test suite"
 	@echo "make rtl CONFIG=configs/ws16.toml    write Verilog, C header, register map to build/rtl/<name>/"
 	@echo "make regress                         the long randomised tests"
@@ -39,6 +40,9 @@ setup: $(STAMP)
 
 demo: $(STAMP)
 	$(RUN) -m tests.demo
+
+demo-eie: $(STAMP)
+	$(RUN) -m tests.demo.mlp
 
 test: $(STAMP)
 	$(RUN) -m pytest -n 2 --timeout 300
