@@ -55,13 +55,13 @@ def linear(
     rng: np.random.Generator, name: str, source: Tensor, rows: int, limits: Limits, shared: bool = True
 ) -> tuple[Conv, Tensor]:
     """A linear layer; unless ``shared``, with more values than a codebook holds. ReLUs leave few values or many."""
-    n, _, _, columns = source.shape
+    *pixels, columns = source.shape
     bits, finer = source.bits, 1 << source.bits - 8
     mask = pattern(rng, (rows, columns), limits.pes) if shared else np.ones((rows, columns), bool)
     values = int(rng.integers(1, limits.values + 1)) if shared else 1 << 16
     weight = weights(rng, mask, values, bits)
     reach = max(1.0, np.sqrt(mask.sum(axis=1).mean())) * 75 * 75 * finer**2
-    target = activation(rng, name + "_out", (n, 1, 1, rows), bits)
+    target = activation(rng, name + "_out", (*pixels, rows), bits)
     scales = rng.uniform(0.5, 2.0, rows if rng.random() < 0.5 else 1).astype(np.float32) * np.ones(rows, np.float32)
     scale = scales * np.float32(60 * finer / reach) * np.float32(target.scale) / np.float32(source.scale)
     low, push = target.lowest, 0
@@ -76,20 +76,28 @@ def linear(
 
 
 def pruned_network(seed: int, limits: Limits) -> Network:
-    """One to three pruned layers; perhaps a convolution before them, a dense layer among them, a sum or a join."""
+    """One to three pruned layers; perhaps a convolution before them, a dense layer among them, a sum or a join.
+
+    Some work on vectors side by side, as 1x1 convolutions do.
+    """
     rng = np.random.default_rng([seed, 31])
     images = int(rng.choice([1, 1, 1, 2, 3]))
     layers: list[Layer] = []
     x = activation(rng, "x", (images, 1, 1, size(rng, limits.columns, limits.pes)), limits.bits)
+    if rng.random() < 0.15:
+        x = replace(x, shape=(1, *(int(v) for v in rng.integers(1, 4, 2)), x.shape[3]))
     tensors = [x]
     if rng.random() < 0.25:
         height, width = (int(v) for v in rng.integers(2, 6, 2))
+        images = x.shape[0]
         tensors = [replace(x, shape=(images, height, width, int(rng.integers(1, 6))))]
         window = Window((3, 3), (1, 1), (1, 1, 1, 1))
         conv, seen = convolution(rng, "conv", tensors[0], int(rng.integers(1, 7)), 1, window)
-        flat = replace(seen, name="flat", shape=(images, 1, 1, seen.size // images))
-        flatten = Reshape("flatten", (seen.name,), "flat", seen.lowest, seen.highest)
-        layers, tensors = [replace(conv, low=seen.zero), flatten], [*tensors, seen, flat]
+        layers, tensors = [replace(conv, low=seen.zero)], [*tensors, seen]
+        if rng.random() < 0.7:
+            flat = replace(seen, name="flat", shape=(images, 1, 1, seen.size // images))
+            layers.append(Reshape("flatten", (seen.name,), "flat", seen.lowest, seen.highest))
+            tensors.append(flat)
     for index in range(int(rng.choice([1, 1, 2, 3]))):
         shared = not (index and rng.random() < 0.25)
         rows = size(rng, limits.rows, limits.pes)
@@ -102,7 +110,7 @@ def pruned_network(seed: int, limits: Limits) -> Network:
         layers += [side, Add("add", (last.name, other.name), "out", out.zero, out.highest)]
         tensors += [other, out]
     elif kind < 0.25:
-        out = replace(out, shape=(images, 1, 1, source.shape[3] + last.shape[3]))
+        out = replace(out, shape=(*last.shape[:3], source.shape[3] + last.shape[3]))
         layers.append(Concat("concat", (source.name, last.name), "out", out.lowest, out.highest))
         tensors.append(out)
     return Network(f"pruned{seed}", {t.name: t for t in tensors}, tuple(layers), ("x",), (tensors[-1].name,))

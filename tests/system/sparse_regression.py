@@ -98,6 +98,7 @@ def configuration(seed: int) -> Config:
         "bus": {"data_bits": 8 * beat},
         "numbers": {"act_bits": width},
         "control": {"queue_words": int(rng.choice([16, 64]))},
+        **({"vector": {"window_words": 24}} if width == 8 and rng.random() < 0.4 else {}),
     }
     return config.parse(values, f"random sparse configuration {seed}")
 
