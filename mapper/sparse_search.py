@@ -67,7 +67,7 @@ def sparse_plan(
     reason = why_not(cfg, layer)
     if reason:
         raise InputError(f"layer {layer.name}: {reason}")
-    plans = [costed(p, options, density) for p in _candidates(cfg, layer, vectors_of(source), density)]
+    plans = [costed(p, options, density) for p in candidates(cfg, layer, vectors_of(source), density)]
     if not plans:
         raise InputError(_no_fit(cfg, layer))
     fastest = min(p.cycles for p in plans)
@@ -87,7 +87,7 @@ def _most_places(cfg: Config, rows: int) -> int:
     return most
 
 
-def _candidates(cfg: Config, layer: Conv, vectors: int, density: float) -> Iterator[SparsePlan]:
+def candidates(cfg: Config, layer: Conv, vectors: int, density: float) -> Iterator[SparsePlan]:
     """All plans that fit, not costed yet."""
     if cfg.sparse is None:
         return

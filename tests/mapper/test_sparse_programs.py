@@ -9,10 +9,13 @@ import pytest
 
 from dataflows import config, isa
 from dataflows.config import Config
-from dataflows.network import Network
+from dataflows.network import Conv, Network
+from mapper import engines
 from mapper.compile import Program, compile_network
 from mapper.conv_plan import Options
+from mapper.sparse_cost import costed
 from mapper.sparse_plan import SparsePlan
+from mapper.sparse_search import candidates
 from sim import golden
 from tests.mapper.test_programs import execute
 from tests.random_layers import activation, random_input
@@ -175,3 +178,25 @@ def test_columns_behind_the_entries_and_backwards() -> None:
     assert (error.error, error.info) == (isa.Error.SPARSE_POINTER, 3 << 16 | 7)
     error = stopped("pointers", backwards)
     assert (error.error, error.info) == (isa.Error.SPARSE_POINTER, 1 << 16 | 5)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_plans_that_fit(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not only the cheapest one gives the right bits."""
+    rng = np.random.default_rng(seed)
+    images, rows, columns = int(rng.integers(1, 7)), int(rng.integers(1, 120)), int(rng.integers(1, 120))
+    cfg = engine(
+        weight_bytes=8 * int(rng.integers(4, 60)), pointer_bytes=8 * int(rng.integers(2, 20)),
+        accumulators=int(rng.integers(4, 20)), input_bytes=32 * int(rng.integers(2, 20)),
+    )  # fmt: skip
+    network = single(rows, columns, float(rng.choice([0.1, 0.3, 1.0])), images, seed=seed)
+    layer = network.layers[0]
+    assert isinstance(layer, Conv)
+    options, tried = Options(bytes_per_cycle=8, engine="sparse"), set()
+    fitting = list(candidates(cfg, layer, images, 0.5))
+    for i in rng.permutation(len(fitting))[:6]:
+        plan = costed(fitting[i], options, 0.5)
+        monkeypatch.setattr(engines, "sparse_plan", lambda *_, found=plan: found)
+        assert plans(check(network, cfg, seed))[0].group == plan.group
+        tried.add((plan.group, len(plan.row_tiles), len(plan.column_tiles), plan.resident))
+    assert len(tried) > 1
