@@ -1,10 +1,12 @@
 # Everything a user types. Each target sets up the environment first if that is needed.
 
 CONFIG ?= configs/ws16.toml
+TOP ?= all
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 STAMP := $(VENV)/.stationary
+SYNTH_STAMP := $(VENV)/.synthesis
 
 .DEFAULT_GOAL := help
 .PHONY: help setup tools demo demo-eie test rtl regress bench lint synth clean
@@ -17,7 +19,7 @@ help:
 	@echo "make regress                         the long randomised tests"
 	@echo "make bench                           benchmarks, as JSON in build/bench/"
 	@echo "make lint                            style and types"
-	@echo "make synth CONFIG=configs/ws16.toml  area and clock frequency"
+	@echo "make synth CONFIG=configs/ws16.toml  area and clock frequency; TOP=array or TOP=pe for a part"
 	@echo "make setup                           only the environment, in $(VENV)/"
 	@echo "make clean                           remove build/ (the environment stays)"
 
@@ -60,8 +62,13 @@ lint: $(STAMP)
 	$(RUN) -m ruff check .
 	$(RUN) -m mypy
 
-synth:
-	@echo "make synth: synthesis is not part of this version yet; area and clock of $(CONFIG) come with a later one"
+# Yosys and nextpnr, only where synthesis is wanted: they are large.
+$(SYNTH_STAMP): $(STAMP)
+	$(RUN) -m pip install --quiet --disable-pip-version-check -e '.[synth]' -c constraints.txt
+	@touch $@
+
+synth: $(SYNTH_STAMP)
+	$(RUN) -m rtl.synth $(CONFIG) --top $(TOP)
 
 clean:
 	rm -rf build sim_build

@@ -13,6 +13,7 @@ from mapper.report_figure import figure
 from mapper.report_layers import View, dram_rate, total_parts, views
 from mapper.report_roofline import roofline
 from mapper.report_sparse import SparseSection, sparse_section
+from mapper.report_synth import synthesis
 from mapper.report_text import counters, findings, notes, sections, signed, tiles, tips
 from mapper.report_timeline import timeline
 from mapper.terminal import number, percent, size
@@ -43,7 +44,7 @@ def render(
         outcome=outcome, cfg=outcome.cfg, m=outcome.cfg.memory, network=outcome.program.network, totals=outcome.totals,
         run=outcome.run, notes=notes(outcome), tiles=tiles(outcome), counters=counters(outcome),
         roofline=roofline(outcome, layers), figure=figure(outcome.cfg), sections=sections(outcome.cfg),
-        sparse=sparse, compressed=compressed,
+        sparse=sparse, compressed=compressed, synthesis=synthesis(outcome.cfg),
         dram_rate=dram_rate(outcome), columns=_columns(outcome), **_layers(outcome, layers),
         **_timeline(outcome, layers),
     )  # fmt: skip
