@@ -16,6 +16,7 @@ from mapper.run import Run, execute
 from mapper.timing import Prediction
 from mapper.traffic import traffic
 from sim.runner import Dram
+from tests.pruned_networks import Limits, pruned_input, pruned_network
 from tests.random_layers import random_input
 from tests.sparse_networks import sparse_network
 
@@ -34,6 +35,8 @@ def config(number: int) -> Config:
     base = load(ROOT / "configs" / "tiny.toml").model_dump()
     base |= {"name": f"codec{number}", "codec": values}
     base["numbers"] = {"act_bits": values.get("level_bits", 8)}
+    if number == 0:
+        base["sparse"] = {"pes": 14, "weight_bytes": 1024, "pointer_bytes": 512, "accumulators": 8}
     base["array"] |= {"rows": rows, "cols": cols, "dataflow": flow}
     base["memory"] |= {"acc_bytes": 96 * cols * 16, "operand_bytes": 4096, "param_bytes": 128 * 64}
     base["bus"] |= {"data_bits": bits, "max_write_burst": (16, 3, 16)[number], "max_read_burst": (16, 5, 16)[number]}
@@ -65,6 +68,28 @@ def test_random_networks(number: int) -> None:
         reads, writes = expected(program, samples, result)
         assert (result.dram["read_bytes"], result.dram["write_bytes"]) == (reads, writes)
     assert compressed >= 12
+
+
+def test_compressed_activations_of_pruned_layers() -> None:
+    """The sparse engine's vectors come through the codec, and its results leave through it."""
+    cfg = config(0)
+    compressed = set()
+    for seed in range(24):
+        network = pruned_network(seed, Limits(15, 14))
+        options = Options(30, cfg.bus_bytes, "auto" if seed % 4 == 0 else "sparse")
+        program = compile_network(cfg, network, options, zeros=dict.fromkeys(network.tensors, 0.7))
+        if not program.blocks:
+            continue
+        stall = 0.5 * (seed % 3 == 0)
+        dram = Dram(latency=30, read_stall=stall, write_stall=stall, seed=seed)
+        inputs = {"x": pruned_input(network, seed)}
+        result = execute(program, inputs, dram=dram, build_root=ROOT / "build" / "test" / "rtl", seed=seed)
+        assert not result.mismatches, f"{network.name}: {result.mismatches[0]}"
+        for entry in program.schedule:
+            if entry.engine == "sparse":
+                compressed |= {"read"} if entry.layer.inputs[0] in program.blocks else set()
+                compressed |= {"written"} if entry.output in program.blocks else set()
+    assert compressed == {"read", "written"}
 
 
 def expected(program: Program, batches: int, result: Run) -> tuple[int, int]:
