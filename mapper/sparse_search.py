@@ -17,6 +17,9 @@ from mapper.sparse_plan import SparsePlan, matrix_layer, ranges, vectors_of
 MOST_ENTRIES = (1 << 16) - 1
 """Entries of a PE in a tile: what a pointer can say."""
 
+MOST_BYTES = (1 << 24) - 1
+"""Bytes of a tile's entries in all PEs, or of its pointers: what the row of a LOAD job can say."""
+
 MOST_COLUMNS = (1 << 16) - 1
 """Columns of a tile: what a job can say."""
 
@@ -136,8 +139,10 @@ def _tilings(p: SparsePlan) -> Iterator[SparsePlan]:
 
 
 def pointable(p: SparsePlan) -> bool:
-    """Whether pointers can tell all entries of each tile."""
-    return all(p.longest(part, tile) <= MOST_ENTRIES for part in range(len(p.parts)) for tile in p.column_tiles)
+    """Whether pointers can tell all entries of each tile, and one LOAD job bring them."""
+    longest = max(p.longest(part, tile) for part in range(len(p.parts)) for tile in p.column_tiles)
+    segment = max(*map(max, p.entry_segments), *map(p.pointer_segment, p.column_tiles))
+    return longest <= MOST_ENTRIES and p.sparse.pes * segment <= MOST_BYTES
 
 
 def fits_at_once(p: SparsePlan) -> bool:

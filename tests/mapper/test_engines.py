@@ -106,6 +106,17 @@ def test_plans_of_large_layers() -> None:
     assert plan.cycles > plan.dram_bytes / 8  # the bus decides
 
 
+def test_a_tile_is_what_one_load_brings() -> None:
+    fields = EIE4.model_dump()
+    fields["sparse"] |= {"pes": 256, "weight_bytes": 1 << 17, "pointer_bytes": 1 << 14, "code_bits": 8}
+    fields["memory"] |= {"param_bytes": 1 << 16, "acc_bytes": 1 << 18}
+    weight = np.random.default_rng(0).integers(1, 16, (4096, 2400, 1, 1)).astype(np.int8)
+    layer = Conv("fc", ("x",), "y", -128, 127, weight, np.ones(4096, np.float32), np.zeros(4096, np.int32))
+    plan = sparse_plan(config.parse(fields, "test"), layer, Tensor("x", (1, 1, 1, 2400), 1.0, 0), Options())
+    assert len(plan.column_tiles) > 1
+    assert all(256 * size < 1 << 24 for sizes in plan.entry_segments for size in sizes)
+
+
 def test_engines_on_the_command_line() -> None:
     def engine(*words: str) -> object:
         return parse(["m.pt2", *words]).engine
