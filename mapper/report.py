@@ -71,9 +71,10 @@ def _timeline(outcome: Outcome, layers: list[View]) -> dict[str, Any]:
 
 def _columns(outcome: Outcome) -> list[tuple[str, bool]]:
     """Headings of the table of layers, and whether their cells hold text."""
+    predicted = "estimated" if outcome.program.sparse and not outcome.run else "predicted"
     measured = [("measured", False), ("difference", False)] if outcome.run else []
     return [
         ("#", False), ("layer", True), ("operation", True), ("output, NHWC", False),
-        ("MACs", False), ("predicted", False), *measured, ("utilization", False), ("DRAM read", False),
+        ("MACs", False), (predicted, False), *measured, ("utilization", False), ("DRAM read", False),
         ("written", False), ("MACs per byte", False), *([("SQNR, dB", False)] if outcome.run else []),
     ]  # fmt: skip
