@@ -7,6 +7,13 @@ from rich.table import Table
 SMALLEST = 0.01
 """Share of all LUTs below which a module has no row of its own."""
 
+NETLISTS = {
+    "with-dsp": "",
+    "without-dsp": ", without DSP blocks",
+    "mixed": ", multipliers of the PEs without DSP blocks",
+}
+"""What is said of the netlist that was placed."""
+
 
 def table(record: dict[str, Any]) -> Table:
     """Modules of a record: each row is one instance, with everything below it."""
@@ -41,9 +48,7 @@ def summary(record: dict[str, Any]) -> list[str]:
     placed = record["place"]
     if placed is None:
         return lines
-    where = f"{placed['device']}, speed grade {placed['speed']}"
-    if placed["netlist"] == "mixed":
-        where += ", multipliers of the PEs without DSP blocks"
+    where = f"{placed['device']}, speed grade {placed['speed']}{NETLISTS[placed['netlist']]}"
     if placed["mhz"] is None:
         return [*lines, f"clock: not placed on {where}: {placed['reason'].removeprefix('does not fit: ')}"]
     lines.append(f"clock: {placed['mhz']:g} MHz on {where}")
