@@ -25,8 +25,8 @@ from tests.bench.plot import Axis, Points, chart
 
 COMMAND = shown("-m", "tests.bench", "eie_density")
 DENSE_CONFIG = "configs/ws8.toml"
-INPUTS, OUTPUTS = 2048, 1024
-DENSITIES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0)
+INPUTS, OUTPUTS = 1024, 1024
+DENSITIES = (0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0)
 ACTIVATIONS = (0.35, 1.0)
 BATCH = 16
 

@@ -60,10 +60,11 @@ def shown(*words: str | Path) -> str:
     return " ".join(["python", *map(str, words)])
 
 
-def mapped(model: Path, config: str | Path, *options: str) -> tuple[dict[str, Any], str]:
-    """Run a model through the public command line; returns its JSON document and the command."""
+def mapped(model: Path, config: str | Path, *options: str, run: bool = True) -> tuple[dict[str, Any], str]:
+    """Take a model through the public command line, on the RTL or not; returns its JSON document and the command."""
     name = f"{model.stem}-{Path(config).stem}" + "".join(o for o in options if o == "--no-fuse")
     out, document = FOLDER / name, FOLDER / name / "result.json"
-    words = ["-m", "mapper", model, "--config", config, "--run", *options, "--out", out, "--json", document]
+    words = ["-m", "mapper", model, "--config", config, *(["--run"] if run else []), *options]
+    words += ["--out", out, "--json", document]
     python(*words)
     return json.loads(document.read_text(encoding="utf-8")), shown(*words)
