@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from dataflows import catalogue, isa
+from dataflows import isa
 from dataflows.config import Config, load, parse
 from dataflows.network import Add, Codes, Layer, MaxPool, Network, Tensor, Window
 from mapper.compile import Program, compile_network
@@ -27,24 +27,11 @@ BUS = {"max_read_burst": 16, "max_write_burst": 4, "reads_in_flight": 4, "writes
 Bytes = NDArray[np.uint8]
 
 
-SHAPES = {
-    "weight_stationary": {"rows": 4, "cols": 4},
-    "output_stationary": {"rows": 3, "cols": 4},
-    "input_stationary": {"rows": 4, "cols": 3},
-    "no_local_reuse": {"rows": 3, "cols": 4},
-    "output_stationary_plane": {"rows": 3, "cols": 4},
-    "row_stationary": {"rows": 4, "cols": 3},
-}
-
-
 @cache
-def configuration(dataflow: str = "weight_stationary") -> Config:
+def configuration() -> Config:
     """A tiny accelerator, impatient, and with so little of everything in control and bus that the limits are met."""
     values = load(ROOT / "configs" / "tiny.toml").model_dump()
-    values["name"] = f"system_{dataflow}"
-    values["array"] = {"dataflow": dataflow, **SHAPES[dataflow]}
-    values["stores"] = {operand.value: 20 for operand in catalogue.get(dataflow).stores}
-    values["memory"]["acc_bytes"] = 8 * 4 * 256 * SHAPES[dataflow]["cols"] // 4
+    values["name"] = "system_small"
     values["control"] |= CONTROL
     values["bus"] |= BUS
     return parse(values, "tests/system/small.py")

@@ -14,14 +14,18 @@ from mapper.conv_plan import Options
 from mapper.run import execute
 from sim.runner import Dram, SimulationError, Simulator
 from tests.random_layers import random_input
+from tests.system import regression
 from tests.system.illegal import illegal_words
 from tests.system.session import BUSY, ERROR, QUICK, RESETTING, Session
-from tests.system.small import ROOT, SHAPES, WATCHDOG_CYCLES, configuration, network, small, verilog
+from tests.system.small import ROOT, WATCHDOG_CYCLES, configuration, network, small, verilog
+
+ARRAYS = (configuration(), *(regression.configuration(number) for number in (1, 2, 9, 13, 16)))
+"""One of every dataflow; all but the first are built for the random regression, too."""
 
 
 @pytest.fixture
 def simulator(request: pytest.FixtureRequest) -> Iterator[Simulator]:
-    cfg = configuration(getattr(request, "param", "weight_stationary"))
+    cfg = getattr(request, "param", configuration())
     instance = Simulator(cfg, verilog(cfg), dram=QUICK, seed=9)
     yield instance
     instance.close()
@@ -177,7 +181,7 @@ def test_write_errors(simulator, what, stall):
         _fails(session, dram, Error.WRITE_RESPONSE, beat, configuration().bus.max_write_burst)
 
 
-@pytest.mark.parametrize("simulator", SHAPES, indirect=True)
+@pytest.mark.parametrize("simulator", ARRAYS, indirect=True, ids=lambda cfg: cfg.array.dataflow)
 def test_soft_reset_at_any_time(simulator):
     """Nothing that was in any unit of any array shows afterwards; start and reset in one write is a reset."""
     session = Session(simulator, seed=1)
