@@ -76,7 +76,7 @@ class Small:
         """Addresses of a tensor."""
         place = self.program.places[tensor]
         start = self.image.bases[place.region] + place.offset
-        return range(start, start + self.program.network.tensors[tensor].size)
+        return range(start, start + self.program.network.tensors[tensor].bytes)
 
     def region(self, region: isa.Region) -> range:
         """Addresses of a region."""

@@ -7,13 +7,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dataflows.isa import Error, Unit
+from dataflows.isa import Error, Region, Unit
 from mapper.program import encode
 from sim.runner import Dram, Simulator
+from tests.pruned_networks import pruned_input
+from tests.system import sparse_regression as regression
 from tests.system.illegal import illegal_words
 from tests.system.pruned import Stream, configuration, pruned
-from tests.system.session import QUICK, Session
-from tests.system.small import verilog
+from tests.system.session import QUICK, Patch, Session
+from tests.system.small import prepare, verilog
+from tests.system.sparse_regression import SHORT
 
 STREAM = {Error.SPARSE_RUN, Error.SPARSE_POINTER}
 
@@ -41,6 +44,18 @@ def stops(session: Session, error: Error, pe: int, column: int, **run) -> None:
     """The run stops with that error of that PE and column; then a soft reset, and all is as new."""
     session.expect(session.run(**run), error, pe << 16 | column, Unit.SPARSE)
     session.recover()
+
+
+def survives(session: Session, dram: Dram, patch: Patch) -> Error:
+    """A run on damaged constants ends, writes nothing elsewhere, and a good one follows; returns its error."""
+    result = session.run(dram=dram, patch=patch)
+    if result.error is Error.NONE:
+        session.case.check_untouched(session.memory, session.start)
+        session.good()
+    else:
+        assert result.error in STREAM, result.message
+        session.recover()
+    return result.error
 
 
 def test_the_stream_is_that_of_the_weights(session):
@@ -129,14 +144,26 @@ def test_random_bytes(session, what):
         patch = {at: rng.randbytes(2) for at in pointers if what != "entries" and rng.random() < share}
         patch |= {at: rng.randbytes(1) for at in entries if what != "pointers" and rng.random() < share}
         dram = Dram(latency=rng.choice([1, 20, 300]), read_stall=stall, write_stall=stall, seed=turn)
-        result = session.run(dram=dram, patch=patch)
-        errors.add(result.error)
-        if result.error is Error.NONE:
-            session.case.check_untouched(session.memory, session.start)
-            session.good()
-        else:
-            assert result.error in STREAM, result.message
-            session.recover()
+        errors.add(survives(session, dram, patch))
+    assert errors & STREAM
+
+
+@pytest.mark.parametrize("number", range(1, len(SHORT)))
+def test_random_constants(number):
+    """Other engines and networks, anything wrong with anything loaded: entries of two bytes, unused bits, tiles."""
+    cfg, rng, errors = regression.configuration(number), random.Random(number), set()
+    simulator = Simulator(cfg, verilog(cfg), dram=QUICK, seed=3)
+    for case in range(5):
+        program = regression.compiled(number, case)[0]
+        session = Session(simulator, case=prepare(program, pruned_input(program.network, case), case))
+        session.good()
+        for turn in range(6):
+            share = rng.choice([0.002, 0.02, 0.3, 1])
+            patch = {at: rng.randbytes(1) for at in session.case.region(Region.CONSTANT) if rng.random() < share}
+            stall = rng.choice([0.0, 0.5])
+            dram = Dram(latency=rng.choice([1, 20, 300]), read_stall=stall, write_stall=stall, seed=turn)
+            errors.add(survives(session, dram, patch))
+    simulator.close()
     assert errors & STREAM
 
 
