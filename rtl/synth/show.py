@@ -24,8 +24,8 @@ def table(record: dict[str, Any]) -> Table:
     for heading in (*headings, "LUT", "FF", "DSP", "BRAM", "LUT without DSP"):
         result.add_column(heading, justify="right")
     rows = record["modules"]
-    whole = max(row["with_dsp"]["lut"] for row in rows) or 1
-    shown = [row for row in rows if row["instances"] * row["with_dsp"]["lut"] >= SMALLEST * whole]
+    luts = [row["instances"] * row["with_dsp"]["lut"] for row in rows]
+    shown = [row for row, own in zip(rows, luts, strict=True) if own >= SMALLEST * max(luts)]
     for row in shown:
         ecp5 = row["with_dsp"]
         numbers = [row["instances"], row["gates"], row["flip_flops"], row["memory_bits"]]

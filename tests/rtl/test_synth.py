@@ -177,6 +177,12 @@ def test_pes_go_into_tables_where_dsp_blocks_do_not_suffice(recorded, tmp_path, 
     assert "does not fit: 16 DSP of 15" in page
 
 
+def test_module_without_tables_has_a_row():
+    row = {"module": "pe", "instances": 1, "gates": 9, "flip_flops": 2, "memory_bits": 0}
+    row |= {"with_dsp": {"lut": 0, "ff": 2, "dsp": 1, "bram": 0}, "without_dsp": {"lut": 0}}
+    assert table({"name": "x", "top": "pe", "liberty": None, "modules": [row]}).row_count == 1
+
+
 def test_scripts_ask_for_what_is_read():
     text = scripts.generic("a.v", "t", "c.lib")
     assert all(name in text for name in (scripts.GENERIC, scripts.MEMORIES, scripts.AREA)) and "abc -liberty" in text
