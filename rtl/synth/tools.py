@@ -1,6 +1,7 @@
 """Finds and runs Yosys and nextpnr, with the time they take on the error stream."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -48,9 +49,10 @@ def find_liberty(given: Path | None) -> Path | None:
 
 
 def version(program: str) -> str:
-    """First line a tool says of its version."""
+    """Name and version of a tool, as far as it tells them: ``Yosys 0.70``."""
     result = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
-    return ((result.stdout or result.stderr).strip().splitlines() or ["unknown"])[0]
+    found = re.search(r"(Yosys|nextpnr)[- ](\d[\w.+-]*\w)", result.stdout + result.stderr)
+    return " ".join(found.groups()) if found else f"{Path(program).name}, version unknown"
 
 
 class Runner:
