@@ -147,10 +147,13 @@ _WAIVERS = (
 )
 
 
-def lint_waivers(cfg: Config) -> str:
-    """Verilator configuration: what ``-Wall`` reports about Yosys's style of Verilog, and why it is right."""
+def lint_waivers(name: str) -> str:
+    """Verilator configuration: what ``-Wall`` reports about Yosys's style of Verilog, and why it is right.
+
+    ``name`` is that of the Verilog file without its ending.
+    """
     lines = ["`verilator_config"]
     for rule, match, reason in _WAIVERS:
         lines.append(f"// {reason}")
-        lines.append(f'lint_off -rule {rule} -file "*{cfg.name}.v"' + (f' -match "{match}"' if match else ""))
+        lines.append(f'lint_off -rule {rule} -file "*{name}.v"' + (f' -match "{match}"' if match else ""))
     return "\n".join([*lines, ""])

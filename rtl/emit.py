@@ -11,6 +11,7 @@ from importlib import metadata
 from pathlib import Path
 
 from amaranth._toolchain.yosys import find_yosys
+from amaranth.lib.wiring import Component
 
 import dataflows
 from dataflows.config import Config
@@ -43,15 +44,19 @@ _YOSYS = (
 
 def verilog(cfg: Config) -> str:
     """The design as Verilog text, the same on every run."""
+    return _heading(cfg) + component_verilog(Accelerator(cfg), cfg.name)
+
+
+def component_verilog(component: Component, name: str) -> str:
+    """Verilog text of a component and all that is below it; ``name`` is its module."""
     library = Library()
-    accelerator = Accelerator(cfg)
     with _no_collection():
-        library.convert(accelerator, cfg.name)
-        rtlil = merge("".join(library.texts), cfg.name, library.kinds, accelerator.signature.members)
+        library.convert(component, name)
+        rtlil = merge("".join(library.texts), name, library.kinds, component.signature.members)
     yosys = find_yosys(lambda version: version >= (0, 40))
     script = "\n".join([f"read_rtlil <<rtlil\n{rtlil}\nrtlil", *_YOSYS])
     text = yosys.run(["-q", "-"], script, ignore_warnings=True)
-    return _heading(cfg) + text[text.index("\n") + 1 :]  # Yosys's own first line names its version
+    return text[text.index("\n") + 1 :]  # Yosys's own first line names its version
 
 
 def emit(cfg: Config, out_dir: str | Path) -> Path:
@@ -87,7 +92,7 @@ def emit(cfg: Config, out_dir: str | Path) -> Path:
     try:
         contents = {
             f"{cfg.name}.v": verilog(cfg),
-            f"{cfg.name}.vlt": documents.lint_waivers(cfg),
+            f"{cfg.name}.vlt": documents.lint_waivers(cfg.name),
             f"{cfg.name}.h": documents.c_header(cfg),
             "registers.md": documents.registers_markdown(cfg),
             "config.json": _config_text(cfg),

@@ -60,6 +60,7 @@ class Library:
         self.texts: list[str] = []
         self.kinds: dict[str, str] = {}
         self._modules: dict[Hashable, tuple[str, frozenset[str]]] = {}
+        self._names: set[str] = set()
 
     def convert(self, component: Elaboratable, name: str) -> None:
         """Convert a component, as module ``name``, and all that is below it."""
@@ -78,8 +79,8 @@ class Library:
         """An instance of a shared component's module, which is converted first if it is new."""
         if key not in self._modules:
             base = _snake_case(type(component).__name__)
-            taken = {name for name, _ in self._modules.values()}
-            name = base if base not in taken else f"{base}_{len(taken)}"
+            name = base if base not in self._names else f"{base}_{len(self._names)}"
+            self._names.add(name)  # before conversion: a component may hold others of its class
             self._modules[key] = name, self._convert(component, elaborate(component, None), name)
         name, ports = self._modules[key]
         connections = [(direction, path, value) for direction, path, value in _ports(component) if path in ports]

@@ -18,7 +18,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dataflows.errors import InputError
@@ -87,8 +87,13 @@ def _cocotb() -> Kind:
     )
 
 
+def harness(source: Path) -> Kind:
+    """A library around a design that is no accelerator: ``source`` is the C++ between its ports and its caller."""
+    return replace(_LIBRARY, sources=(source,))
+
+
 def build(
-    verilog: str | Path, top: str, kind: str = "library", flags: Sequence[str] = (), cache: Path = CACHE
+    verilog: str | Path, top: str, kind: str | Kind = "library", flags: Sequence[str] = (), cache: Path = CACHE
 ) -> Path:
     """Build a design, or find it built.
 
@@ -98,8 +103,8 @@ def build(
         One self-contained Verilog file.
     top : str
         Its top module.
-    kind : str
-        ``library``, ``trace`` or ``cocotb``.
+    kind : str or Kind
+        ``library``, ``trace`` or ``cocotb``, or what :func:`harness` returns.
     flags : sequence of str
         Further arguments for Verilator.
     cache : path
@@ -115,7 +120,10 @@ def build(
     InputError
         When a tool is missing or does not work, or the file is missing or not legal Verilog.
     """
-    what = _cocotb() if kind == "cocotb" else {"library": _LIBRARY, "trace": _TRACE}[kind]
+    if isinstance(kind, Kind):
+        what = kind
+    else:
+        what = _cocotb() if kind == "cocotb" else {"library": _LIBRARY, "trace": _TRACE}[kind]
     try:
         text = Path(verilog).read_bytes()
     except OSError as error:
