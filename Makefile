@@ -55,7 +55,7 @@ rtl: $(STAMP)
 regress: $(STAMP)
 	$(RUN) -m pytest -n 2 -m regress --timeout 3600
 
-bench: $(STAMP)
+bench: $(SYNTH_STAMP)
 	$(RUN) -m tests.bench
 
 lint: $(STAMP)

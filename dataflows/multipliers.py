@@ -95,7 +95,7 @@ class Law:
     def sum_bits(self) -> int:
         """Bits of a signed number that holds every step's sum."""
         modes = [(a, w) for a in (*self.a_widths, self.a_max) for w in (*self.w_widths, self.w_max)]
-        return max((self.products(a, w) * (2**a - 1) * (2**w - 1)).bit_length() for a, w in modes) + 1
+        return max((self.products(a, w) * ((1 << a) - 1) * ((1 << w) - 1)).bit_length() for a, w in modes) + 1
 
 
 def _piece(name: str, widths: tuple[int, ...], most: int, bits: int) -> int:

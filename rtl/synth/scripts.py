@@ -11,7 +11,7 @@ GENERIC, AREA, MEMORIES = "generic.json", "area.json", "memories.json"
 """Reports of :func:`generic`."""
 
 
-def generic(source: str, top: str, liberty: str | None) -> str:
+def generic(source: str, top: str, liberty: str | None, flat: bool = False) -> str:
     """Simple gates and flip-flops; with a Liberty file, standard cells too. Memories stay out of both.
 
     Parameters
@@ -22,11 +22,14 @@ def generic(source: str, top: str, liberty: str | None) -> str:
         Module to synthesize.
     liberty : str, optional
         Liberty file.
+    flat : bool
+        Make one module of all.
     """
     lines = [
         f"read_verilog {source}",
         f"hierarchy -check -top {top}",
         "proc",
+        *(["flatten"] if flat else []),
         f"tee -q -o {MEMORIES} stat -json",  # bits of memories are known only until they are cells
         f"synth -run coarse:fine -top {top}",
         "opt -fast -full",

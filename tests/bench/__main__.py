@@ -9,7 +9,9 @@ from collections.abc import Callable, Sequence
 from rich.console import Console
 from rich.table import Table
 
+from dataflows.errors import InputError
 from tests.bench import (
+    area,
     compression,
     conv56,
     dataflows,
@@ -50,6 +52,7 @@ TOPICS: dict[str, Callable[[], list[Figure]]] = {
     "eie_mlp": eie_mlp.run,
     "eie_alexnet": eie_alexnet.run,
     "eie_cycles": eie_cycles.run,
+    "area": area.run,
 }
 
 
@@ -79,7 +82,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(f"there is no topic {unknown!r}; the topics are {', '.join(TOPICS)}")
     console = Console(width=None if sys.stdout.isatty() else 140)
     for topic in topics:
-        figures = TOPICS[topic]()
+        try:
+            figures = TOPICS[topic]()
+        except InputError as error:  # a tool that is missing
+            print(f"error: {topic}: {error}", file=sys.stderr)
+            return 2
         path = write(topic, figures)
         console.print(table(topic, figures))
         console.print(f"{path}\n", markup=False)
