@@ -132,5 +132,5 @@ def run() -> list[Figure]:
     figures += summary(speed, "speed-up")
     figures += summary({case: points for case, points in saved.items() if "streamed" in case}, "saving of DRAM bytes")
     title = f"{INPUTS} x {OUTPUTS} on eie64 against ws8 dense"
-    draw("eie_density", title, "cycles of ws8 / cycles of eie64", speed, (0.5, 1, 2, 5, 10, 20, 50, 100))
+    draw("eie_density", title, "cycles of ws8 / cycles of eie64", speed, (0.5, 1, 2, 5, 10, 20, 50, 100, 200))
     return figures

@@ -1,4 +1,4 @@
-"""Line charts as small SVG files: logarithmic axes, markers, a legend."""
+"""Line charts as small SVG files: logarithmic axes, markers, a legend beside the frame."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pathlib import Path
 
 Points = Sequence[tuple[float, float]]
 
-WIDTH, HEIGHT = 560, 340
-LEFT, RIGHT, TOP, BOTTOM = 64, 16, 34, 46
-COLOURS = ("#0b6e99", "#c4551b", "#3f7f3f", "#7a4fa3", "#8a6d1f", "#444444")
+WIDTH, HEIGHT = 800, 340
+LEFT, RIGHT, TOP, BOTTOM = 64, 260, 34, 46
+COLOURS = ("#0b6e99", "#c4551b", "#3f7f3f", "#7a4fa3", "#8a6d1f", "#444444", "#b03060", "#5fa8d3")
 DASHES = ("", "6 3", "2 3", "8 3 2 3")
 
 
@@ -64,7 +64,7 @@ def chart(path: Path, title: str, x: Axis, y: Axis, lines: Mapping[str, Points])
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" {font}>',
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>',
-        _text(WIDTH / 2, 20, title, extra=' font-weight="bold"'),
+        _text((LEFT + WIDTH - RIGHT) / 2, 20, title, extra=' font-weight="bold"'),
         *_grid(x, y),
     ]
     for number, (name, points) in enumerate(lines.items()):
@@ -74,10 +74,9 @@ def chart(path: Path, title: str, x: Axis, y: Axis, lines: Mapping[str, Points])
         dashed = f' stroke-dasharray="{dash}"' if dash else ""
         parts.append(f'<path d="{path_data}" fill="none" stroke="{colour}" stroke-width="1.8"{dashed}/>')
         parts += [f'<circle cx="{a:.1f}" cy="{b:.1f}" r="2.6" fill="{colour}"/>' for a, b in places]
-        row = TOP + 14 + 16 * number
-        right = WIDTH - RIGHT - 10
-        parts.append(f'<path d="M{right - 24} {row - 4}h24" stroke="{colour}" stroke-width="1.8"{dashed}/>')
-        parts.append(_text(right - 30, row, name, "end"))
+        row, left = TOP + 14 + 18 * number, WIDTH - RIGHT + 14
+        parts.append(f'<path d="M{left} {row - 4}h24" stroke="{colour}" stroke-width="1.8"{dashed}/>')
+        parts.append(_text(left + 30, row, name, "start"))
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join([*parts, "</svg>"]) + "\n", encoding="utf-8")
     return path
