@@ -97,22 +97,38 @@ def lacking(used: dict[str, int], device: str) -> list[str]:
 
 
 def read_place(report: dict[str, Any]) -> dict[str, Any]:
-    """MHz, use of the device and ends of the longest path, from the report of nextpnr.
+    """MHz, use of the device and the longest path, from the report of nextpnr.
 
-    ``path`` is a list of ``(cell, ns)``: the cells along the longest path, with the delay up to there.
+    ``path`` is a list of ``[module, ns]`` along the longest path: instances in the design, with the delay up to the end
+    of what lies in each. ``pins`` are the registers of the frame.
     """
     clocks = report["fmax"]
     name = next(iter(clocks))
-    found: dict[str, Any] = {"mhz": round(clocks[name]["achieved"], 1), "path": []}
-    used = {kind: (value["used"], value["available"]) for kind, value in report["utilization"].items()}
-    found["used"] = {kind: {"used": a, "available": b} for kind, (a, b) in used.items() if a}
+    used = {
+        kind: {"used": value["used"], "available": value["available"]}
+        for kind, value in report["utilization"].items()
+        if value["used"]
+    }
     longest = max(
         (p["path"] for p in report["critical_paths"] if p["from"] == p["to"] == f"posedge {name}"),
         key=lambda path: sum(step["delay"] for step in path),
         default=[],
     )
+    path: list[list[Any]] = []
     delay = 0.0
     for step in longest:
         delay += step["delay"]
-        found["path"].append([step["to"]["cell"], round(delay, 2)])
-    return found
+        cell = step["to"]["cell"]
+        place = _place(cell) if not cell.startswith("$nextpnr") else path[-1][0] if path else "top"
+        if not path or path[-1][0] != place:
+            path.append([place, 0.0])
+        path[-1][1] = round(delay, 2)
+    return {"mhz": round(clocks[name]["achieved"], 1), "used": used, "path": path}
+
+
+def _place(cell: str) -> str:
+    """Instance that a cell of the flat netlist comes from; ``top`` is the module that was synthesized."""
+    parts = cell.split(".")
+    if parts[0] != "design":
+        return "pins"
+    return ".".join(parts[1:-1]) or "top"

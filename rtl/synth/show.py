@@ -53,6 +53,5 @@ def summary(record: dict[str, Any]) -> list[str]:
         return [*lines, f"clock: not placed on {where}: {placed['reason'].removeprefix('does not fit: ')}"]
     lines.append(f"clock: {placed['mhz']:g} MHz on {where}")
     if placed["path"]:
-        path = placed["path"]
-        lines.append(f"longest path: {path[0][0]} to {path[-1][0]}, {path[-1][1]:g} ns")
+        lines.append("longest path: " + ", ".join(f"{place} up to {ns:g} ns" for place, ns in placed["path"]))
     return lines

@@ -110,8 +110,22 @@ def test_what_a_device_lacks():
 def test_report_of_nextpnr():
     place = counts.read_place(stored("with-dsp.place"))
     assert place["mhz"] == 134.9  # the path from the pin is slower, but no clock's
-    assert place["path"][0][0] == "design.grid.row_2.pe_2.input_o_TRELLIS_FF_Q_1" and place["path"][-1][1] == 7.41
+    assert place["path"] == [["grid.row_2.pe_2", 7.41]]
     assert place["used"]["MULT18X18D"] == {"used": 16, "available": 156} and "DP16KD" not in place["used"]
+
+
+def test_longest_path_by_modules():
+    cells = [("given_FF", 0.5), ("design.a.x", 1.0), ("$nextpnr_1$x", 0.25), ("design.a.y", 0.25), ("design.z", 2.0),
+             ("design.a.b.z", 1.0)]  # fmt: skip
+    path = [{"delay": delay, "to": {"cell": cell}} for cell, delay in cells]
+    ends = {"from": "posedge c", "to": "posedge c"}
+    place = counts.read_place({
+        "fmax": {"c": {"achieved": 200.04}}, "utilization": {},
+        "critical_paths": [
+            ends | {"path": path[:2]}, ends | {"path": path}, {"from": "a", "to": "b", "path": 9 * path},
+        ],
+    })  # fmt: skip
+    assert place == {"mhz": 200.0, "used": {}, "path": [["pins", 0.5], ["a", 2.0], ["top", 4.0], ["a.b", 5.0]]}
 
 
 STEPS: list[str] = []
@@ -156,7 +170,7 @@ def test_record_table_and_page(recorded, tmp_path, capsys):
     (shown,) = synthesis(cfg, tmp_path)
     assert {row["module"] for row in shown["modules"]} == {"pe_array", "grid", "row", "pe", "feeder"}
     page = report.environment().get_template("report_synth.html.j2").render(synthesis=[shown])
-    assert "The PE array alone" in page and "134.9 MHz on LFE5U-85F" in page and "3,039" in page
+    assert "The PE array alone" in page and "134.9 MHz on LFE5U-85F" in page and "grid.row_2.pe_2 up to 7.41 ns" in page and "3,039" in page
     assert report.environment().get_template("report_synth.html.j2").render(synthesis=[]) == ""
     assert synthesis(load("configs/ws8.toml"), tmp_path) == []  # another configuration
     (tmp_path / "tiny_array.json").write_text(json.dumps(record | {"hash": "0" * 14}))
