@@ -170,7 +170,8 @@ def test_record_table_and_page(recorded, tmp_path, capsys):
     (shown,) = synthesis(cfg, tmp_path)
     assert {row["module"] for row in shown["modules"]} == {"pe_array", "grid", "row", "pe", "feeder"}
     page = report.environment().get_template("report_synth.html.j2").render(synthesis=[shown])
-    assert "The PE array alone" in page and "134.9 MHz on LFE5U-85F" in page and "grid.row_2.pe_2 up to 7.41 ns" in page and "3,039" in page
+    assert "The PE array alone" in page and "134.9 MHz on LFE5U-85F" in page and "3,039" in page
+    assert "Longest path: grid.row_2.pe_2 up to 7.41 ns." in page
     assert report.environment().get_template("report_synth.html.j2").render(synthesis=[]) == ""
     assert synthesis(load("configs/ws8.toml"), tmp_path) == []  # another configuration
     (tmp_path / "tiny_array.json").write_text(json.dumps(record | {"hash": "0" * 14}))
