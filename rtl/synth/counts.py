@@ -32,7 +32,6 @@ class Counts:
     cells: Counter[str] = field(default_factory=Counter)
     children: Counter[str] = field(default_factory=Counter)
     memory_bits: int = 0
-    area: float = 0.0
 
 
 def read_stat(report: dict[str, Any]) -> dict[str, Counts]:
@@ -43,7 +42,7 @@ def read_stat(report: dict[str, Any]) -> dict[str, Counts]:
         types = {kind.lstrip("\\"): count for kind, count in module.get("num_cells_by_type", {}).items()}
         cells = Counter({kind: count for kind, count in types.items() if kind not in raw})
         children = Counter({kind: count for kind, count in types.items() if kind in raw})
-        found[name] = Counts(cells, children, module.get("num_memory_bits", 0), float(module.get("area", 0.0)))
+        found[name] = Counts(cells, children, module.get("num_memory_bits", 0))
     return found
 
 
@@ -66,15 +65,30 @@ def totals(stat: dict[str, Counts]) -> dict[str, Counts]:
     @cache
     def total(name: str) -> Counts:
         own = stat[name]
-        cells, bits, area = Counter(own.cells), own.memory_bits, own.area
+        cells, bits = Counter(own.cells), own.memory_bits
         for child, count in own.children.items():
             below = total(child)
             cells.update({kind: number * count for kind, number in below.cells.items()})
             bits += below.memory_bits * count
-            area += below.area * count
-        return Counts(cells, memory_bits=bits, area=area)
+        return Counts(cells, memory_bits=bits)
 
     return {name: total(name) for name in stat}
+
+
+def cell_areas(liberty: str) -> dict[str, float]:
+    """Area of every cell in the text of a Liberty file."""
+    _, *cells = re.split(r"^\s*cell\s*\(", liberty, flags=re.MULTILINE)
+    found = {}
+    for cell in cells:
+        name, area = re.match(r'\s*"?(\w+)', cell), re.search(r"\barea\s*:\s*([\d.eE+-]+)", cell)
+        if name and area:
+            found[name[1]] = float(area[1])
+    return found
+
+
+def area(cells: Counter[str], areas: dict[str, float]) -> float:
+    """Sum of the areas of standard cells, in the unit of their library; memories have none."""
+    return sum(areas.get(kind, 0.0) * count for kind, count in cells.items())
 
 
 def ecp5(cells: Counter[str]) -> dict[str, int]:

@@ -1,7 +1,6 @@
 """From a configuration to numbers: Verilog, Yosys for every target, nextpnr, one record of it all."""
 
 import json
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,19 +78,20 @@ def synthesize(cfg: Config, request: Request, out: Path, verilog: Path) -> dict[
     liberty = tools.find_liberty(request.liberty)
     text = (emit(cfg, verilog / cfg.name) / f"{cfg.name}.v").read_text(encoding="utf-8")
     top = top_module(cfg, request.top, text)
+    cell_text = _read(liberty) if liberty else ""
     folder = out / cfg.name / request.top
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "design.v").write_text(text, encoding="utf-8")
         (folder / "frame.v").write_text(frame(top, text), encoding="utf-8")
-        if liberty:
-            shutil.copyfile(liberty, folder / "cells.lib")
+        if cell_text:
+            (folder / "cells.lib").write_text(cell_text, encoding="utf-8")
     except OSError as error:
         raise InputError(f"{folder} cannot be written: {error.strerror}; choose another place with --out") from error
 
     run = tools.Runner(folder, request.timeout)
     title = f"{cfg.name}, {request.top}"
-    script = scripts.generic("design.v", top, "cells.lib" if liberty else None)
+    script = scripts.generic("design.v", top, "cells.lib" if cell_text else None)
     run.yosys(yosys, "generic", f"{title}: generic cells", script)
     mapped = {}
     for kind, dsp in (("with-dsp", True), ("without-dsp", False)):
@@ -110,22 +110,33 @@ def synthesize(cfg: Config, request: Request, out: Path, verilog: Path) -> dict[
         "multipliers": 1 if request.top == "pe" else cfg.multipliers,
         "liberty": str(liberty) if liberty else None,
         "tools": {"yosys": tools.version(yosys), **({"nextpnr": tools.version(nextpnr)} if nextpnr else {})},
-        "modules": _rows(cfg, folder, top, mapped, liberty is not None),
+        "modules": _rows(cfg, folder, top, mapped, cell_text),
         "place": placed,
         "seconds": run.seconds,
     }
+
+
+def _read(path: Path) -> str:
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+    if not counts.cell_areas(text):
+        raise InputError(f"{path} is not a Liberty file: it has no cell with an area")
+    return text
 
 
 def _json(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def _rows(cfg: Config, folder: Path, top: str, mapped: dict, area: bool) -> list[dict[str, Any]]:
+def _rows(cfg: Config, folder: Path, top: str, mapped: dict, liberty: str) -> list[dict[str, Any]]:
     """A row per module, the largest first: everything of *one* instance, with what is below it."""
     plain = counts.read_stat(_json(folder / scripts.GENERIC))
     gates = counts.totals(plain)
     bits = counts.totals(counts.read_stat(_json(folder / scripts.MEMORIES)))
-    areas = counts.totals(counts.read_stat(_json(folder / scripts.AREA))) if area else {}
+    cells = counts.totals(counts.read_stat(_json(folder / scripts.CELLS))) if liberty else {}
+    areas = counts.cell_areas(liberty)
     ecp5 = {kind: counts.totals(stat) for kind, stat in mapped.items()}
     rows = []
     for name, number in counts.instances(mapped["with-dsp"], top).items():
@@ -135,8 +146,8 @@ def _rows(cfg: Config, folder: Path, top: str, mapped: dict, area: bool) -> list
             **counts.generic(gates[name].cells),
             "memory_bits": bits[name].memory_bits,
         }
-        if area:
-            row["area"] = round(areas[name].area, 1)
+        if liberty:
+            row["area"] = round(counts.area(cells[name].cells, areas), 1)
         for kind, total in ecp5.items():
             row[kind.replace("-", "_")] = counts.ecp5(total[name].cells)
         rows.append(row)

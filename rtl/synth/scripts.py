@@ -7,7 +7,7 @@ from the first run of ABC on.
 
 from collections.abc import Sequence
 
-GENERIC, AREA, MEMORIES = "generic.json", "area.json", "memories.json"
+GENERIC, CELLS, MEMORIES = "generic.json", "cells.json", "memories.json"
 """Reports of :func:`generic`."""
 
 
@@ -47,7 +47,7 @@ def generic(source: str, top: str, liberty: str | None, flat: bool = False) -> s
             f"dfflibmap -liberty {liberty}",
             f"abc -liberty {liberty}",
             "opt_clean",
-            f"tee -q -o {AREA} stat -json -liberty {liberty}",
+            f"tee -q -o {CELLS} stat -json",
         ]
     return "\n".join([*lines, ""])
 

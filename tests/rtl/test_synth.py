@@ -40,6 +40,18 @@ module t_pe(clk);
 endmodule
 """
 
+LIBERTY = """library (x) {
+  operating_conditions (typical) { area : 3; }
+  cell (AND2) {
+    cell_footprint : "and2"; area : 32.5;
+    pin (A) { capacitance : 0.1; }
+  }
+  cell ("INV") {
+    area : 16;
+  }
+}
+"""
+
 
 def stored(name):
     return json.loads((STORED / f"{name}.json").read_text())
@@ -86,12 +98,15 @@ def test_instances_and_totals():
 
 
 def test_memories_and_area_add_up():
-    leaf = {"num_cells_by_type": {"$_AND_": 3}, "num_memory_bits": 100, "area": 2.5}
+    leaf = {"num_cells_by_type": {"AND2": 3, "$mem_v2": 1}, "num_memory_bits": 100, "area": 2.5}
     stat = counts.read_stat({"modules": {
-        "\\leaf": leaf, "\\top": {"num_cells_by_type": {"\\leaf": 3, "$_NOT_": 1}, "num_memory_bits": 7, "area": "1.5"}
+        "\\leaf": leaf, "\\top": {"num_cells_by_type": {"\\leaf": 3, "INV": 1}, "num_memory_bits": 7, "area": "9.5"}
     }})  # fmt: skip
     top = counts.totals(stat)["top"]
-    assert (top.memory_bits, top.area, top.cells) == (307, 9.0, {"$_AND_": 9, "$_NOT_": 1})
+    assert (top.memory_bits, top.cells) == (307, {"AND2": 9, "$mem_v2": 3, "INV": 1})
+    areas = counts.cell_areas(LIBERTY)
+    assert areas == {"AND2": 32.5, "INV": 16.0}
+    assert counts.area(top.cells, areas) == 308.5  # what Yosys calls area may hold modules below, or not
 
 
 def test_cells_count_as_resources():
@@ -200,7 +215,7 @@ def test_module_without_tables_has_a_row():
 
 def test_scripts_ask_for_what_is_read():
     text = scripts.generic("a.v", "t", "c.lib")
-    assert all(name in text for name in (scripts.GENERIC, scripts.MEMORIES, scripts.AREA)) and "abc -liberty" in text
+    assert all(name in text for name in (scripts.GENERIC, scripts.MEMORIES, scripts.CELLS)) and "abc -liberty" in text
     assert "liberty" not in scripts.generic("a.v", "t", None)
     assert "-nodsp" in scripts.ecp5(["a.v"], "t", "k", dsp=False)
     assert "booth" not in scripts.ecp5(["a.v"], "t", "k", dsp=True)
@@ -219,6 +234,12 @@ def test_missing_tools(monkeypatch, tmp_path, capsys):
 def test_liberty_file_that_is_not_there(tmp_path):
     with pytest.raises(InputError, match="there is no file"):
         tools.find_liberty(tmp_path / "cells.lib")
+
+
+def test_file_that_is_not_liberty(recorded, tmp_path):
+    with pytest.raises(InputError, match="is not a Liberty file"):
+        synthesize(load(TINY), Request("pe", liberty=Path(TINY)), tmp_path, tmp_path / "rtl")
+    assert not recorded
 
 
 def test_step_that_fails_and_step_that_takes_too_long(tmp_path):
