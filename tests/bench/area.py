@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -39,8 +38,7 @@ KINDS = {
     "fusion of 4-bit bricks": partial(FusionMultiplier, 4),
     "16 bricks in time": TemporalMultiplier,
     "16 bricks in time, one shift-add": partial(SerialMultiplier, 16, 2, 2),
-    "16 lanes, activations serial": partial(SerialMultiplier, 16, 1, 8),
-    "16 lanes, weights serial": partial(SerialMultiplier, 16, 8, 1),
+    "16 lanes, one operand serial": partial(SerialMultiplier, 16, 1, 8),
     "16 lanes, weights serial, tables": partial(TableMultiplier, 16),
     "64 lanes, both serial": partial(SerialMultiplier, 64, 1, 1),
     "64 lanes, binary": partial(BinaryMultiplier, 64),
@@ -76,7 +74,8 @@ class Area:
         self._liberty = tools.find_liberty(Path(LIBERTY) if LIBERTY else None)
         self.unit = "um2" if self._liberty else "gates and flip-flops"
         if self._liberty:
-            shutil.copyfile(self._liberty, folder / "cells.lib")
+            (folder / "cells.lib").write_text(self._liberty.read_text(errors="replace"), encoding="utf-8")
+            self._areas = counts.cell_areas((folder / "cells.lib").read_text(encoding="utf-8"))
         self._runner = tools.Runner(folder, 1800)
 
     def __call__(self, component: wiring.Component) -> float:
@@ -85,9 +84,9 @@ class Area:
         (self._runner.folder / "design.v").write_text(component_verilog(Alone(component), step), encoding="utf-8")
         script = scripts.generic("design.v", step, "cells.lib" if self._liberty else None, flat=True)
         self._runner.yosys(self._yosys, step, type(component).__name__, script)
-        report = self._runner.folder / (scripts.AREA if self._liberty else scripts.GENERIC)
-        found = counts.read_stat(json.loads(report.read_text(encoding="utf-8")))[step]
-        return found.area if self._liberty else sum(counts.generic(found.cells).values())
+        report = self._runner.folder / (scripts.CELLS if self._liberty else scripts.GENERIC)
+        cells = counts.read_stat(json.loads(report.read_text(encoding="utf-8")))[step].cells
+        return counts.area(cells, self._areas) if self._liberty else sum(counts.generic(cells).values())
 
 
 def cost(law: Law, bits: int) -> float | None:
