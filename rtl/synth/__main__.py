@@ -47,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
     console.print(table(record))
     for line in (*summary(record), f"written: {path}"):
         console.print(line, markup=False, soft_wrap=True)
-    return 0
+    return 2 if record["place"] and record["place"].get("failed") else 0
 
 
 if __name__ == "__main__":

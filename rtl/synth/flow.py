@@ -71,7 +71,8 @@ def synthesize(cfg: Config, request: Request, out: Path, verilog: Path) -> dict[
     Raises
     ------
     InputError
-        If a tool is missing, fails or takes too long.
+        If a tool is missing, or if Yosys fails or takes too long. What nextpnr has to say against a design is in the
+        record: ``place.reason``.
     """
     yosys = tools.find("yosys")
     nextpnr = tools.find("nextpnr-ecp5") if request.place != "no" else None
@@ -147,7 +148,7 @@ def _rows(cfg: Config, folder: Path, top: str, mapped: dict, liberty: str) -> li
             "memory_bits": bits[name].memory_bits,
         }
         if liberty:
-            row["area"] = round(counts.area(cells[name].cells, areas), 1)
+            row["area"] = round(counts.area(cells[name].cells, areas))
         for kind, total in ecp5.items():
             row[kind.replace("-", "_")] = counts.ecp5(total[name].cells)
         rows.append(row)
@@ -174,7 +175,10 @@ def _place(cfg, request, run, yosys, nextpnr, top, names, mapped, title) -> dict
         "--json", f"{kind}.netlist.json", "--report", report, "--freq", str(request.target_mhz), "--seed", "1",
         "--lpf-allow-unconstrained", "--timing-allow-fail",
     ]  # fmt: skip
-    run.run("place", f"{title}: place and route on {result['device']}", command)
+    try:
+        run.run("place", f"{title}: place and route on {result['device']}", command)
+    except InputError as error:  # the areas are known, and worth their minutes
+        return result | {"mhz": None, "failed": True, "reason": str(error)}
     return result | counts.read_place(_json(run.folder / report))
 
 

@@ -29,7 +29,7 @@ def table(record: dict[str, Any]) -> Table:
     for row in shown:
         ecp5 = row["with_dsp"]
         numbers = [row["instances"], row["gates"], row["flip_flops"], row["memory_bits"]]
-        numbers += [round(row["area"])] if area else []
+        numbers += [row["area"]] if area else []
         numbers += [ecp5["lut"], ecp5["ff"], ecp5["dsp"], ecp5["bram"], row["without_dsp"]["lut"]]
         result.add_row(row["module"], *(f"{number:,}" for number in numbers))
     if len(shown) < len(rows):

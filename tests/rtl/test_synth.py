@@ -160,6 +160,12 @@ class Recorded(tools.Runner):
             shutil.copyfile(source, self.folder / f"{target}.json")
 
 
+@pytest.fixture(scope="module")
+def verilog(tmp_path_factory):
+    """Where the Verilog goes, once for all tests."""
+    return tmp_path_factory.mktemp("rtl")
+
+
 @pytest.fixture
 def recorded(monkeypatch):
     monkeypatch.setattr(tools, "find", lambda name: f"/bin/{name}")
@@ -170,8 +176,8 @@ def recorded(monkeypatch):
     return STEPS
 
 
-def test_record_table_and_page(recorded, tmp_path, capsys):
-    arguments = ["--top", "array", "--out", str(tmp_path), "--rtl", str(tmp_path / "rtl")]
+def test_record_table_and_page(recorded, tmp_path, capsys, verilog):
+    arguments = ["--top", "array", "--out", str(tmp_path), "--rtl", str(verilog)]
     assert main([TINY, *arguments]) == 0
     assert recorded == ["generic", "with-dsp", "without-dsp", "place"]
     printed = capsys.readouterr().out
@@ -194,10 +200,10 @@ def test_record_table_and_page(recorded, tmp_path, capsys):
     assert synthesis(cfg, tmp_path) == []
 
 
-def test_pes_go_into_tables_where_dsp_blocks_do_not_suffice(recorded, tmp_path, monkeypatch):
+def test_pes_go_into_tables_where_dsp_blocks_do_not_suffice(recorded, tmp_path, monkeypatch, verilog):
     monkeypatch.setitem(counts.DEVICES["25k"], "dsp", 15)
     cfg = load(TINY)
-    record = synthesize(cfg, Request("array", device="25k"), tmp_path, tmp_path / "rtl")
+    record = synthesize(cfg, Request("array", device="25k"), tmp_path, verilog)
     assert recorded == ["generic", "with-dsp", "without-dsp", "mixed"]  # and the stored report says 16 again
     assert record["place"]["reason"] == "does not fit: 16 DSP of 15" and record["place"]["mhz"] is None
     assert any("not placed on LFE5U-25F" in line and "16 DSP of 15" in line for line in summary(record))
@@ -205,6 +211,22 @@ def test_pes_go_into_tables_where_dsp_blocks_do_not_suffice(recorded, tmp_path, 
     assert table(record).row_count == 5
     page = report.environment().get_template("report_synth.html.j2").render(synthesis=[record])
     assert "does not fit: 16 DSP of 15" in page
+
+
+def test_areas_survive_a_design_that_cannot_be_placed(recorded, tmp_path, monkeypatch, capsys, verilog):
+    place = Recorded.run
+
+    def run(self, step, title, command):
+        if step == "place":
+            raise InputError("it took too long")
+        place(self, step, title, command)
+
+    monkeypatch.setattr(Recorded, "run", run)
+    assert main([TINY, "--top", "array", "--out", str(tmp_path), "--rtl", str(verilog)]) == 2
+    assert "clock: not placed on LFE5U-85F, speed grade 6: it took too long" in capsys.readouterr().out
+    (record,) = synthesis(load(TINY), tmp_path)
+    page = report.environment().get_template("report_synth.html.j2").render(synthesis=[record])
+    assert "Not placed on LFE5U-85F: it took too long." in page
 
 
 def test_module_without_tables_has_a_row():
@@ -236,9 +258,9 @@ def test_liberty_file_that_is_not_there(tmp_path):
         tools.find_liberty(tmp_path / "cells.lib")
 
 
-def test_file_that_is_not_liberty(recorded, tmp_path):
+def test_file_that_is_not_liberty(recorded, tmp_path, verilog):
     with pytest.raises(InputError, match="is not a Liberty file"):
-        synthesize(load(TINY), Request("pe", liberty=Path(TINY)), tmp_path, tmp_path / "rtl")
+        synthesize(load(TINY), Request("pe", liberty=Path(TINY)), tmp_path, verilog)
     assert not recorded
 
 
@@ -258,8 +280,8 @@ except InputError:
     pass
 else:
 
-    def test_one_pe_for_real(tmp_path):
-        record = synthesize(load(TINY), Request("pe", place="no"), tmp_path, tmp_path / "rtl")
+    def test_one_pe_for_real(tmp_path, verilog):
+        record = synthesize(load(TINY), Request("pe", place="no"), tmp_path, verilog)
         (row,) = record["modules"]
         assert row["with_dsp"] == {"lut": 32, "ff": 80, "dsp": 1, "bram": 0}  # an adder of 32 bits
         assert row["without_dsp"]["dsp"] == 0 and 100 < row["without_dsp"]["lut"] < 325
