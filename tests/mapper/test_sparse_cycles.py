@@ -1,6 +1,5 @@
 """Cycles of the sparse engine: the fast model against a plain one that goes cycle by cycle, and estimates."""
 
-import time
 from collections import deque
 from pathlib import Path
 
@@ -93,13 +92,6 @@ def pattern(name, seed=0):
     rows, columns, weights, activations = TABLE[name]
     rng = np.random.default_rng(seed)
     return entries(rng.random((rows, columns)) < weights, 64), rng.random(columns) < activations
-
-
-def test_a_large_layer_takes_milliseconds():
-    lengths, mask = pattern("Alex-6")
-    begin = time.perf_counter()
-    engine_cycles(lengths, mask, queue=8, word=8)
-    assert time.perf_counter() - begin < 0.25
 
 
 def test_sweep_gains_with_depth():

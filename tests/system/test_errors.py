@@ -8,7 +8,7 @@ import pytest
 
 from dataflows import isa
 from dataflows.config import parse
-from dataflows.isa import Error, Op, Region, Unit
+from dataflows.isa import Error, Op, Region
 from mapper.compile import compile_network
 from mapper.conv_plan import Options
 from mapper.run import execute
@@ -88,7 +88,7 @@ def test_program_without_end(simulator):
         session.recover()
 
 
-@pytest.mark.parametrize("unit", Unit, ids=lambda unit: unit.name)
+@pytest.mark.parametrize("unit", isa.units(configuration()), ids=lambda unit: unit.name)
 def test_waiting_for_ever(simulator, unit):
     """Nothing else runs: the reason names exactly who waits for what."""
     session = Session(simulator)
@@ -105,7 +105,7 @@ def test_waiting_for_ever(simulator, unit):
             session.recover()
 
 
-@pytest.mark.parametrize("unit", Unit, ids=lambda unit: unit.name)
+@pytest.mark.parametrize("unit", isa.units(configuration()), ids=lambda unit: unit.name)
 def test_waiting_for_ever_in_the_middle(simulator, unit):
     """Others go on until they wait too, and queues fill up behind them."""
     session = Session(simulator)
