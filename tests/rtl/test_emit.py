@@ -58,7 +58,9 @@ def test_tiny_is_lint_clean(tiny):
     _lint(*tiny)
 
 
-@pytest.mark.parametrize("size", [(1, 1), (3, 5)], ids=["1x1", "3x5"])
+@pytest.mark.parametrize(
+    "size", [pytest.param((1, 1), id="1x1", marks=pytest.mark.regress), pytest.param((3, 5), id="3x5")]
+)
 @pytest.mark.parametrize("dataflow", catalogue.NAMES)
 def test_odd_sizes_of_every_dataflow_are_lint_clean(dataflow, size, tmp_path):
     cfg = _config(*size, dataflow)
@@ -393,7 +395,10 @@ def test_schema_is_json(capsys):
     assert "array" in json.loads(capsys.readouterr().out)["properties"]
 
 
-@pytest.mark.parametrize(("cols", "bits", "run_bits"), [(1, 64, 3), (5, 128, 5), (20, 512, 1)])
+@pytest.mark.parametrize(
+    ("cols", "bits", "run_bits"),
+    [(5, 128, 5), *(pytest.param(*sizes, marks=pytest.mark.regress) for sizes in ((1, 64, 3), (20, 512, 1)))],
+)
 def test_codec_is_lint_clean(cols, bits, run_bits, tmp_path):
     cfg = _config(2, cols, codec={"run_bits": run_bits, "blocks": 50}, bus={"data_bits": bits})
     folder = emit(cfg, tmp_path)
@@ -425,7 +430,9 @@ ENGINES = {
 """Rows and columns of the array, and sections, of configurations with a sparse engine."""
 
 
-@pytest.mark.parametrize("name", ["eie4", *ENGINES])
+@pytest.mark.parametrize(
+    "name", ["eie4", "odd", *(pytest.param(name, marks=pytest.mark.regress) for name in ("wide", "single"))]
+)
 def test_sparse_engine_is_lint_clean(name, tmp_path):
     cfg = load("configs/eie4.toml")
     if name != "eie4":

@@ -70,7 +70,9 @@ def anywhere(rng):
 
 @pytest.mark.parametrize("gaps", [False, True], ids=["steady", "gaps"])
 @pytest.mark.parametrize("bits", [8, 16])
-@pytest.mark.parametrize(("rows", "cols"), [(1, 1), (1, 3), (3, 1), (4, 5), (7, 3)])
+@pytest.mark.parametrize(
+    ("rows", "cols"), [(1, 1), (1, 3), (3, 1), (4, 5), pytest.param(7, 3, marks=pytest.mark.regress)]
+)
 def test_random_jobs_back_to_back(rows, cols, bits, gaps, rng):
     cfg = make_config(rows, cols, bits, gating=bits == 16)
     jobs = [make_job(rng, cfg, random_geometry(rng, cfg), zeros=0.3) for _ in range(4)]

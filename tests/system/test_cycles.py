@@ -15,6 +15,9 @@ from tests.random_layers import random_input
 from tests.system.regression import candidates, fitting
 
 CONFIGURATIONS = [config.load(path) for path in sorted(Path("configs").glob("*.toml"))]
+LARGE = ("diannao", "eie64", "ws32")
+"""Configurations that take long to compile, whose like is among the others or in the random regression."""
+
 CASES = range(4)
 
 
@@ -24,7 +27,10 @@ def slow_or_fast(bus_bytes: int, rng: np.random.Generator) -> Dram:
     return Dram(latency, round(float(bus_bytes * rng.choice([1, 0.5, 2, rng.uniform(0.1, 1.5)])), 2))
 
 
-@pytest.mark.parametrize("cfg", CONFIGURATIONS, ids=lambda cfg: cfg.name)
+@pytest.mark.parametrize(
+    "cfg",
+    [pytest.param(c, id=c.name, marks=[pytest.mark.regress] if c.name in LARGE else []) for c in CONFIGURATIONS],
+)
 def test_layers_end_in_the_predicted_cycles(cfg: Config) -> None:
     for case in CASES:
         rng = np.random.default_rng([case, 8])
