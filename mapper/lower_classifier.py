@@ -13,6 +13,7 @@ from mapper import loads
 from mapper.classifier_plan import ClassifierPlan, Range
 from mapper.context import Context
 from mapper.conv_jobs import SUM_LEVELS
+from mapper.lowering import Lowering
 from mapper.nests import levels
 from mapper.pipeline import Load, Step
 from mapper.requantization import Requantization
@@ -21,7 +22,7 @@ from mapper.tiles import Tile
 from mapper.vector_jobs import ACC_LEVELS, store
 
 
-class ClassifierLowering:
+class ClassifierLowering(Lowering[Conv]):
     """Steps of one layer.
 
     Parameters
@@ -35,9 +36,8 @@ class ClassifierLowering:
     """
 
     def __init__(self, context: Context, layer: Conv, index: int, plan: ClassifierPlan):
-        self.context, self.layer, self.index, self.plan, self.cfg = context, layer, index, plan, context.cfg
-        tensors = context.network.tensors
-        self.source, self.target = tensors[layer.inputs[0]], tensors[layer.output]
+        super().__init__(context, layer, index)
+        self.plan = plan
         self.first_bank = context.bank
 
     @property

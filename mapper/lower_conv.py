@@ -13,6 +13,7 @@ from mapper.conv_jobs import Chunk, Run, array_jobs, chunks, tile_layout
 from mapper.conv_search import plan
 from mapper.conv_shape import ConvShape
 from mapper.conv_weights import packed_parameters, packed_weights
+from mapper.lowering import Lowering
 from mapper.pipeline import Load, Step
 from mapper.pool_epilogue import epilogue
 from mapper.pooled_tiles import Pool
@@ -20,7 +21,7 @@ from mapper.tiles import Tile
 from mapper.vector_jobs import Drain, addend_registers, drain, other_operand
 
 
-class ConvLowering:
+class ConvLowering(Lowering[Conv]):
     """Steps of one convolution, with an optional residual addition in its epilogue.
 
     Parameters
@@ -41,10 +42,8 @@ class ConvLowering:
     """
 
     def __init__(self, context: Context, layer: Conv, index: int, add: Add | None = None, pool: Pool | None = None):
-        self.context, self.layer, self.index, self.add = context, layer, index, add
-        self.cfg = context.cfg
-        tensors = context.network.tensors
-        self.source, self.target = tensors[layer.inputs[0]], tensors[layer.output]
+        super().__init__(context, layer, index)
+        self.add = add
         self.shape = ConvShape.of(self.cfg, layer, self.source, self.target)
         self.pool = epilogue(context, pool, index, self.shape, residual=add is not None) if pool else None
         self.plan = self.pool.plan if self.pool else plan(self.shape, context.options, residual=add is not None)

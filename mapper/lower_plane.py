@@ -12,6 +12,7 @@ from dataflows import isa
 from dataflows.network import Conv
 from mapper import loads
 from mapper.context import Context
+from mapper.lowering import Lowering
 from mapper.pipeline import Load, Step
 from mapper.plane_jobs import PlaneRun, array_jobs, packed_weights, rectangles
 from mapper.plane_loads import load_tile
@@ -29,7 +30,7 @@ class Lanes:
     entry: int
 
 
-class PlaneLowering:
+class PlaneLowering(Lowering[Conv]):
     """Steps of one convolution.
 
     Parameters
@@ -43,10 +44,7 @@ class PlaneLowering:
     """
 
     def __init__(self, context: Context, layer: Conv, index: int, plan: PlanePlan):
-        self.context, self.layer, self.index = context, layer, index
-        self.cfg = context.cfg
-        tensors = context.network.tensors
-        self.source, self.target = tensors[layer.inputs[0]], tensors[layer.output]
+        super().__init__(context, layer, index)
         self.plan = plan
         self.blocks = self._blocks()
         self.first_bank = context.bank

@@ -12,6 +12,7 @@ from dataflows import isa
 from dataflows.network import Conv
 from mapper import loads
 from mapper.context import Context
+from mapper.lowering import Lowering
 from mapper.pipeline import Load, Step
 from mapper.requantization import Requantization
 from mapper.row_jobs import RowRun, array_jobs, tile_layout
@@ -37,7 +38,7 @@ class Block:
     entry: int
 
 
-class RowLowering:
+class RowLowering(Lowering[Conv]):
     """Steps of one convolution.
 
     Parameters
@@ -54,10 +55,7 @@ class RowLowering:
     """
 
     def __init__(self, context: Context, layer: Conv, index: int):
-        self.context, self.layer, self.index = context, layer, index
-        self.cfg = context.cfg
-        tensors = context.network.tensors
-        self.source, self.target = tensors[layer.inputs[0]], tensors[layer.output]
+        super().__init__(context, layer, index)
         self.plan = row_plan(self.cfg, layer, self.source, self.target, context.options)
         self.shape, self.tiles, self.filters = self.plan.shape, self.plan.tiles(), self.plan.filter_tiles
         self.blocks = list(self._blocks())

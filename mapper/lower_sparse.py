@@ -8,6 +8,7 @@ from functools import partial
 from dataflows import isa
 from dataflows.network import Conv
 from mapper.context import Context
+from mapper.lowering import Lowering
 from mapper.nests import levels
 from mapper.pipeline import Step
 from mapper.scoreboard import Access
@@ -19,7 +20,7 @@ from mapper.vector_jobs import Drain, drain
 SUM_LEVELS = ("word", "block", "pass", "group")
 
 
-class SparseLowering:
+class SparseLowering(Lowering[Conv]):
     """Steps of one layer.
 
     Parameters
@@ -33,9 +34,8 @@ class SparseLowering:
     """
 
     def __init__(self, context: Context, layer: Conv, index: int, plan: SparsePlan):
-        self.context, self.layer, self.index, self.plan, self.cfg = context, layer, index, plan, context.cfg
-        tensors = context.network.tensors
-        self.source, self.target = tensors[layer.inputs[0]], tensors[layer.output]
+        super().__init__(context, layer, index)
+        self.plan = plan
         self.loads = SparseLoads(context, layer, index, plan)
         self.first_bank = context.bank
 

@@ -17,6 +17,7 @@ from dataflows.config import WINDOW_TAPS
 from dataflows.network import Conv, MaxPool
 from mapper import loads
 from mapper.context import Context, parameters
+from mapper.lowering import Lowering
 from mapper.nests import Loops, levels
 from mapper.numbers import IDENTITY
 from mapper.pipeline import Load, Step
@@ -30,13 +31,12 @@ PARTS = 3
 """Parameters, taps 0 to 7, tap 8: the parts of the PARAM target."""
 
 
-class WindowLowering:
+class WindowLowering(Lowering[Conv | MaxPool]):
     """Steps of one layer: per slice of channels, image and chunk of rows a vector job, and a store of its outputs."""
 
     def __init__(self, context: Context, layer: Conv | MaxPool, index: int, plan: WindowPlan):
-        self.context, self.cfg, self.layer, self.index, self.plan = context, context.cfg, layer, index, plan
-        tensors = context.network.tensors
-        self.source, self.target = tensors[layer.inputs[0]], tensors[layer.output]
+        super().__init__(context, layer, index)
+        self.plan = plan
         self.shared = isinstance(layer, MaxPool)  # one entry serves all channels
 
     # -- constants --------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from dataflows.network import Conv
 from mapper import loads
 from mapper.columns import pack, pack_codebook
 from mapper.context import Context
+from mapper.lowering import Lowering
 from mapper.nests import SEGMENTS, levels
 from mapper.pipeline import Load
 from mapper.requantization import Requantization
@@ -23,13 +24,12 @@ TILES_AHEAD = 4
 """Steps that a tile is loaded ahead, at most."""
 
 
-class SparseLoads:
+class SparseLoads(Lowering[Conv]):
     """Loads of one layer; groups of vectors, tiles of rows and of columns by their numbers ``g``, ``r``, ``c``."""
 
     def __init__(self, context: Context, layer: Conv, index: int, plan: SparsePlan):
-        self.context, self.layer, self.index, self.plan, self.cfg = context, layer, index, plan, context.cfg
-        tensors = context.network.tensors
-        self.source, self.target = tensors[layer.inputs[0]], tensors[layer.output]
+        super().__init__(context, layer, index)
+        self.plan = plan
 
     # -- weights ----------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from torch import nn
 
 from mapper.finetune import Pruner, Sharer
 from tests.demo.train import Digits, digits, predict, shifted
+from tests.demo.train import save as save_digits
 
 WIDTHS = (64, 512, 256, 10)
 BATCH = 120
@@ -101,12 +102,7 @@ def train(data: Digits, tell: Callable[[str], None], epochs: int = 25, seed: int
 
 def save(model: nn.Module, data: Digits, folder: Path) -> None:
     """Write the model file and the samples that the command line takes."""
-    folder.mkdir(parents=True, exist_ok=True)
-    example = torch.from_numpy(data.test_images[:BATCH])
-    torch.export.save(torch.export.export(model, (example,)), folder / "mlp.pt2")
-    np.savez(folder / "calibration.npz", x=data.train_images[:256])
-    np.savez(folder / "inputs.npz", x=data.test_images)
-    np.save(folder / "labels.npy", data.test_labels)
+    save_digits(model, data, folder, "mlp", BATCH)
 
 
 def vectors() -> Digits:

@@ -94,11 +94,11 @@ def predict(model: nn.Module, images: np.ndarray) -> np.ndarray:
         return model(torch.from_numpy(images)).argmax(1).numpy()
 
 
-def save(model: nn.Module, data: Digits, folder: Path) -> None:
-    """Write the model file and the samples that the command line takes."""
+def save(model: nn.Module, data: Digits, folder: Path, name: str = "digits", batch: int = BATCH) -> None:
+    """Write the model file, of ``batch`` images at a time, and the samples that the command line takes."""
     folder.mkdir(parents=True, exist_ok=True)
-    example = torch.from_numpy(data.test_images[:BATCH])
-    torch.export.save(torch.export.export(model, (example,)), folder / "digits.pt2")
+    example = torch.from_numpy(data.test_images[:batch])
+    torch.export.save(torch.export.export(model, (example,)), folder / f"{name}.pt2")
     np.savez(folder / "calibration.npz", x=data.train_images[:256])
     np.savez(folder / "inputs.npz", x=data.test_images)
     np.save(folder / "labels.npy", data.test_labels)
