@@ -9,14 +9,16 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from dataflows import catalogue
+from dataflows import catalogue, multipliers
 from dataflows.errors import InputError
-from dataflows.formats import ACC_BITS
+from dataflows.formats import ACC_BITS, container
+from dataflows.multipliers import Law, MultiplierKind, Reduction
 from dataflows.run_length import Format
 from dataflows.vocabulary import Dataflow, Kind, Operand
 
@@ -54,9 +56,7 @@ class Array(Section):
 
     rows: Size = Field(description="PE rows")
     cols: Size = Field(description="PE columns")
-    dataflow: str = Field(
-        description=_WANTED["array.dataflow"], json_schema_extra={"enum": list(catalogue.NAMES)}
-    )
+    dataflow: str = Field(description=_WANTED["array.dataflow"], json_schema_extra={"enum": list(catalogue.NAMES)})
     zero_gating: Annotated[bool, Field(strict=True)] = Field(
         False, description="PEs hold their multiplier where the input is zero, and count it (row_stationary)"
     )
@@ -65,6 +65,41 @@ class Array(Section):
     def _check(self) -> Array:
         if self.dataflow not in catalogue.NAMES:
             raise ValueError(f"array.dataflow must be {_WANTED['array.dataflow']}, not {self.dataflow!r}")
+        return self
+
+
+class Multiplier(Section):
+    """What multiplies in a PE, where it is not one fixed multiplier (``docs/architecture.md``, *Multipliers*)."""
+
+    kind: MultiplierKind = Field(
+        description="fusion: BitFusion's bricks; serial_input: Stripes; serial_weight; serial: Loom, BISMO; "
+        "table: UNPU; binary: XNOR and popcount; ternary: mask and sign planes"
+    )
+    leaf: Literal[2, 4] | None = Field(None, description="bits of a brick (fusion only): 2, or 4 for coarser ones")
+    lanes: Annotated[int, Field(strict=True, ge=8, le=1024, multiple_of=8)] | None = Field(
+        None, description="products that a step adds up (all kinds but fusion), a multiple of 8"
+    )
+
+    bits: Annotated[int, Field(strict=True, ge=2, le=8)] | None = Field(
+        None, description="widest operands (serial kinds and table): 8 if it is not written"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default(cls, values: Any) -> Any:
+        """Bricks have 2 bits where nothing else is written."""
+        return {"leaf": 2, **values} if isinstance(values, dict) and values.get("kind") == "fusion" else values
+
+    @model_validator(mode="after")
+    def _check(self) -> Multiplier:
+        if self.kind == "fusion" and self.lanes is not None:
+            raise ValueError("multiplier.lanes must be left out for kind fusion: its products follow from the widths")
+        if self.kind != "fusion" and self.lanes is None:
+            raise ValueError(f"multiplier.lanes is missing: products that a step of kind {self.kind} adds up")
+        if self.kind != "fusion" and self.leaf is not None:
+            raise ValueError(f"multiplier.leaf must be left out for kind {self.kind}: only fusion has bricks")
+        if self.bits is not None and self.kind in ("fusion", "binary", "ternary"):
+            raise ValueError(f"multiplier.bits must be left out for kind {self.kind}: its operands have fixed widths")
         return self
 
 
@@ -186,6 +221,7 @@ class Config(Section):
         500.0, description="clock used to turn cycles into time"
     )
     array: Array
+    multiplier: Multiplier | None = None
     numbers: Numbers = Numbers()  # pyright: ignore[reportCallIssue]
     stores: Stores = Stores()  # pyright: ignore[reportCallIssue]
     memory: Memory
@@ -207,6 +243,7 @@ class Config(Section):
                 f"codec.level_bits must be {self.numbers.act_bits} as numbers.act_bits is, not {self.codec.level_bits}"
             )
         self._check_array()
+        self._check_multiplier()
         self._check_sparse()
         for name, granule, why in (
             ("input_bytes", 2 * self.input_word_bytes, "two banks of input words"),
@@ -231,6 +268,26 @@ class Config(Section):
                 raise ValueError(f"stores.{operand.value} is not used by dataflow {flow}; leave it out")
         if self.array.zero_gating and self.dataflow.input.kind is not Kind.BUS:
             raise ValueError(f"array.zero_gating must be false for dataflow {flow}: only row_stationary has it")
+
+    def _check_multiplier(self) -> None:
+        """Kinds whose steps are single cycles fit where weights stay, the others where sums do."""
+        if self.multiplier is None:
+            return
+        kind, flow = self.multiplier.kind, self.array.dataflow
+        wanted = "weight_stationary" if kind == "fusion" else "output_stationary"
+        if flow != wanted:
+            raise ValueError(f"array.dataflow must be {wanted} for multiplier.kind {kind}, not {flow}")
+        if self.numbers.act_bits != 8:
+            raise ValueError(f"numbers.act_bits must be 8 with [multiplier], not {self.numbers.act_bits}")
+        for name in ("codec", "sparse"):
+            if getattr(self, name):
+                raise ValueError(f"[{name}] must be left out with [multiplier]: it takes operands of 8 bits only")
+        fill = 8 // self.containers[0]
+        if self.lanes % fill:
+            raise ValueError(
+                f"array.cols must be a multiple of {fill} for multiplier.kind {kind}, not {self.lanes}: "
+                f"{fill} outputs of {self.containers[0]} bits fill a byte"
+            )
 
     def _check_sparse(self) -> None:
         """The sparse engine shares INPUT words, accumulator words and beats with everything else."""
@@ -286,11 +343,70 @@ class Config(Section):
         """Elements of one weight word at the edge of the array."""
         return self.dataflow.weight_elements(self.array.rows, self.array.cols)
 
+    # -- multipliers ---------------------------------------------------------------------------
+
+    @property
+    def law(self) -> Law:
+        """Products and cycles of one multiplier of the array."""
+        unit = self.multiplier
+        if unit is None:
+            return multipliers.law(None, bits=self.numbers.act_bits)
+        return multipliers.law(unit.kind, unit.lanes or 1, unit.leaf or 2, unit.bits or 8)
+
+    @property
+    def operand_bits(self) -> tuple[int, ...]:
+        """Widths that inputs and weights of a layer can have on the array."""
+        if self.multiplier is None:
+            return (self.numbers.act_bits,)
+        unit = self.multiplier
+        least, most = multipliers.OPERANDS[unit.kind]
+        most = min(most, unit.bits or most)
+        return tuple(bits for bits in range(least, most + 1) if container(bits) >= (unit.leaf or 1))
+
+    @property
+    def containers(self) -> tuple[int, ...]:
+        """Bits that an activation can take in memory, fewest first: those of the array's operands, and whole ones."""
+        return tuple(sorted({container(bits) for bits in (*self.operand_bits, self.numbers.act_bits)}))
+
+    def reduction(self, a_bits: int, w_bits: int) -> Reduction:
+        """Reduction words of layers with inputs of ``a_bits`` and weights of ``w_bits``.
+
+        Where sums stay, a word of inputs is as long as it takes to bring one to each row. Raises :class:`InputError`
+        for widths that the array does not take.
+        """
+        for name, bits in (("inputs", a_bits), ("weights", w_bits)):
+            if bits not in self.operand_bits:
+                there = ", ".join(str(bits) for bits in self.operand_bits)
+                raise InputError(f"{self.name} has no multipliers for {name} of {bits} bits; it takes {there}")
+        cycles = self.law.cycles(a_bits, w_bits)
+        steps = -(-self.array.rows // cycles) if self.dataflow.output.kind is Kind.DRAIN else self.array.rows
+        products = self.law.products(a_bits, w_bits)
+        return Reduction(container(a_bits), container(w_bits), products, cycles, steps, self.lanes)
+
+    @property
+    def input_read_bytes(self) -> int:
+        """Bytes that INPUT reads per word: the longest one."""
+        if self.multiplier:
+            return max(reduction.input_bytes for reduction in _reductions(self))
+        return self.input_elements * self.act_bytes
+
+    @property
+    def weight_read_bytes(self) -> int:
+        """Bytes that WEIGHT reads per word: the longest one."""
+        return max(self._weight_pitches)
+
+    @property
+    def _weight_pitches(self) -> set[int]:
+        """Bytes of weight words."""
+        if self.multiplier:
+            return {reduction.step_bytes for reduction in _reductions(self)}
+        return {self.weight_elements * self.act_bytes}
+
     # -- formats -------------------------------------------------------------------------------
 
     @property
     def act_bytes(self) -> int:
-        """Bytes of one activation, in memories and in DRAM; weights have the same width."""
+        """Bytes of one activation, in memories and in DRAM, where these are not packed; weights have the same width."""
         return self.numbers.act_bits // 8
 
     @property
@@ -323,7 +439,7 @@ class Config(Section):
     @property
     def input_word_bytes(self) -> int:
         """Physical word of one input bank: any window of this size is read or written in a cycle."""
-        return ceil_pow2(max(self.bus_bytes, self.input_elements * self.act_bytes))
+        return ceil_pow2(max(self.bus_bytes, self.input_read_bytes))
 
     @property
     def input_granule(self) -> int:
@@ -339,7 +455,7 @@ class Config(Section):
     @property
     def weight_word_bytes(self) -> int:
         """Physical word of one weight bank."""
-        return ceil_pow2(max(self.bus_bytes, self.weight_elements * self.act_bytes))
+        return ceil_pow2(max(self.bus_bytes, self.weight_read_bytes))
 
     @property
     def weight_granule(self) -> int:
@@ -348,8 +464,7 @@ class Config(Section):
         Weights lie in whole words on chip: they are read at multiples of it, and written at multiples of it or of a
         beat, whichever is less.
         """
-        pitch = self.weight_elements * self.act_bytes
-        return min(pitch & -pitch, self.weight_word_bytes)
+        return min(self.weight_word_bytes, *(pitch & -pitch for pitch in self._weight_pitches))
 
     @property
     def operand_word_bytes(self) -> int:
@@ -448,7 +563,8 @@ class Config(Section):
     def resolved(self) -> dict[str, Any]:
         """All fields with every derived value and the hash, as written to ``config.json``."""
         derived = (
-            "multipliers", "lanes", "input_elements", "weight_elements", "act_bytes", "param_lane_bytes", "bus_bytes",
+            "multipliers", "lanes", "input_elements", "weight_elements", "operand_bits", "containers",
+            "input_read_bytes", "weight_read_bytes", "act_bytes", "param_lane_bytes", "bus_bytes",
             "input_word_bytes", "input_granule", "weight_word_bytes", "weight_granule", "operand_word_bytes",
             "acc_word_bytes", "acc_bank_words", "param_entry_bytes", "param_entries", "window_multipliers",
             "window_weights_address", "window_weight_bytes", "sparse_multipliers", "entry_bytes",
@@ -459,6 +575,12 @@ class Config(Section):
             "derived": {name: getattr(self, name) for name in derived},
             "hash": self.hash,
         }
+
+
+@lru_cache(maxsize=256)
+def _reductions(cfg: Config) -> tuple[Reduction, ...]:
+    """Of every pair of widths that the array takes."""
+    return tuple(cfg.reduction(a, w) for a in cfg.operand_bits for w in cfg.operand_bits)
 
 
 _WHAT = "a configuration is a TOML file like those in configs/"

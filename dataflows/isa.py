@@ -258,6 +258,40 @@ def _sparse(cfg: Config) -> tuple[Register, ...]:
 _FROM_SPARSE = Field("sparse", 1, "the words are those of the sparse engine, not of the array")
 
 
+def _precision(cfg: Config, *more: Field) -> tuple[Register, ...]:
+    """Widths of the operands of an array run: registers of its INPUT and WEIGHT jobs where these can differ."""
+    if cfg.multiplier is None:
+        return ()
+    return (
+        Register(
+            "precision",
+            (
+                Field("a_bits", 4, "bits of an input; in memory it takes the next power of two"),
+                Field("w_bits", 4, "bits of a weight likewise"),
+                Field("a_unsigned", 1, "inputs are unsigned"),
+                Field("w_unsigned", 1, "weights are unsigned"),
+                *more,
+            ),
+        ),
+    )
+
+
+_TAIL = Field(
+    "tail", 16, "inputs that count in the last word of the innermost level of reduction words, at least 1; "
+    "those behind it are read as bits of 1, that is +1"
+)  # fmt: skip
+
+
+def _formats(cfg: Config) -> tuple[Register, ...]:
+    """How operands lie in memory: a register of VECTOR jobs where they can be narrower than a byte."""
+    if cfg.multiplier is None:
+        return ()
+    names = (("source", "operand words"), ("addend", "operand words that are added"), ("result", "output words"))
+    return (
+        Register("formats", tuple(Field(name, 2, f"binary logarithm of the bits of {what}") for name, what in names)),
+    )
+
+
 def _codec(cfg: Config) -> tuple[Register, ...]:
     """Compressed rows: registers of LOAD and STORE jobs where the configuration has a codec."""
     if cfg.codec is None:
@@ -352,11 +386,13 @@ def units(cfg: Config) -> dict[Unit, tuple[Register, ...]]:
             _base("byte address in the input buffer"),
             *_levels(cfg.dataflow.input_nest.levels, "bytes"),
             *((Register("mode", (to_sparse,)),) if cfg.sparse else ()),
+            *_precision(cfg, *((_TAIL,) if cfg.operand_bits == (1,) else ())),
             *_geometry(cfg.dataflow),
         ),
         Unit.WEIGHT: (
             _base("byte address in the weight buffer; all words of a job begin at multiples of weight_granule"),
             *_levels(cfg.dataflow.weight_nest.levels, "bytes"),
+            *_precision(cfg),
         ),
         Unit.ACC: (
             _base("word address in the accumulator buffer; bank 1 starts at acc_bank_words"),
@@ -411,6 +447,7 @@ def units(cfg: Config) -> dict[Unit, tuple[Register, ...]]:
             Register("result_base", (Field("address", STEP_BITS, "byte address of kept words in the operand buffer"),)),
             *_levels(("block", "x", "y"), "operand bytes, of kept words", prefix="result_"),
             *((_WINDOW,) if cfg.vector else ()),
+            *_formats(cfg),
             *((_TURN,) if cfg.dataflow.output_turned_late else ()),
         ),
         Unit.STORE: (

@@ -8,6 +8,7 @@ fusion unit (four cycles of 8 bits) and bit-serial multipliers alike.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 from dataflows.errors import InputError
 
@@ -102,3 +103,87 @@ def _piece(name: str, widths: tuple[int, ...], most: int, bits: int) -> int:
     if not 1 <= bits <= most:
         raise InputError(f"operand {name} has {bits} bits, but this multiplier takes 1 to {most}")
     return next((width for width in widths if width >= bits), widths[-1])
+
+
+MultiplierKind = Literal["fusion", "serial_input", "serial_weight", "serial", "table", "binary", "ternary"]
+"""Kinds that the configuration can ask for, beside the fixed multiplier."""
+
+OPERANDS: dict[MultiplierKind, tuple[int, int]] = {
+    "fusion": (2, 8), "serial_input": (2, 8), "serial_weight": (2, 8), "serial": (2, 8), "table": (2, 8),
+    "binary": (1, 1), "ternary": (2, 2),
+}  # fmt: skip
+"""Narrowest and widest operands of each kind in an accelerator. One bit there means +1 and -1, which only one takes."""
+
+
+def fusion(leaf: int, widest: int = 8) -> Law:
+    """A unit of 8-bit operands made of multipliers of ``leaf`` bits; ``widest`` 16: wider ones over several cycles."""
+    if leaf not in (2, 4):
+        raise ValueError(f"leaf must be 2 or 4 bits, not {leaf}")
+    widths = tuple(leaf << level for level in range((8 // leaf).bit_length()))
+    return Law(widths, widths, widest, widest, packed=True)
+
+
+def law(kind: MultiplierKind | None, lanes: int = 1, leaf: int = 2, bits: int = 8) -> Law:
+    """Law of a kind of at most ``bits`` bits; None is the fixed multiplier."""
+    match kind:
+        case None:
+            return Law((bits,), (bits,), bits, bits)
+        case "fusion":
+            return fusion(leaf)
+        case "binary":
+            return Law((1,), (1,), 1, 1, lanes)
+        case "ternary":
+            return Law((2,), (2,), 2, 2, lanes)
+    a, w = {"serial_input": (1, bits), "serial_weight": (bits, 1), "serial": (1, 1), "table": (bits, 1)}[kind]
+    return Law((a,), (w,), bits, bits, lanes)
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """How an array takes the reduction at one precision: what a *reduction word* is.
+
+    Attributes
+    ----------
+    a_width, w_width : int
+        Bits of an input and of a weight in memory (:func:`dataflows.formats.container`).
+    products : int
+        Of one multiplier in a step.
+    cycles : int
+        Of a step.
+    steps : int
+        Of a reduction word, and so the weight words that belong to one.
+    cols : int
+        Columns of the array.
+    """
+
+    a_width: int
+    w_width: int
+    products: int
+    cycles: int
+    steps: int
+    cols: int
+
+    @property
+    def depth(self) -> int:
+        """Reduction indices of a reduction word; index (step, product) is ``step * products + product``."""
+        return self.steps * self.products
+
+    @property
+    def input_bytes(self) -> int:
+        """Bytes of an input word."""
+        return self.depth * self.a_width // 8
+
+    @property
+    def step_bytes(self) -> int:
+        """Bytes of a weight word: ``products`` weights for each column."""
+        return self.cols * self.products * self.w_width // 8
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of all weight words of a reduction word."""
+        return self.steps * self.step_bytes
+
+    @property
+    def word_cycles(self) -> int:
+        """Cycles of a reduction word, for one output word of an array whose sums stay."""
+        return self.steps * self.cycles

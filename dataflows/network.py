@@ -3,8 +3,8 @@
 It holds integers and scales only.  How scales become multipliers and shifts is written down in
 ``docs/numerics.md`` and implemented twice, once by the golden model and once by the mapper.
 
-Tensors are NHWC (a vector is N x 1 x 1 x C), signed 8 or 16 bit, real value = scale * (q - zero).
-All tensors and weights of a network have one width.
+Tensors are NHWC (a vector is N x 1 x 1 x C), signed, real value = scale * (q - zero). Each tensor and the weights of
+each layer have their own width of 1 to 8 bits, or all of them have 16.
 """
 
 from __future__ import annotations
@@ -15,15 +15,18 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from dataflows.formats import ACC_BITS
+from dataflows.formats import ACC_BITS, container
 
 Codes = NDArray[np.signedinteger[Any]]
-"""Quantized values, as wide as their tensor."""
+"""Quantized values: int8, or int16 where they are wider."""
 
 
 @dataclass(frozen=True)
 class Tensor:
-    """An activation: name, shape (N, H, W, C), float32 scale, zero point (any value of its type), width in bits."""
+    """An activation: name, shape (N, H, W, C), float32 scale, zero point (any value of its type), width in bits.
+
+    One-bit elements are +1 and -1, and their zero point is 0 (``docs/numerics.md``, section 8).
+    """
 
     name: str
     shape: tuple[int, int, int, int]
@@ -38,14 +41,25 @@ class Tensor:
         return n * h * w * c
 
     @property
+    def container(self) -> int:
+        """Bits of an element in memory."""
+        return container(self.bits)
+
+    @property
+    def pitch(self) -> int:
+        """Bytes from pixel to pixel: its channels, rounded up to whole bytes."""
+        return -(-self.shape[3] * self.container // 8)
+
+    @property
     def bytes(self) -> int:
         """Bytes in memory."""
-        return self.size * self.bits // 8
+        n, h, w, _ = self.shape
+        return n * h * w * self.pitch
 
     @property
     def dtype(self) -> np.dtype[np.signedinteger[Any]]:
         """Type of an element."""
-        return np.dtype(f"i{self.bits // 8}")
+        return np.dtype(f"i{max(8, self.container) // 8}")
 
     @property
     def lowest(self) -> int:
@@ -55,7 +69,7 @@ class Tensor:
     @property
     def highest(self) -> int:
         """Largest value of an element."""
-        return (1 << self.bits - 1) - 1
+        return 1 if self.bits == 1 else (1 << self.bits - 1) - 1
 
     @property
     def acc_bits(self) -> int:
@@ -104,6 +118,7 @@ class Conv(Layer):
     weight : int8 or int16 array (out channels, in channels / groups, kernel rows, kernel columns)
     weight_scale : float32 array (out channels,)
     bias : int32 or (48 bits) int64 array (out channels,), in units of input scale * weight scale
+    weight_bits : width of the weights, which fit it; one-bit weights are +1 and -1
     """
 
     op: ClassVar[str] = "conv"
@@ -112,6 +127,7 @@ class Conv(Layer):
     bias: Codes = field(default_factory=lambda: np.zeros(1, np.int32))
     window: Window = Window()
     groups: int = 1
+    weight_bits: int = 8
 
 
 @dataclass(frozen=True)

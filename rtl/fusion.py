@@ -4,21 +4,12 @@ from amaranth import Cat, Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from dataflows.multipliers import Law
+from dataflows.multipliers import fusion
 from rtl.multiplier import MODE, Multiplier, add_shifted
 from rtl.shared import shared
 
 BITS = 8
 """Widest operand of a single cycle."""
-
-
-def fusion_law(leaf: int, wide: bool) -> Law:
-    """Law of a unit made of ``leaf``-bit multipliers, with 16-bit operands over several cycles if ``wide``."""
-    if leaf not in (2, 4):
-        raise ValueError(f"leaf must be 2 or 4 bits, not {leaf}")
-    widths = tuple(leaf << level for level in range((BITS // leaf).bit_length()))
-    most = 2 * BITS if wide else BITS
-    return Law(widths, widths, most, most, packed=True)
 
 
 @shared("leaf")
@@ -146,7 +137,7 @@ class FusionAligner(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        widths = fusion_law(self.leaf, False).a_widths
+        widths = fusion(self.leaf).a_widths
         modes = {(a, w): [s[self.operand] for s in sources(self.leaf, a, w)] for a in widths for w in widths}
         for brick in range(len(self.i) // self.leaf):
             part = self.o.word_select(brick, self.leaf)
@@ -184,7 +175,7 @@ class FusionUnit(Multiplier):
 
     def __init__(self, leaf: int = 2, wide: bool = True):
         self.leaf, self.wide = leaf, wide
-        super().__init__(fusion_law(leaf, wide))
+        super().__init__(fusion(leaf, 2 * BITS if wide else BITS))
 
     def elaborate(self, platform):
         m = Module()
@@ -212,7 +203,7 @@ class FusionMultiplier(Multiplier):
 
     def __init__(self, leaf: int = 2, wide: bool = True):
         self.leaf, self.wide = leaf, wide
-        super().__init__(fusion_law(leaf, wide))
+        super().__init__(fusion(leaf, 2 * BITS if wide else BITS))
 
     def elaborate(self, platform):
         m = Module()

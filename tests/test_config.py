@@ -192,12 +192,21 @@ SPARSE_FIELDS = [
 ]
 
 
+MULTIPLIERS = (
+    {"kind": "fusion"}, {"kind": "fusion", "leaf": 4}, {"kind": "serial_input", "lanes": 8},
+    {"kind": "serial_input", "lanes": 16}, {"kind": "serial_input", "lanes": 16, "bits": 4},
+    {"kind": "serial_weight", "lanes": 16}, {"kind": "serial", "lanes": 16}, {"kind": "table", "lanes": 16},
+    {"kind": "binary", "lanes": 16}, {"kind": "ternary", "lanes": 16},
+)  # fmt: skip
+
+
 def test_hash_depends_on_every_field():
     names = {f"{section}.{field}" for section, info in Config.model_fields.items()
              for kind in (info.annotation, *get_args(info.annotation)) if hasattr(kind, "model_fields")
              for field in kind.model_fields}
     fixed = {"numbers.act_bits", "numbers.weight_bits", "numbers.acc_bits", "codec.level_bits"}  # change together
     changing = {key for key, _ in (*FIELDS, *STORE_FIELDS)} | {f"sparse.{key}" for key, _ in SPARSE_FIELDS}
+    changing |= {f"multiplier.{key}" for unit in MULTIPLIERS for key in unit}
     assert changing == names - fixed
     hashes = [load(WS16).hash] + [parse(changed(key, value), "x").hash for key, value in FIELDS]
     rows = {**changed("array.dataflow", "row_stationary"), "stores": {"input": 12, "weight": 224, "output": 24}}
@@ -207,6 +216,9 @@ def test_hash_depends_on_every_field():
         hashes.append(parse({**rows, section: {**rows[section], field: value}}, "x").hash)
     hashes.append(parse(changed("sparse", SPARSE), "x").hash)
     hashes += [parse(changed("sparse", {**SPARSE, key: value}), "x").hash for key, value in SPARSE_FIELDS]
+    for unit in MULTIPLIERS:
+        flow = "weight_stationary" if unit["kind"] == "fusion" else "output_stationary"
+        hashes.append(parse({**changed("array.dataflow", flow), "multiplier": unit}, "x").hash)
     assert len(set(hashes)) == len(hashes)
 
 
@@ -378,3 +390,32 @@ def test_codec_is_optional_and_fits_the_operands():
     names = {r.name for unit in (isa.Unit.LOAD, isa.Unit.STORE) for r in isa.units(cfg)[unit]}
     assert "codec" in names
     assert all("codec" not in {r.name for r in registers} for registers in isa.units(plain).values())
+
+
+@pytest.mark.parametrize(("unit", "flow", "message"), [
+    ({"kind": "fusion"}, "output_stationary", "array.dataflow must be weight_stationary for multiplier.kind fusion"),
+    ({"kind": "serial", "lanes": 8}, "weight_stationary", "array.dataflow must be output_stationary for multiplier"),
+    ({"kind": "serial"}, "output_stationary", "multiplier.lanes is missing"),
+    ({"kind": "fusion", "lanes": 8}, "weight_stationary", "multiplier.lanes must be left out for kind fusion"),
+    ({"kind": "table", "lanes": 8, "leaf": 2}, "output_stationary", "multiplier.leaf must be left out for kind table"),
+    ({"kind": "binary", "lanes": 8, "bits": 4}, "output_stationary", "multiplier.bits must be left out"),
+    ({"kind": "serial", "lanes": 12}, "output_stationary", "multiplier.lanes must be .*multiple of 8"),
+    ({"kind": "booth"}, "output_stationary", "multiplier.kind must be 'fusion', 'serial_input'"),
+])  # fmt: skip
+def test_multipliers_that_do_not_exist(unit, flow, message):
+    with pytest.raises(InputError, match=message):
+        parse({**changed("array.dataflow", flow), "multiplier": unit}, "x")
+
+
+def test_multipliers_and_what_takes_narrow_operands():
+    values = {**changed("array.dataflow", "weight_stationary"), "multiplier": {"kind": "fusion"}}
+    cfg = parse(values, "x")
+    assert (cfg.operand_bits, cfg.containers) == (tuple(range(2, 9)), (2, 4, 8))
+    found = {pair: cfg.reduction(*pair).depth // cfg.array.rows for pair in ((8, 8), (8, 3), (4, 4), (2, 4), (2, 2))}
+    assert found == {(8, 8): 1, (8, 3): 2, (4, 4): 4, (2, 4): 8, (2, 2): 16}
+    with pytest.raises(InputError, match="no multipliers for weights of 1 bits; it takes 2, 3, 4, 5, 6, 7, 8"):
+        cfg.reduction(8, 1)
+    with pytest.raises(InputError, match=r"\[codec\] must be left out with \[multiplier\]"):
+        parse({**values, "codec": {}}, "x")
+    with pytest.raises(InputError, match=r"array\.cols must be a multiple of 4 .* not 6"):
+        parse({**values, "array": {**values["array"], "cols": 6}, "memory": {**values["memory"], "acc_bytes": 48}}, "x")
