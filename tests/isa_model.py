@@ -14,6 +14,7 @@ from dataflows import isa
 from dataflows.config import Config
 from dataflows.vocabulary import Dim, Kind
 from sim.golden.run_length import decode, encode
+from tests.narrow_model import elements, field, narrow_sums, stored
 from tests.plane_model import plane_sums
 from tests.row_model import row_sums, row_zeros
 from tests.sparse_model import walk
@@ -57,7 +58,7 @@ class Machine:
     def __init__(self, cfg: Config, dram: np.ndarray, bases: dict[isa.Region, int]):
         self.cfg, self.dram, self.bases = cfg, dram, bases
         m = cfg.memory
-        rng = np.random.default_rng(7)
+        rng = self.rng = np.random.default_rng(7)
         self.memory = {
             isa.Target.INPUT: rng.integers(0, 256, m.input_bytes, np.uint8),
             isa.Target.WEIGHT: rng.integers(0, 256, m.weight_bytes, np.uint8),
@@ -167,14 +168,21 @@ class Machine:
         assert isa.Unit.ACC not in self.pending, "an ACC job without words"
         self.pending[isa.Unit.ACC] = job
 
-    def _words(self, unit: isa.Unit, job: dict, width: int) -> np.ndarray:
+    def _addresses(self, unit: isa.Unit, job: dict) -> np.ndarray:
+        """Byte addresses of the words of an INPUT or WEIGHT job."""
         names = (self.cfg.dataflow.input_nest if unit is isa.Unit.INPUT else self.cfg.dataflow.weight_nest).levels
         addresses, _ = nest(job["base"]["address"], [job[n] for n in names])
-        memory = self.memory[isa.Target[unit.name]]
         granule = self.cfg.input_granule if unit is isa.Unit.INPUT else self.cfg.weight_granule
         assert not (addresses % granule).any(), f"{unit.name} words out of line"
-        addresses &= (1 << isa.STEP_BITS) - 1
-        return self._elements(memory, addresses, width)
+        return addresses & (1 << isa.STEP_BITS) - 1
+
+    def _words(self, unit: isa.Unit, job: dict, width: int) -> np.ndarray:
+        return self._elements(self.memory[isa.Target[unit.name]], self._addresses(unit, job), width)
+
+    def _bytes(self, target: isa.Target, addresses: np.ndarray, count: int) -> np.ndarray:
+        """``count`` bytes from each byte address on; the memory wraps around."""
+        memory = self.memory[target]
+        return memory[(addresses[:, None] + np.arange(count)) % memory.size]
 
     def _elements(self, memory: np.ndarray, addresses: np.ndarray, count: int) -> np.ndarray:
         """``count`` signed elements from each byte address on; the memory wraps around."""
@@ -185,6 +193,9 @@ class Machine:
     def input(self, job: dict) -> None:
         """INPUT: the last of the three jobs of an array run."""
         cfg, rows, cols = self.cfg, self.cfg.array.rows, self.cfg.array.cols
+        if cfg.multiplier:
+            self.narrow_input(job)
+            return
         x = self._words(isa.Unit.INPUT, job, cfg.input_elements)
         if "mode" in job and job["mode"]["sparse"]:
             assert isa.Unit.INPUT not in self.pending, "an INPUT job whose words nobody takes"
@@ -220,6 +231,14 @@ class Machine:
         assert not acc_job["mode"].get("sparse"), "ACC expects words of the sparse engine"
         self._accumulate(acc_job, sums)
 
+    def narrow_input(self, job: dict) -> None:
+        """INPUT where operands have widths of their own."""
+        weight_job, acc_job = self.pending.pop(isa.Unit.WEIGHT), self.pending.pop(isa.Unit.ACC)
+        reduction = self.cfg.reduction(job["precision"]["a_bits"], job["precision"]["w_bits"])
+        x = self._bytes(isa.Target.INPUT, self._addresses(isa.Unit.INPUT, job), reduction.input_bytes)
+        w = self._bytes(isa.Target.WEIGHT, self._addresses(isa.Unit.WEIGHT, weight_job), reduction.step_bytes)
+        self._accumulate(acc_job, narrow_sums(self.cfg, job, weight_job, x, w))
+
     def _accumulate(self, acc_job: dict, sums: np.ndarray) -> None:
         """Words of sums into the accumulators."""
         addresses, index = nest(acc_job["base"]["address"], [acc_job[n] for n in ("word", "block", "pass", "group")])
@@ -249,12 +268,11 @@ class Machine:
         operand = None
         if mode["from_operand"] or mode["add"]:
             addresses, _ = nest(job["operand_base"]["address"], [job["operand_" + n] for n in operand_names])
-            memory = self.memory[isa.Target.OPERAND]
-            operand = self._elements(memory, addresses, lanes)
+            operand = self._operands(job, addresses, "source" if mode["from_operand"] else "addend")
         if mode["from_operand"]:
             taps = job["operand_tap_a"]["count"] * job["operand_tap_b"]["count"]
             words = operand.reshape(-1, taps, lanes)
-            second = words[:, 1] if mode["add"] else None
+            second = self._operands(job, addresses[1::2], "addend") if mode["add"] else None
             if mode["reduce"] == isa.Reduce.WINDOW:
                 x = self.window(job, words[:, 0])
             else:
@@ -284,8 +302,30 @@ class Machine:
         if mode["keep"]:
             self.keep(job, q, block == param["blocks"] - 1)
             return
-        for word, last in zip(q.astype(f"<i{cfg.act_bytes}").view(np.uint8), block == param["blocks"] - 1, strict=True):
-            self.out.extend(word[: (param["tail"] if last else lanes) * cfg.act_bytes])
+        for word in self._results(job, q, block == param["blocks"] - 1):
+            self.out.extend(word)
+
+    def _operands(self, job: dict, addresses: np.ndarray, name: str) -> np.ndarray:
+        """Operand words (words, lanes) from byte addresses, in the format ``name`` of the job."""
+        if not self.cfg.multiplier:
+            return self._elements(self.memory[isa.Target.OPERAND], addresses, self.cfg.lanes)
+        width = self._width(job, name)
+        return elements(self._bytes(isa.Target.OPERAND, addresses, self.cfg.lanes * width // 8), width)
+
+    def _width(self, job: dict, name: str) -> int:
+        """Bits of an operand or result in memory."""
+        if not self.cfg.multiplier:
+            return 8 * self.cfg.act_bytes
+        width = 1 << job["formats"][name]
+        assert width in self.cfg.containers, f"no operands of {width} bits: {self.cfg.containers}"
+        return width
+
+    def _results(self, job: dict, words: np.ndarray, tail: np.ndarray) -> list[np.ndarray]:
+        """Bytes of each result word; those where ``tail`` is set have the job's tail of valid lanes."""
+        width, valid = self._width(job, "result"), job["param"]["tail"]
+        assert 1 <= valid <= self.cfg.lanes
+        lanes = np.where(tail, valid, self.cfg.lanes)
+        return [stored(word, int(n), width, self.rng) for word, n in zip(field(words, width), lanes, strict=True)]
 
     def turned(self, job: dict, words: np.ndarray) -> np.ndarray:
         """Blocks of accumulator words, a pixel per lane, as words of the wanted pixels, a channel per lane."""
@@ -297,10 +337,9 @@ class Machine:
     def keep(self, job: dict, words: np.ndarray, tail: np.ndarray) -> None:
         """Words to the operand buffer; those where ``tail`` is set have the job's tail of valid lanes."""
         addresses, _ = nest(job["result_base"]["address"], [job["result_" + n] for n in ("block", "x", "y")])
-        memory, size = self.memory[isa.Target.OPERAND], self.cfg.act_bytes
-        for address, word, last in zip(addresses, words, tail, strict=True):
-            lanes = job["param"]["tail"] if last else self.cfg.lanes
-            memory[address : address + lanes * size] = word[:lanes].astype(f"<i{size}").view(np.uint8)
+        memory = self.memory[isa.Target.OPERAND]
+        for address, word in zip(addresses, self._results(job, words, tail), strict=True):
+            memory[address : address + word.size] = word
 
     def window(self, job: dict, words: np.ndarray) -> np.ndarray:
         """Sums or maxima of 3x3 windows over the words of a job and the two rows before it."""
