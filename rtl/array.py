@@ -5,9 +5,10 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from dataflows.config import Config, Numbers
-from dataflows.vocabulary import Axis, Dataflow
+from dataflows.vocabulary import Axis, Dataflow, Operand
 from rtl.drain import Deskew, Transposer, sum_stream
-from rtl.feeder import Feeder, operand_stream
+from rtl.feeder import Feeder
+from rtl.operands import word_stream
 from rtl.pe import PE, check, edge, flags, links, sum_cycles
 from rtl.shared import shared
 from rtl.skew import taps
@@ -161,7 +162,7 @@ class PEArray(wiring.Component):
 
     Members
     -------
-    input, weight : In(operand_stream)
+    input, weight : In(word_stream)
         See :class:`~rtl.feeder.Feeder` for when words are taken.
     open : In(1)
         The accumulator has opened one more job; allows one more job of the moving stream to begin.
@@ -184,8 +185,8 @@ class PEArray(wiring.Component):
         self.latency = Feeder.latency + sum_cycles(flow, cfg.array.rows) + flow.skew[1] * (cfg.array.cols - 1)
         self.latency += flow.output_transposed
         super().__init__({
-            "input": In(operand_stream(cfg.input_elements, cfg.numbers.act_bits)),
-            "weight": In(operand_stream(cfg.weight_elements, cfg.numbers.weight_bits)),
+            "input": In(word_stream(cfg, Operand.INPUT)),
+            "weight": In(word_stream(cfg, Operand.WEIGHT)),
             "open": In(1),
             "o": Out(sum_stream(cfg)),
         })

@@ -1,23 +1,14 @@
 """The edges of the array where operands enter: joins the two streams, adds flags, makes the skew."""
 
 from amaranth import Cat, Module, Signal, signed, unsigned
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from dataflows.config import Config
 from dataflows.vocabulary import Axis, Kind, Operand
+from rtl.operands import word_stream
 from rtl.pe import PE, edge, flags, links, sum_cycles
 from rtl.skew import delay, staircase, taps, together
-
-
-def operand_stream(elements: int, bits: int) -> stream.Signature:
-    """Stream of operand words of ``elements`` signed numbers of ``bits`` bits.
-
-    ``first`` and ``last`` mark the borders of a tile, ``begin`` and ``end`` those of a job.
-    """
-    return stream.Signature(data.StructLayout({
-        "data": data.ArrayLayout(signed(bits), elements), "first": 1, "last": 1, "begin": 1, "end": 1,
-    }))
 
 
 class Feeder(wiring.Component):
@@ -41,7 +32,7 @@ class Feeder(wiring.Component):
 
     Members
     -------
-    input, weight : In(operand_stream)
+    input, weight : In(word_stream)
     open : In(1)
         The accumulator has opened one more job.
     <name>_o : Out, one per row, column or PE
@@ -63,8 +54,8 @@ class Feeder(wiring.Component):
         self.axes = {name: wire.axis for name, wire in wires.items() if name != "output"}
         self.axes |= {name: flag.axis for name, flag in flags(cfg.dataflow).items()}
         ports = {
-            "input": In(operand_stream(cfg.input_elements, cfg.numbers.act_bits)),
-            "weight": In(operand_stream(cfg.weight_elements, cfg.numbers.weight_bits)),
+            "input": In(word_stream(cfg, Operand.INPUT)),
+            "weight": In(word_stream(cfg, Operand.WEIGHT)),
             "open": In(1),
             "emit": Out(1),
         }

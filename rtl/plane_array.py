@@ -9,8 +9,8 @@ from amaranth.lib.wiring import In, Out
 from dataflows.config import Config
 from dataflows.vocabulary import Axis, Kind, Link
 from rtl.drain import sum_stream
-from rtl.feeder import operand_stream
 from rtl.job import geometry_layout
+from rtl.operands import operand_stream
 from rtl.plane_control import PlaneControl, history_words
 from rtl.plane_row import PlaneRow
 from rtl.skew import delay, taps

@@ -9,8 +9,8 @@ from amaranth.lib.wiring import In, Out
 from dataflows.config import Config
 from dataflows.vocabulary import Axis, Dataflow, Kind
 from rtl.drain import sum_stream
-from rtl.feeder import operand_stream
 from rtl.job import geometry_layout
+from rtl.operands import operand_stream
 from rtl.row_bus import InputBus, WeightBus
 from rtl.row_conductor import RowConductor
 from rtl.row_control import COUNT_BITS, RowControl, step_layout

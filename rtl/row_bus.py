@@ -5,7 +5,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from dataflows.config import Config
-from rtl.feeder import operand_stream
+from rtl.operands import operand_stream
 from rtl.row_control import COUNT_BITS, following
 from rtl.row_pe import INDEX_BITS, RowSizes, place_in
 from rtl.row_plan import plan_layout

@@ -1,14 +1,15 @@
 """INPUT and WEIGHT engines: read words of an operand buffer at a loop nest of addresses, stream them to the array."""
 
-from amaranth import Cat, Module, Mux, Signal, signed, unsigned
+from amaranth import Cat, Module, Mux, Shape, Signal, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from dataflows import isa
 from dataflows.config import Config
+from dataflows.vocabulary import Operand
 from rtl.agu import AddressGenerator, connect_nest
-from rtl.feeder import operand_stream
 from rtl.job import engine_ports, geometry_layout
+from rtl.operands import PRECISION, word_stream
 from rtl.queue import Queue
 from rtl.skew import delay
 
@@ -31,8 +32,10 @@ class Streamer(wiring.Component):
     job, done, busy, stalled
         See :func:`~rtl.job.engine_ports`. A job is done when its last word has been read from the buffer.
     read_address : Out(stream of 32-bit byte address, always ready)
-    read_data : In(elements x act_bits or weight_bits)
-    o : Out(operand_stream)
+    read_data : In(elements x act_bits or weight_bits; with ``[multiplier]``, bytes of the longest word)
+    o : Out(word_stream)
+        With ``[multiplier]`` each word says the precision of its job. Where operands can have one bit, those behind
+        ``tail`` in the last word of level ``word`` are 1.
     sparse : Out(stream of input_elements x act_bits), only of INPUT where the configuration has the sparse engine
         Words of the jobs that say so, instead of ``o``; in the order of the jobs, so either may hold up the other.
     geometry : Out(stream of geometry_layout), only of INPUT where the dataflow has such registers
@@ -51,25 +54,29 @@ class Streamer(wiring.Component):
 
     def __init__(self, cfg: Config, unit: isa.Unit, read_latency: int):
         choice = {
-            isa.Unit.INPUT: (cfg.input_elements, cfg.numbers.act_bits, cfg.dataflow.input_nest),
-            isa.Unit.WEIGHT: (cfg.weight_elements, cfg.numbers.weight_bits, cfg.dataflow.weight_nest),
+            isa.Unit.INPUT: (Operand.INPUT, cfg.dataflow.input_nest),
+            isa.Unit.WEIGHT: (Operand.WEIGHT, cfg.dataflow.weight_nest),
         }
         if unit not in choice:
             raise ValueError(f"Streamer unit must be INPUT or WEIGHT, not {unit.name}")
         self.cfg = cfg
         self.unit = unit
         self.read_latency = read_latency
-        self.elements, bits, self.nest = choice[unit]
+        operand, self.nest = choice[unit]
+        words = word_stream(cfg, operand)
+        layout = words.members["payload"].shape
+        word = layout["data"].shape
+        self.elements, bits = word.length, Shape.cast(word.elem_shape).width
         self.latency = 1 + read_latency + Queue.latency
         self.has_geometry = unit is isa.Unit.INPUT and bool(isa.geometry(cfg))
         geometry = {"geometry": Out(stream.Signature(geometry_layout(cfg)))} if self.has_geometry else {}
         self.has_sparse = unit is isa.Unit.INPUT and cfg.sparse is not None
-        word = data.ArrayLayout(signed(bits), self.elements)
+        self.has_tail = unit is isa.Unit.INPUT and cfg.operand_bits == (1,)
         sparse = {"sparse": Out(stream.Signature(word))} if self.has_sparse else {}
         super().__init__(engine_ports(cfg, unit) | geometry | sparse | {
             "read_address": Out(stream.Signature(unsigned(isa.STEP_BITS), always_ready=True)),
             "read_data": In(data.ArrayLayout(unsigned(bits), self.elements)),
-            "o": Out(operand_stream(self.elements, bits)),
+            "o": Out(words),
         })
 
     def elaborate(self, platform):
@@ -105,15 +112,15 @@ class Streamer(wiring.Component):
         word = queue.i.payload.word
         m.d.comb += [
             queue.i.valid.eq(delay(m, issue, self.read_latency, "read", reset_less=False)),
-            word.data.as_value().eq(self.read_data.as_value()),
+            word.data.as_value().eq(self.read_data.as_value() | (self._tail(m, last) if self.has_tail else 0)),
             Cat(word.first, word.last, word.begin, word.end).eq(flags),
         ]
         self._hand_out(m, queue.o)
         if self.has_sparse:
-            sparse = Signal(reset_less=True)  # of the job whose addresses are issued
-            with m.If(self.job.valid & self.job.ready):
-                m.d.sync += sparse.eq(job.mode.sparse)
-            m.d.comb += queue.i.payload.sparse.eq(delay(m, sparse, self.read_latency, "sparse_read"))
+            m.d.comb += queue.i.payload.sparse.eq(self._of_job(m, job.mode.sparse, "sparse"))
+        if self.cfg.multiplier:
+            told = [word[name] for name in PRECISION]
+            m.d.comb += Cat(told).eq(self._of_job(m, Cat(job.precision[name] for name in PRECISION), "precision"))
 
         give = Signal.like(job.give)
         with m.If(self.job.valid & self.job.ready):
@@ -124,6 +131,24 @@ class Streamer(wiring.Component):
             self.stalled.eq(agu.o.valid & ~agu.o.ready),
         ]
         return m
+
+    def _of_job(self, m, value, name):
+        """A part of the job, for the word that comes from the buffer."""
+        held = Signal(len(value), name=name, reset_less=True)
+        with m.If(self.job.valid & self.job.ready):
+            m.d.sync += held.eq(value)
+        return delay(m, held, self.read_latency, f"{name}_read")
+
+    def _tail(self, m, last):
+        """Bits of the word from the buffer that lie behind the last input that counts."""
+        closes = delay(m, last[self.nest.levels.index("word")], self.read_latency, "closes")
+        tail = self._of_job(m, self.job.payload.precision.tail, "tail")
+        part, behind = Signal(8), Signal(8 * self.elements)
+        m.d.comb += part.eq(0xFF << tail[:3])
+        for index in range(self.elements):
+            rest = Mux(tail[3:] == index, part, (tail[3:] < index).replicate(8))
+            m.d.comb += behind.word_select(index, 8).eq(rest & closes.replicate(8))
+        return behind
 
     def _hand_out(self, m, words):
         """Words to the array, or to the sparse engine."""

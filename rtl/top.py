@@ -129,10 +129,10 @@ class Accelerator(wiring.Component):
         cfg = self.cfg
         memory, beat, element = cfg.memory, cfg.bus_bytes, cfg.act_bytes
         m.submodules.input_buffer = inputs = OperandBuffer(
-            memory.input_bytes, cfg.input_word_bytes, beat, cfg.input_elements * element, element, cfg.input_granule
+            memory.input_bytes, cfg.input_word_bytes, beat, cfg.input_read_bytes, element, cfg.input_granule
         )
         m.submodules.weight_buffer = weights = OperandBuffer(
-            memory.weight_bytes, cfg.weight_word_bytes, beat, cfg.weight_elements * element, cfg.weight_granule
+            memory.weight_bytes, cfg.weight_word_bytes, beat, cfg.weight_read_bytes, cfg.weight_granule
         )
         m.submodules.operand_buffer = operands = OperandBuffer(
             memory.operand_bytes, cfg.operand_word_bytes, cfg.operand_word_bytes, cfg.vector_word_bytes, granule=element

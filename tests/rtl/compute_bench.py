@@ -13,11 +13,14 @@ WIDTHS = [8, 16]
 DATAFLOWS = ["weight_stationary", "output_stationary", "input_stationary", "no_local_reuse"]
 
 
-def make_config(rows: int, cols: int, dataflow: str, acc_words: int = 64, bits: int = 8) -> config.Config:
+def make_config(
+    rows: int, cols: int, dataflow: str, acc_words: int = 64, bits: int = 8, multiplier: dict | None = None
+) -> config.Config:
     """A small accelerator for operands of ``bits`` bits; ``acc_words`` in each accumulator bank."""
     return config.parse(
         {
             "name": "small",
+            **({"multiplier": multiplier} if multiplier else {}),
             "array": {"rows": rows, "cols": cols, "dataflow": dataflow},
             "memory": {
                 "input_bytes": 4096,

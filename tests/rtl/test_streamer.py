@@ -48,6 +48,9 @@ def expect(job, nest, memory, elements, size=1):
     return words
 
 
+PRECISION = ("a_bits", "w_bits", "a_unsigned", "w_unsigned")
+
+
 def run(cfg, unit, jobs, memory, count, job_gap=lambda i: 0, pause=lambda i: 0, latency=OperandBuffer.latency):
     """Run jobs; returns words, cycles of jobs taken, words and tokens, and the tokens."""
     dut = Streamer(cfg, unit, latency)
@@ -74,7 +77,8 @@ def run(cfg, unit, jobs, memory, count, job_gap=lambda i: 0, pause=lambda i: 0, 
             valid = False
             while not valid:
                 _, _, valid, word = await ctx.tick().sample(dut.o.valid, dut.o.payload)
-            words.append({"data": list(word.data)} | {name: word[name] for name in ("first", "last", "begin", "end")})
+            names = ("first", "last", "begin", "end", *(PRECISION if cfg.multiplier else ()))
+            words.append({"data": list(word.data)} | {name: word[name] for name in names})
         while len(tokens) < len(jobs):
             await ctx.tick()
 
@@ -138,3 +142,38 @@ def test_no_gap_after_a_pause(latency, pause, rng):
     gaps = np.diff(times["word"])
     assert gaps[11] == 1 + pause
     assert set(np.delete(gaps, 11)) == {1}
+
+
+UNITS_OF_NARROW_OPERANDS = [
+    ("weight_stationary", {"kind": "fusion"}),
+    ("output_stationary", {"kind": "serial", "lanes": 16}),
+    ("output_stationary", {"kind": "binary", "lanes": 16}),
+]
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda u: u.name)
+@pytest.mark.parametrize(("dataflow", "kind"), UNITS_OF_NARROW_OPERANDS, ids=["fusion", "serial", "binary"])
+def test_words_of_bytes_say_their_precision(dataflow, kind, unit, rng):
+    """Jobs of different widths without a gap; one-bit inputs behind the tail are 1."""
+    cfg = make_config(2, 8, dataflow, multiplier=kind)
+    nest = cfg.dataflow.input_nest if unit is isa.Unit.INPUT else cfg.dataflow.weight_nest
+    size = cfg.input_read_bytes if unit is isa.Unit.INPUT else cfg.weight_read_bytes
+    memory, binary = rng.integers(-128, 128, 4096), kind["kind"] == "binary" and unit is isa.Unit.INPUT
+    jobs, expected = [], []
+    for number in range(8):
+        told = {name: int(rng.choice(cfg.operand_bits)) for name in PRECISION[:2]}
+        told |= {name: int(rng.integers(0, 2)) for name in PRECISION[2:]}
+        tail = 8 * size if number % 4 == 0 else int(rng.integers(1, 8 * size + 1))
+        job = random_job(rng, nest, 1 << number) | {"precision": told | ({"tail": tail} if binary else {})}
+        jobs.append(job)
+        words = expect(job, nest, memory, size)
+        place, inner = nest.levels.index("word"), job["word"]["count"]
+        stride = int(np.prod([job[name]["count"] for name in nest.levels[:place]]))
+        for index, word in enumerate(words):
+            bits = sum((byte & 255) << 8 * i for i, byte in enumerate(word["data"]))
+            if binary and index // stride % inner == inner - 1:
+                bits |= (1 << 8 * size) - (1 << tail)
+            expected.append(word | told | {"data": list(bits.to_bytes(size, "little"))})
+    words, tokens, _ = run(cfg, unit, jobs, memory, len(expected), pause=lambda i: int(rng.choice([0, 0, 0, 1])))
+    assert words == expected
+    assert tokens == [job["give"] for job in jobs]

@@ -1,0 +1,36 @@
+"""Streams of operand words, from the buffers to the array."""
+
+from amaranth import signed, unsigned
+from amaranth.lib import data, stream
+
+from dataflows.config import Config
+from dataflows.vocabulary import Operand
+
+PRECISION = {"a_bits": 4, "w_bits": 4, "a_unsigned": 1, "w_unsigned": 1}
+"""What a word says about itself where ``[multiplier]`` lets widths differ: fields of register ``precision``, bits."""
+
+
+def operand_stream(elements: int, bits: int) -> stream.Signature:
+    """Stream of operand words of ``elements`` signed numbers of ``bits`` bits.
+
+    ``first`` and ``last`` mark the borders of a tile, ``begin`` and ``end`` those of a job.
+    """
+    return _words(data.ArrayLayout(signed(bits), elements), {})
+
+
+def word_stream(cfg: Config, operand: Operand) -> stream.Signature:
+    """Stream of the words of inputs or weights in a configuration.
+
+    Without ``[multiplier]`` an :func:`operand_stream`. With it ``data`` is ``*_read_bytes`` bytes as they lie in the
+    buffer, and each word says its precision (:data:`PRECISION`).
+    """
+    if cfg.multiplier:
+        count = cfg.input_read_bytes if operand is Operand.INPUT else cfg.weight_read_bytes
+        return _words(data.ArrayLayout(unsigned(8), count), PRECISION)
+    if operand is Operand.INPUT:
+        return operand_stream(cfg.input_elements, cfg.numbers.act_bits)
+    return operand_stream(cfg.weight_elements, cfg.numbers.weight_bits)
+
+
+def _words(word: data.ArrayLayout, more: dict[str, int]) -> stream.Signature:
+    return stream.Signature(data.StructLayout({"data": word, "first": 1, "last": 1, "begin": 1, "end": 1, **more}))
