@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from dataflows import isa
 from dataflows.config import Config
-from dataflows.errors import InputError
 from dataflows.network import Add, AvgPool, Concat, Conv, Layer, MaxPool, Network, Reshape
 from dataflows.vocabulary import Kind
 from mapper.array_plan import ArrayPlan, plane_or_classifier
@@ -36,6 +35,7 @@ from mapper.pool_epilogue import fuse_pools
 from mapper.pooled_tiles import Pool
 from mapper.program import Job, encode
 from mapper.sparse_plan import SparseJob, SparsePlan
+from mapper.widths import check_layers, check_tensors
 from mapper.window_plan import WindowPlan, window_plan
 
 
@@ -170,10 +170,7 @@ def compile_network(
     InputError
         Naming a layer that does not fit, or that an engine asked for cannot run.
     """
-    bits = cfg.numbers.act_bits
-    for tensor in network.tensors.values():
-        if tensor.bits != bits:
-            raise InputError(f"tensor {tensor.name} has {tensor.bits} bits, but {cfg.name} takes operands of {bits}")
+    check_tensors(cfg, network)
     places, sizes = place_tensors(network)
     context = Context(cfg, network, options, places, Builder(cfg), Constants(max(ALIGNMENT, cfg.bus_bytes)))
     context.roots = roots(network)
@@ -181,6 +178,7 @@ def compile_network(
     fuse = fuse and not cfg.dataflow.output_turned_late  # turned accumulators leave pixel by pixel, all else row by row
     sparse = sparse_layers(cfg, network, options, zeros or {}, windows) | dict(plans or {})
     windows = {name: plan for name, plan in windows.items() if name not in sparse}
+    check_layers(cfg, network, windows)
     apart = {*windows, *sparse}
     fused = fuse_additions(network, apart) if fuse else {}
     pools = fuse_pools(network, fused, apart) if fuse and not cfg.codec else {}

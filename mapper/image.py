@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from dataflows import isa
 from dataflows.network import Codes
+from dataflows.packing import pack, unpack
 from mapper.compile import Program
 from mapper.placement import ALIGNMENT
 
@@ -47,11 +48,21 @@ class Image:
             memory[self.bases[region] :][: data.size] = data
         return memory
 
-    def view(self, memory: NDArray[np.uint8], tensor: str) -> Codes:
-        """A tensor's values in ``memory``, as an array of its shape (N, H, W, C) that shares them."""
+    def read(self, memory: NDArray[np.uint8], tensor: str) -> Codes:
+        """A tensor's values in ``memory``, as an array of its shape (N, H, W, C); no bits between pixels count."""
+        t = self.program.network.tensors[tensor]
+        n, h, w, channels = t.shape
+        return unpack(self._bytes(memory, tensor).reshape(n, h, w, t.pitch), channels, t.bits)
+
+    def write(self, memory: NDArray[np.uint8], tensor: str, values: Codes) -> None:
+        """Put a tensor's values into ``memory``; ``values`` has its shape (N, H, W, C)."""
+        self._bytes(memory, tensor)[...] = pack(values, self.program.network.tensors[tensor].bits).reshape(-1)
+
+    def _bytes(self, memory: NDArray[np.uint8], tensor: str) -> NDArray[np.uint8]:
+        """A tensor's bytes in ``memory``."""
         place, t = self.program.places[tensor], self.program.network.tensors[tensor]
         start = self.bases[place.region] + place.offset
-        return memory[start : start + t.bytes].view(t.dtype).reshape(t.shape)
+        return memory[start : start + t.bytes]
 
     def raw(self, memory: NDArray[np.uint8], tensor: str) -> NDArray[np.uint8]:
         """All bytes in ``memory`` that belong to a tensor, the slots of a compressed one included."""

@@ -6,7 +6,8 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 
 from dataflows import isa
-from mapper import nests
+from dataflows.packing import pitch
+from mapper import nests, packed
 from mapper.block_jobs import Part, Target, blocks_of, load_blocks, note_use
 from mapper.context import Context
 from mapper.nests import levels
@@ -117,26 +118,29 @@ def parameter_load(context: Context, key: Hashable, offset: int, count: int, lay
 def rectangle(
     context: Context, to: Destination, view: View, area: Area, padding: int, layer: int, *, row_stride: int = 1
 ) -> None:
-    """Load an area of a tensor; what lies outside the image is filled with ``padding``.
+    """Load an area of a tensor; what lies outside the image is filled with elements ``padding``.
 
     ``row_stride`` takes every n-th image row; rows of the area count in taken rows, from image row ``area.rows[0]``.
     """
     inside = _Inside.of(view, area, row_stride)
-    _pad(context, to, area, inside, padding, layer)
+    _pad(context, to, view, area, inside, padding, layer)
     if inside.rows and inside.cols:
         _copy(context, to, view, area, inside, row_stride, layer)
 
 
 def border(context: Context, to: Destination, view: View, area: Area, padding: int, layer: int) -> None:
     """Fill what of an area lies outside the image, and load nothing."""
-    _pad(context, to, area, _Inside.of(view, area, 1), padding, layer)
+    _pad(context, to, view, area, _Inside.of(view, area, 1), padding, layer)
 
 
-def _pad(context: Context, to: Destination, area: Area, inside: _Inside, padding: int, layer: int) -> None:
+def _pad(
+    context: Context, to: Destination, view: View, area: Area, inside: _Inside, padding: int, layer: int
+) -> None:
     """Fill jobs for what lies above, below, left and right of the image."""
     rows, cols = area.rows[1] - area.rows[0], area.cols[1] - area.cols[0]
     images = area.images[1] - area.images[0]
-    depth = (area.channels[1] - area.channels[0]) * context.cfg.act_bytes
+    tensor, (first, end) = context.network.tensors[view.tensor], area.channels
+    _, depth = packed.span(tensor, first, end - first)
     layout = to.layout
     dense = layout.col == depth
 
@@ -153,7 +157,7 @@ def _pad(context: Context, to: Destination, area: Area, inside: _Inside, padding
             **levels(ROWS, []),
             **isa.spread(
                 context.cfg, isa.Unit.LOAD, isa.SEGMENT_REGISTERS,
-                address=to.at(row, col), target=to.target, fill=1, fill_value=padding & context.cfg.act_mask,
+                address=to.at(row, col), target=to.target, fill=1, fill_value=packed.filler(tensor, padding),
                 bytes=segment,
             ),
             **levels(SEGMENTS, loops),
@@ -172,9 +176,9 @@ def _copy(
     """The job for what lies inside the image, in the longest possible DRAM rows and segments."""
     _, height, width, channels = view.shape
     (i0, i1), (c0, c1) = area.images, area.channels
-    # from here on everything is in bytes
-    channels, c0, c1 = (v * context.cfg.act_bytes for v in (channels, c0, c1))
-    images, depth, rows, cols = i1 - i0, c1 - c0, inside.rows, inside.cols
+    tensor = context.network.tensors[view.tensor]
+    channels, (c0, depth) = pitch(channels, tensor.bits), packed.span(tensor, c0, c1 - c0)  # in bytes
+    images, rows, cols = i1 - i0, inside.rows, inside.cols
     y0, x0 = area.rows[0] + inside.top * row_stride, area.cols[0] + inside.left
     layout = to.layout
     note = (

@@ -7,7 +7,7 @@ from functools import cached_property, partial
 
 from dataflows import isa
 from dataflows.network import Add, Conv
-from mapper import loads
+from mapper import loads, packed
 from mapper.context import Context
 from mapper.conv_jobs import Chunk, Run, array_jobs, chunks, tile_layout
 from mapper.conv_search import plan
@@ -189,9 +189,9 @@ class ConvLowering(Lowering[Conv]):
         """The addition's other operand, dense, for the pixels and channels of one drain."""
         tile, (first, end) = self.tiles[t], self._channels(g)
         images, rows, cols = tile.size
-        count = end - first
-        view = loads.View(other_operand(add, self.layer.output), self.shape.target_view)
-        size = count * self.cfg.act_bytes  # of a pixel
+        other = self.context.network.tensors[other_operand(add, self.layer.output)]
+        view = loads.View(other.name, self.shape.target_view)
+        _, size = packed.span(other, first, end - first)  # of a pixel
         layout = loads.Layout(size, cols * size, rows * cols * size, images * rows * cols * size)
         area = loads.Area(tile.images, tile.rows, tile.cols, (first, end))
 
@@ -219,6 +219,7 @@ class ConvLowering(Lowering[Conv]):
                 residual=None if add is None else at[1], index=self.index, name=self.layer.name, last=last,
                 zero=self.target.zero, low=self.layer.low, high=self.layer.high,
                 addition=None if add is None else addend_registers(self.context, add, self.layer.output),
+                addend=None if add is None else other_operand(add, self.layer.output),
                 kept=None if self.pool is None else self.pool.kept(tile, group, pooled[0]),
             ),
         )  # fmt: skip

@@ -113,9 +113,10 @@ class ElementwiseLowering:
         operand_pass(
             self.context,
             Pass(
+                source=self.parts[i][0].name,
                 address=at[0], size=layout.size * count, loops=loops, tile=piece.tile, first=offset + first,
                 count=end - first, output=self.target.name, view=self.target.shape, param_at=at[1],
                 reduce=isa.Reduce.NONE, requantize=requantize, index=self.index, name=layer.name, last=last,
-                addition=addition,
+                addition=addition, addend=self.parts[i][-1].name if addition else None,
             ),
         )  # fmt: skip

@@ -20,6 +20,7 @@ from mapper.context import Context, parameters
 from mapper.lowering import Lowering
 from mapper.nests import Loops, levels
 from mapper.numbers import IDENTITY
+from mapper.packed import formats
 from mapper.pipeline import Load, Step
 from mapper.requantization import Requantization
 from mapper.scoreboard import Access
@@ -142,6 +143,7 @@ class WindowLowering(Lowering[Conv | MaxPool]):
             },
             "operand_base": {"address": at[0]},
             **levels(OPERAND_LEVELS, loops, "operand_"),
+            **formats(cfg, source=self.source, result=target),
         }  # fmt: skip
         size = (1 if self.shared else blocks) * cfg.param_entry_bytes
         places = [at[1] + part * cfg.window_weights_address for part in range(PARTS)]

@@ -47,11 +47,11 @@ def mismatches(
 
 def _offset(program: Program, tensor: str, at: tuple[int, ...]) -> int:
     """Offset in a tensor's place of an element, or of the compressed block that holds it."""
-    shape = program.network.tensors[tensor].shape
+    held = program.network.tensors[tensor]
+    pixel = int(np.ravel_multi_index(at[:3], held.shape[:3]))
     blocks = program.blocks.get(tensor)
     if blocks is None:
-        return int(np.ravel_multi_index(at, shape)) * program.cfg.act_bytes
-    pixel = int(np.ravel_multi_index(at[:3], shape[:3]))
+        return pixel * held.pitch + at[3] * held.container // 8
     (group,) = [g for g, (a, b) in enumerate(blocks.groups) if a <= at[3] < b]
     return blocks.offset(group, pixel // blocks.pixels)
 

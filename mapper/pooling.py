@@ -99,6 +99,7 @@ class Pooling:
         operand_pass(
             self.context,
             Pass(
+                source=self.source.name,
                 address=address, size=reach, loops=loops, tile=tile, first=first, count=end - first,
                 output=self.target.name, view=self.target.shape, param_at=param_at,
                 reduce=isa.Reduce.MAX if self.maximum else isa.Reduce.SUM,

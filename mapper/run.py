@@ -184,7 +184,7 @@ def _tensor(image: Image, memory: NDArray[np.uint8], name: str) -> Codes:
     """A tensor in ``memory``, decoded if it is compressed."""
     blocks = image.program.blocks.get(name)
     if blocks is None:
-        return image.view(memory, name)
+        return image.read(memory, name)
     raw, tensor = image.raw(memory, name), image.program.network.tensors[name]
     x = np.empty((blocks.count * blocks.pixels, tensor.shape[3]), tensor.dtype)
     for offset, elements, pixels, channels in blocks.parts():
@@ -211,7 +211,7 @@ def _once(
         raw = image.raw(memory, entry.output)
         raw[...] = rng.integers(0, 256, raw.shape, np.uint8)
     for name, value in inputs.items():
-        image.view(memory, name)[...] = value
+        image.write(memory, name, value)
     limit = 1_000_000 + 200 * _work(image.program)
     result = simulator.run(
         len(image.program.words), image.bases, memory, limit, mark_address=image.marks, progress=progress

@@ -8,6 +8,8 @@ import numpy as np
 
 from dataflows import isa
 from dataflows.network import Add
+from dataflows.packing import pitch
+from mapper import packed
 from mapper.block_jobs import Part, blocks_of, note_use, store_blocks
 from mapper.context import Context
 from mapper.loads import ROWS
@@ -48,7 +50,7 @@ class Drain:
     param_at: int
     output: str  # tensor, of shape ``view``
     view: tuple[int, int, int, int]
-    residual: int | None  # byte address of an addition's other operand
+    residual: int | None  # byte address of an addition's other operand, tensor ``addend``
     index: int
     name: str
     last: bool  # of its layer
@@ -56,6 +58,7 @@ class Drain:
     low: int
     high: int
     addition: Registers | None
+    addend: str | None = None
     kept: Kept | None = None  # on chip instead of DRAM
 
 
@@ -91,8 +94,8 @@ def store(
         store_blocks(context, part, blocks, index, note, mark=mark)
         return
     _, height, width, channels = view
-    # from here on everything is in bytes
-    channels, first, count = (v * context.cfg.act_bytes for v in (channels, first, count))
+    tensor = context.network.tensors[output]
+    channels, (first, count) = pitch(channels, tensor.bits), packed.span(tensor, first, count)  # in bytes
     (i0, i1), (y0, y1), (x0, x1) = tile.images, tile.rows, tile.cols
     images, rows, cols = tile.size
     line, image = width * channels, height * width * channels
@@ -122,21 +125,24 @@ def drain(context: Context, d: Drain) -> None:
         (rows, places.pitch),
         (images, places.pitch * places.height),
     ]
+    tensors = context.network.tensors
+    addend = tensors[d.addend] if d.addend else None
     registers: Registers = {
         "mode": {"add": int(d.addition is not None)},
         "param": {"entry": d.entry, "blocks": d.blocks, "tail": d.count - (d.blocks - 1) * lanes},
         "requantize": {"zero": d.zero, "low": d.low, "high": d.high},
         "acc_base": {"address": d.bank * cfg.acc_bank_words},
         **levels(ACC_LEVELS, loops, "acc_"),
+        **packed.formats(cfg, result=tensors[d.output], addend=addend),
     }
     accesses = [
         Access("acc", d.bank, d.bank + 1),
         Access("param", d.param_at, d.param_at + d.entries * cfg.param_entry_bytes),
     ]
-    if d.addition is not None and d.residual is not None:
-        size = d.count * cfg.act_bytes  # of a pixel
+    if d.addition is not None and d.residual is not None and addend is not None:
+        _, size = packed.span(addend, d.first, d.count)  # of a pixel
         residual: Loops = [
-            (1, 0), (1, 0), (d.blocks, cfg.vector_word_bytes), (cols, size), (rows, cols * size),
+            (1, 0), (1, 0), (d.blocks, packed.word_bytes(cfg, addend)), (cols, size), (rows, cols * size),
             (images, rows * cols * size),
         ]  # fmt: skip
         registers |= d.addition
@@ -144,7 +150,8 @@ def drain(context: Context, d: Drain) -> None:
         accesses.append(Access("operand", d.residual, d.residual + images * rows * cols * size))
     note = f"{d.name}: rows {d.tile.rows[0]}..{d.tile.rows[1] - 1}, channels {d.first}..{d.first + d.count - 1}"
     if d.kept is not None:
-        nest: Loops = [(d.blocks, cfg.vector_word_bytes), (cols, d.kept.column), (rows, d.kept.row)]
+        word = packed.word_bytes(cfg, tensors[d.output])
+        nest: Loops = [(d.blocks, word), (cols, d.kept.column), (rows, d.kept.row)]
         registers["mode"]["keep"] = 1
         registers |= {"result_base": {"address": d.kept.address}, **levels(RESULT_LEVELS, nest, "result_")}
         accesses.append(d.kept.access)
@@ -155,12 +162,13 @@ def drain(context: Context, d: Drain) -> None:
 
 @dataclass(frozen=True)
 class Pass:
-    """One vector job over operand words: ``count`` channels from ``first`` of a tile.
+    """One vector job over operand words of tensor ``source``: ``count`` channels from ``first`` of a tile.
 
     ``loops`` are (count, stride) in bytes of tap_a, tap_b, block, x, y, image, from byte ``address``, where ``size``
     bytes of operands lie; ``param_at`` is the byte address of one parameter entry.
     """
 
+    source: str
     address: int
     size: int
     loops: Loops
@@ -176,12 +184,14 @@ class Pass:
     name: str
     last: bool
     addition: Registers | None = None
+    addend: str | None = None  # second operand of an addition
 
 
 def operand_pass(context: Context, p: Pass) -> None:
     """VECTOR and STORE jobs of a tile that never meets the array."""
-    cfg = context.cfg
+    cfg, tensors = context.cfg, context.network.tensors
     blocks = -(-p.count // cfg.lanes)
+    addend = tensors[p.addend] if p.addend else None
     registers: Registers = {
         "mode": {"from_operand": 1, "reduce": p.reduce, "add": int(p.addition is not None), "broadcast": 1},
         "param": {
@@ -191,6 +201,7 @@ def operand_pass(context: Context, p: Pass) -> None:
         "operand_base": {"address": p.address},
         **levels(OPERAND_LEVELS, p.loops, "operand_"),
         **(p.addition or {}),
+        **packed.formats(cfg, source=tensors[p.source], addend=addend, result=tensors[p.output]),
     }  # fmt: skip
     accesses = [
         Access("operand", p.address, p.address + p.size),

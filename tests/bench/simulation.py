@@ -85,7 +85,7 @@ def cocotb_speed(cfg: Config, network: Network, options: dict[str, float]) -> fl
     image = Image.of(program)
     memory = image.memory(0)
     inputs = {"x": random_input(network, 0)}
-    image.view(memory, "x")[...] = inputs["x"]
+    image.write(memory, "x", inputs["x"])
     wide = {f"BASE_{region.name}": base for region, base in image.bases.items()} | {"MARK": image.marks}
     address = {register.name: register.address for register in isa.HOST_REGISTERS}
     writes = [(address["IRQ_ENABLE"], 1), (address["PROGRAM_WORDS"], len(program.words))]
@@ -97,7 +97,7 @@ def cocotb_speed(cfg: Config, network: Network, options: dict[str, float]) -> fl
         verilog = emit(cfg, FOLDER / "rtl" / cfg.name) / f"{cfg.name}.v"
         run_cocotb(cfg, verilog, "tests.bench.cocotb_speed", {"SPEED_FOLDER": name}, timeout=1200)
         result = json.loads((folder / "result.json").read_text())
-        found = image.view(np.fromfile(folder / "memory.bin", np.uint8), "conv_out")
+        found = image.read(np.fromfile(folder / "memory.bin", np.uint8), "conv_out")
         if not np.array_equal(found, golden.run(network, inputs)["conv_out"]):
             raise AssertionError(f"{cfg.name} under cocotb disagrees with the golden model")
     return result["cycles"] / result["seconds"]

@@ -22,12 +22,12 @@ def test_random_pruned_layers(number):
         x = pruned_input(network, case)
         image = Image.of(program)
         memory = image.memory(case)
-        image.view(memory, "x")[...] = x
+        image.write(memory, "x", x)
         guards = image.guards(memory).copy()
         Machine(program.cfg, memory, image.bases).run(program.words)
         expected = golden.run(network, {"x": x})
         for entry in program.schedule:
-            found = image.view(memory, entry.output)
+            found = image.read(memory, entry.output)
             assert np.array_equal(found, expected[entry.output]), f"case {case}: {entry.output}"
         assert np.array_equal(guards, image.guards(memory)), f"case {case}: written outside"
         engines += [entry.engine for entry in program.schedule if isinstance(entry.layer, Conv)]

@@ -138,13 +138,13 @@ def prepare(program: Program, x: Codes, seed: int) -> Small:
     """A program whose input ``x`` is given; ``seed`` is that of all other bytes."""
     image = Image.of(program)
     before = image.memory(seed)
-    image.view(before, "x")[...] = x
+    image.write(before, "x", x)
     after = before.copy()
     tensors = golden.run(program.network, {"x": x})
     for entry in program.schedule:
-        image.view(after, entry.output)[...] = tensors[entry.output]
+        image.write(after, entry.output, tensors[entry.output])
         # The opposite bits before the run: a byte that is not written is a wrong byte.
-        image.view(before, entry.output)[...] = ~tensors[entry.output]
+        image.write(before, entry.output, ~tensors[entry.output])
     return Small(program, image, before, after)
 
 
