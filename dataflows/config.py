@@ -102,6 +102,11 @@ class Multiplier(Section):
             raise ValueError(f"multiplier.bits must be left out for kind {self.kind}: its operands have fixed widths")
         return self
 
+    @property
+    def law(self) -> Law:
+        """Products and cycles of one of them."""
+        return multipliers.law(self.kind, self.lanes or 1, self.leaf or 2, self.bits or 8)
+
 
 class Stores(Section):
     """Local stores of a PE, in words; those the dataflow has."""
@@ -348,10 +353,7 @@ class Config(Section):
     @property
     def law(self) -> Law:
         """Products and cycles of one multiplier of the array."""
-        unit = self.multiplier
-        if unit is None:
-            return multipliers.law(None, bits=self.numbers.act_bits)
-        return multipliers.law(unit.kind, unit.lanes or 1, unit.leaf or 2, unit.bits or 8)
+        return self.multiplier.law if self.multiplier else multipliers.law(None, bits=self.numbers.act_bits)
 
     @property
     def operand_bits(self) -> tuple[int, ...]:

@@ -4,18 +4,19 @@ from amaranth import Module, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from dataflows.config import Config, Numbers
+from dataflows.config import Config, Multiplier, Numbers
 from dataflows.vocabulary import Axis, Dataflow, Operand
 from rtl.drain import Deskew, Transposer, sum_stream
 from rtl.feeder import Feeder
 from rtl.operands import word_stream
-from rtl.pe import PE, check, edge, flags, links, sum_cycles
+from rtl.pe import check, edge, flags, links, sum_cycles
+from rtl.pes import pe_of
 from rtl.shared import shared
 from rtl.skew import taps
 from rtl.tree import AdderTree
 
 
-@shared("flow", "numbers", "cols")
+@shared("flow", "numbers", "cols", "unit")
 class Row(wiring.Component):
     """One row of PEs, and the lines of the flags that travel east.
 
@@ -24,6 +25,8 @@ class Row(wiring.Component):
     flow : Dataflow
     numbers : Numbers
     cols : int
+    unit : Multiplier, optional
+        What multiplies in a PE, if it is not one fixed multiplier.
 
     Members
     -------
@@ -31,37 +34,38 @@ class Row(wiring.Component):
         West end of each link that travels east; with no register per hop, the wire to all PEs.
     <name>_i, <name>_o : In, Out, one per column
         Links that travel south, and those to each PE, as far as they enter and leave.
-    <name>_i : In(1), or one per column
+    <name>_i : In, or one per column
         Flags.
     """
 
-    def __init__(self, flow: Dataflow, numbers: Numbers, cols: int):
+    def __init__(self, flow: Dataflow, numbers: Numbers, cols: int, unit: Multiplier | None = None):
         self.flow = flow
         self.numbers = numbers
         self.cols = cols
+        self.unit = unit
         ports = {}
-        for name, wire in links(flow, numbers).items():
+        for name, wire in links(flow, numbers, unit).items():
             if wire.axis is Axis.EAST:
-                ports[f"{name}_i"] = In(signed(wire.bits))
+                ports[f"{name}_i"] = In(wire.shape)
                 continue
             if wire.enters:
-                ports[f"{name}_i"] = In(signed(wire.bits)).array(cols)
+                ports[f"{name}_i"] = In(wire.shape).array(cols)
             if wire.leaves:
-                ports[f"{name}_o"] = Out(signed(wire.bits)).array(cols)
-        for name, flag in flags(flow).items():
-            ports[f"{name}_i"] = In(1) if flag.axis is Axis.EAST else In(1).array(cols)
+                ports[f"{name}_o"] = Out(wire.shape).array(cols)
+        for name, flag in flags(flow, unit).items():
+            ports[f"{name}_i"] = In(flag.bits) if flag.axis is Axis.EAST else In(flag.bits).array(cols)
         super().__init__(ports)
 
     def elaborate(self, platform):
         m = Module()
-        wires = links(self.flow, self.numbers)
+        wires = links(self.flow, self.numbers, self.unit)
         east = {name: getattr(self, f"{name}_i") for name, wire in wires.items() if wire.axis is Axis.EAST}
-        lines = {name: getattr(self, f"{name}_i") for name in flags(self.flow)}
-        for name, flag in flags(self.flow).items():
+        lines = {name: getattr(self, f"{name}_i") for name in flags(self.flow, self.unit)}
+        for name, flag in flags(self.flow, self.unit).items():
             if flag.axis is Axis.EAST:
                 lines[name] = taps(m, lines[name], self.cols, name, first=flag.stage)
         for col in range(self.cols):
-            m.submodules[f"pe_{col}"] = pe = PE(self.flow, self.numbers)
+            m.submodules[f"pe_{col}"] = pe = pe_of(self.flow, self.numbers, self.unit)
             m.d.comb += [getattr(pe, f"{name}_i").eq(line[col]) for name, line in lines.items()]
             for name, wire in wires.items():
                 if wire.enters:
@@ -82,37 +86,39 @@ class Grid(wiring.Component):
     flow : Dataflow
     numbers : Numbers
     rows, cols : int
+    unit : Multiplier, optional
 
     Members
     -------
     <name>_i : In, one per row, column or PE
         Edge of each link except the output, skewed as the links ask for; row after row where each PE has its own.
-    <name>_i : In(1), one per row or column
+    <name>_i : In, one per row or column
         Flags, skewed in the same way.
     output_o : Out(signed(acc_bits)), one per column
         South edge.
     """
 
-    def __init__(self, flow: Dataflow, numbers: Numbers, rows: int, cols: int):
+    def __init__(self, flow: Dataflow, numbers: Numbers, rows: int, cols: int, unit: Multiplier | None = None):
         self.flow = flow
         self.numbers = numbers
         self.rows = rows
         self.cols = cols
+        self.unit = unit
         ports = {"output_o": Out(signed(numbers.acc_bits)).array(cols)}
-        for name, wire in links(flow, numbers).items():
+        for name, wire in links(flow, numbers, unit).items():
             if name != "output":
-                ports[f"{name}_i"] = In(signed(wire.bits)).array(edge(wire.axis, rows, cols))
-        for name, flag in flags(flow).items():
-            ports[f"{name}_i"] = In(1).array(edge(flag.axis, rows, cols))
+                ports[f"{name}_i"] = In(wire.shape).array(edge(wire.axis, rows, cols))
+        for name, flag in flags(flow, unit).items():
+            ports[f"{name}_i"] = In(flag.bits).array(edge(flag.axis, rows, cols))
         super().__init__(ports)
 
     def elaborate(self, platform):
         m = Module()
-        wires = links(self.flow, self.numbers)
+        wires = links(self.flow, self.numbers, self.unit)
         zeros = [0] * self.cols  # sums start from nothing
         south = {name: getattr(self, f"{name}_i", zeros) for name, wire in wires.items() if wire.axis is Axis.SOUTH}
-        lines = {name: self._line(m, name, flag) for name, flag in flags(self.flow).items()}
-        rows = [Row(self.flow, self.numbers, self.cols) for _ in range(self.rows)]
+        lines = {name: self._line(m, name, flag) for name, flag in flags(self.flow, self.unit).items()}
+        rows = [Row(self.flow, self.numbers, self.cols, self.unit) for _ in range(self.rows)]
         for index, row in enumerate(rows):
             m.submodules[f"row_{index}"] = row
             for name, wire in wires.items():
@@ -125,7 +131,7 @@ class Grid(wiring.Component):
                         m.d.comb += sink.eq(source)
                 if wire.axis is Axis.SOUTH and wire.leaves:
                     south[name] = getattr(row, f"{name}_o")
-            for name, flag in flags(self.flow).items():
+            for name, flag in flags(self.flow, self.unit).items():
                 port = getattr(row, f"{name}_i")
                 if flag.axis is Axis.EAST:
                     m.d.comb += port.eq(lines[name][index])
@@ -195,7 +201,9 @@ class PEArray(wiring.Component):
         m = Module()
         cfg = self.cfg
         m.submodules.feeder = feeder = Feeder(cfg)
-        m.submodules.grid = grid = Grid(cfg.dataflow, cfg.numbers, cfg.array.rows, cfg.array.cols)
+        m.submodules.grid = grid = Grid(
+            cfg.dataflow, cfg.numbers, cfg.array.rows, cfg.array.cols, cfg.multiplier
+        )
         m.submodules.deskew = deskew = Deskew(cfg)
         wiring.connect(m, feeder.input, wiring.flipped(self.input))
         wiring.connect(m, feeder.weight, wiring.flipped(self.weight))

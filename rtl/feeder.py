@@ -1,11 +1,12 @@
 """The edges of the array where operands enter: joins the two streams, adds flags, makes the skew."""
 
-from amaranth import Cat, Module, Signal, signed, unsigned
+from amaranth import Cat, Module, Signal, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from dataflows.config import Config
 from dataflows.vocabulary import Axis, Kind, Operand
+from rtl.fusion_edge import FusionEdge, precision
 from rtl.operands import word_stream
 from rtl.pe import PE, edge, flags, links, sum_cycles
 from rtl.skew import delay, staircase, taps, together
@@ -50,9 +51,9 @@ class Feeder(wiring.Component):
 
     def __init__(self, cfg: Config):
         self.cfg = cfg
-        wires = links(cfg.dataflow, cfg.numbers)
-        self.axes = {name: wire.axis for name, wire in wires.items() if name != "output"}
-        self.axes |= {name: flag.axis for name, flag in flags(cfg.dataflow).items()}
+        wires = {n: wire for n, wire in links(cfg.dataflow, cfg.numbers, cfg.multiplier).items() if n != "output"}
+        bits = flags(cfg.dataflow, cfg.multiplier)
+        self.axes = {name: line.axis for name, line in (wires | bits).items()}
         ports = {
             "input": In(word_stream(cfg, Operand.INPUT)),
             "weight": In(word_stream(cfg, Operand.WEIGHT)),
@@ -60,7 +61,7 @@ class Feeder(wiring.Component):
             "emit": Out(1),
         }
         for name, axis in self.axes.items():
-            shape = unsigned(1) if name in flags(cfg.dataflow) else signed(wires[name].bits)
+            shape = unsigned(bits[name].bits) if name in bits else wires[name].shape
             ports[f"{name}_o"] = Out(shape).array(edge(axis, cfg.array.rows, cfg.array.cols))
         super().__init__(ports)
 
@@ -124,10 +125,26 @@ class Feeder(wiring.Component):
         with m.Elif(swap):
             m.d.sync += full.eq(0)
         for operand in (Operand.INPUT, Operand.WEIGHT):
-            self._lanes(m, operand.value, list(getattr(self, operand.value).payload.data))
+            self._lanes(m, operand.value, self._take_apart(m, operand))
         self._flag(m, "swap", swap)
+        if self.cfg.multiplier:
+            self._flag(m, "precision", precision(moving.payload))
         # Word i of a tile stays in row (or column) i, where it comes i cycles after it entered.
         self._lanes(m, "load", [load & here for here in place])
+
+    def _take_apart(self, m, operand):
+        """Lanes of an operand's word."""
+        word = getattr(self, operand.value).payload
+        if self.cfg.multiplier is None:
+            return list(word.data)
+        number = (Operand.INPUT, Operand.WEIGHT).index(operand)
+        m.submodules[f"{operand.value}_edge"] = apart = FusionEdge(
+            self.cfg.multiplier, number, len(getattr(self, f"{operand.value}_o"))
+        )
+        m.d.comb += [
+            apart.i.as_value().eq(word.data.as_value()), apart.a_bits.eq(word.a_bits), apart.w_bits.eq(word.w_bits),
+        ]
+        return list(apart.o)
 
     def _emit(self, m, taken):
         """Each moving word that is taken makes a sum."""

@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass
 
-from amaranth import Module, Mux, Signal, signed
+from amaranth import Module, Mux, Signal, signed, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from dataflows.config import Numbers
+from dataflows.config import Multiplier, Numbers
 from dataflows.vocabulary import Axis, Dataflow, Kind, Operand
+from rtl.multiplier import MODE
 from rtl.shared import shared
 from rtl.tree import tree_latency
 
@@ -19,23 +20,31 @@ class Wire:
     Attributes
     ----------
     bits : int
-        Width; signed.
+        Width.
     axis : Axis
         Direction of the neighbour; both: each PE has a connection of its own to the edge.
     enters, leaves : bool
         Whether the PE has ``<name>_i`` and ``<name>_o``. A multicast operand only enters, by a wire to all PEs along
         its axis; a product for an adder tree only leaves.
+    number : bool
+        A signed number; else a word whose meaning is the multiplier's affair.
     """
 
     bits: int
     axis: Axis
     enters: bool = True
     leaves: bool = True
+    number: bool = True
+
+    @property
+    def shape(self):
+        """Of its ports."""
+        return signed(self.bits) if self.number else unsigned(self.bits)
 
 
 @dataclass(frozen=True)
 class Flag:
-    """One control bit that keeps pace with the words on a line of registers beside the PEs.
+    """Control bits that keep pace with the words on a line of registers beside the PEs.
 
     Attributes
     ----------
@@ -43,10 +52,13 @@ class Flag:
         Direction of the line; one register per PE.
     stage : int
         Cycles from the word at the PE's input to its flag at the PE.
+    bits : int
+        Width.
     """
 
     axis: Axis
     stage: int
+    bits: int = 1
 
 
 def check(flow: Dataflow) -> None:
@@ -74,35 +86,45 @@ def edge(axis: Axis, rows: int, cols: int) -> int:
     return {Axis.EAST: rows, Axis.SOUTH: cols, Axis.BOTH: rows * cols}[axis]
 
 
-def links(flow: Dataflow, numbers: Numbers) -> dict[str, Wire]:
-    """Links between neighbouring PEs: ``input``, ``weight``, ``output``, each as wide as its numbers."""
+def links(flow: Dataflow, numbers: Numbers, unit: Multiplier | None = None) -> dict[str, Wire]:
+    """Links between neighbouring PEs: ``input``, ``weight``, ``output``, each as wide as its numbers.
+
+    With a ``unit`` operands are words of its law.
+    """
+    words = unit.law.word_bits() if unit else (numbers.act_bits, numbers.weight_bits)
     wires = {}
-    for operand, bits in ((Operand.INPUT, numbers.act_bits), (Operand.WEIGHT, numbers.weight_bits)):
+    for operand, bits in zip((Operand.INPUT, Operand.WEIGHT), words, strict=True):
         link = flow.link(operand)
-        wires[operand.value] = Wire(bits, link.axis, leaves=link.delay > 0)
+        wires[operand.value] = Wire(bits, link.axis, leaves=link.delay > 0, number=unit is None)
     tree = flow.output.delay == 0
     bits = numbers.act_bits + numbers.weight_bits if tree else numbers.acc_bits
     wires["output"] = Wire(bits, flow.output.axis, enters=not tree)
     return wires
 
 
-def flags(flow: Dataflow) -> dict[str, Flag]:
+PRECISION = ("a_code", "w_code", "a_signed", "w_signed")
+"""Ports of a multiplier that say how words of single cycles are meant, in the order of flag ``precision``."""
+
+
+def flags(flow: Dataflow, unit: Multiplier | None = None) -> dict[str, Flag]:
     """Control bits of the PEs.
 
     A loaded operand has ``load``: the PE keeps the word; it travels across the operand's way. The moving operand has
     ``swap`` (first word of a tile) or, for drained outputs, ``first`` and ``last`` (of a sum) and ``shift`` (the drain
-    registers move on), all three beside the product. Where nothing stays there is nothing to tell.
+    registers move on), all three beside the product. Where nothing stays there is nothing to tell. With a ``unit``
+    each moving word tells how it and what it meets are meant, beside the operand registers (``precision``).
     """
     if flow.stationary is None:
         return {}
     carrier = flow.link(flow.moving).axis
+    told = {"precision": Flag(carrier, stage=1, bits=sum(MODE[name] for name in PRECISION))} if unit else {}
     if flow.output.kind is Kind.DRAIN:
-        return {name: Flag(carrier, stage=2) for name in ("first", "last", "shift")}
+        return {name: Flag(carrier, stage=2) for name in ("first", "last", "shift")} | told
     across = Axis.EAST if flow.link(flow.stationary).axis is Axis.SOUTH else Axis.SOUTH
-    return {"load": Flag(across, stage=0), "swap": Flag(carrier, stage=0)}
+    return {"load": Flag(across, stage=0), "swap": Flag(carrier, stage=0)} | told
 
 
-@shared("flow", "numbers")
+@shared("flow", "numbers", "unit")
 class PE(wiring.Component):
     """One multiplier, one adder (unless a tree adds), and the registers the dataflow asks for.
 
@@ -123,12 +145,14 @@ class PE(wiring.Component):
         Links of the three operands.
     numbers : Numbers
         Their widths.
+    unit : Multiplier, optional
+        What multiplies instead of one fixed multiplier; each kind has a class of its own (:func:`rtl.pes.pe_of`).
 
     Members
     -------
     <name>_i, <name>_o : In, Out
         For each of :func:`links`, as far as it enters and leaves.
-    <name>_i : In(1)
+    <name>_i : In
         Each of :func:`flags`.
 
     Timing
@@ -141,21 +165,22 @@ class PE(wiring.Component):
 
     latency = 3
 
-    def __init__(self, flow: Dataflow, numbers: Numbers):
+    def __init__(self, flow: Dataflow, numbers: Numbers, unit: Multiplier | None = None):
         check(flow)
         self.flow = flow
         self.numbers = numbers
-        ports = {f"{name}_i": In(1) for name in flags(flow)}
-        for name, wire in links(flow, numbers).items():
+        self.unit = unit
+        ports = {f"{name}_i": In(flag.bits) for name, flag in flags(flow, unit).items()}
+        for name, wire in links(flow, numbers, unit).items():
             if wire.enters:
-                ports[f"{name}_i"] = In(signed(wire.bits))
+                ports[f"{name}_i"] = In(wire.shape)
             if wire.leaves:
-                ports[f"{name}_o"] = Out(signed(wire.bits))
+                ports[f"{name}_o"] = Out(wire.shape)
         super().__init__(ports)
 
     def elaborate(self, platform):
         m = Module()
-        wires = links(self.flow, self.numbers)
+        wires = links(self.flow, self.numbers, self.unit)
         factors = []
         for operand in (Operand.INPUT, Operand.WEIGHT):
             word = getattr(self, f"{operand.value}_i")
@@ -169,13 +194,18 @@ class PE(wiring.Component):
         if not wires["output"].enters:
             m.d.sync += output.eq(factors[0] * factors[1])
             return m
-        product = Signal(signed(self.numbers.act_bits + self.numbers.weight_bits), reset_less=True)
-        m.d.sync += product.eq(factors[0] * factors[1])
+        product = self._product(m, *factors)
         if self.flow.output.kind is Kind.SUM:
             m.d.sync += output.eq(self.output_i + product)
         else:
             self._accumulate(m, product, output)
         return m
+
+    def _product(self, m, x, w):
+        """The product register."""
+        product = Signal(signed(self.numbers.act_bits + self.numbers.weight_bits), reset_less=True)
+        m.d.sync += product.eq(x * w)
+        return product
 
     def _register(self, m, name):
         """The register behind output port ``name``; it has the port's name, so that Verilog shows one."""

@@ -1,0 +1,80 @@
+"""Edge of an array of fusion units: gives each row or column its bytes of a word, and each brick its bits of these."""
+
+from amaranth import Cat, Module, Mux, Signal
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from dataflows.config import Multiplier
+from rtl.fusion import BITS, FusionAligner
+
+
+def width_code(bits):
+    """Binary logarithm of the width in memory of operands of 2 to 8 bits, in 2 bits."""
+    return Mux(bits > 4, 3, Mux(bits > 2, 2, 1))
+
+
+def precision(word):
+    """Flag ``precision`` of :func:`rtl.pe.flags` for a word of a :func:`~rtl.operands.word_stream`."""
+    return Cat(width_code(word.a_bits), width_code(word.w_bits), ~word.a_unsigned, ~word.w_unsigned)
+
+
+class FusionEdge(wiring.Component):
+    """Takes packed words apart.
+
+    In a word each lane has, one after the other, as many bytes as the *other* operand's elements fit into 8 bits: so
+    many products of one element add up.
+
+    Parameters
+    ----------
+    unit : Multiplier
+        Of kind ``fusion``.
+    operand : int
+        0: input words, whose lanes are rows; 1: weight words, whose lanes are columns.
+    lanes : int
+
+    Members
+    -------
+    i : In(lanes * 8 / leaf bytes)
+        A packed word.
+    a_bits, w_bits : In(4)
+        Widths of inputs and weights.
+    o : Out, one per lane
+        Words for the bricks (:class:`~rtl.fusion.FusionAligner`). Combinational.
+    """
+
+    def __init__(self, unit: Multiplier, operand: int, lanes: int):
+        self.unit = unit
+        self.operand = operand
+        self.lanes = lanes
+        word = unit.law.word_bits()[operand]
+        super().__init__({
+            "i": In(data.ArrayLayout(8, lanes * word // 8)),
+            "a_bits": In(4),
+            "w_bits": In(4),
+            "o": Out(word).array(lanes),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        codes = [Signal(2, name=f"{name}_code") for name in "aw"]
+        m.d.comb += [code.eq(width_code(bits)) for code, bits in zip(codes, (self.a_bits, self.w_bits), strict=True)]
+        widths = self.unit.law.a_widths
+        for lane in range(self.lanes):
+            m.submodules[f"aligner_{lane}"] = aligner = FusionAligner(self.unit.leaf, self.operand)
+            m.d.comb += [
+                Cat(aligner.a_code, aligner.w_code).eq(Cat(*codes)),
+                self.o[lane].eq(aligner.o),
+            ]
+            for byte in range(len(aligner.i) // 8):
+                places = {bits: lane * BITS // bits + byte for bits in widths if byte < BITS // bits}
+                self._choose(m, aligner.i.word_select(byte, 8), codes[1 - self.operand], places)
+        return m
+
+    def _choose(self, m, part, code, places):
+        """One byte of a lane, which lies in a place for each width of the other operand."""
+        (_, default), *others = places.items()
+        value = self.i[default]
+        for bits, place in others:
+            if place != default:
+                value = Mux(code == bits.bit_length() - 1, self.i[place], value)
+        m.d.comb += part.eq(value)
