@@ -22,6 +22,8 @@ EXACT_BITS = 53
 def accumulate(layer: Conv, x: Codes, source: Tensor) -> Ints:
     """``bias + sum(w * (x - zero))`` modulo 2**acc_bits, as signed values.
 
+    Padding is the zero point; of one-bit tensors, whose zero point none of their values is, it is -1.
+
     Parameters
     ----------
     x : array (N, H, W, C) of tensor ``source``
@@ -30,16 +32,18 @@ def accumulate(layer: Conv, x: Codes, source: Tensor) -> Ints:
     -------
     int64 array (N, OH, OW, O)
     """
-    if layer.weight[0].size << 2 * source.bits - 1 < 1 << EXACT_BITS:
-        total = _sums(layer, x.astype(np.float64) - source.zero, layer.weight.astype(np.float64))  # BLAS is exact
+    border = -1 if source.bits == 1 else 0
+    if layer.weight[0].size << source.bits + max(source.bits, layer.weight_bits) - 1 < 1 << EXACT_BITS:
+        # BLAS is exact, and fast
+        total = _sums(layer, x.astype(np.float64) - source.zero, layer.weight.astype(np.float64), border)
     else:
-        total = _sums(layer, x.astype(np.int64) - source.zero, layer.weight.astype(np.int64))
+        total = _sums(layer, x.astype(np.int64) - source.zero, layer.weight.astype(np.int64), border)
     return wrap(total.astype(np.int64) + layer.bias, source.acc_bits)
 
 
-def _sums(layer: Conv, centred: Numbers, weight: Numbers) -> Numbers:
-    """Sums over all kernel positions, (N, OH, OW, O)."""
-    padded = pad(centred, layer.window, 0)
+def _sums(layer: Conv, centred: Numbers, weight: Numbers, border: int) -> Numbers:
+    """Sums over all kernel positions, (N, OH, OW, O); padding is ``border``."""
+    padded = pad(centred, layer.window, border)
     total: Numbers | None = None
     for row, col, seen in taps(padded, layer.window):
         part = _multiply(seen, weight[:, :, row, col], layer.groups)
@@ -61,8 +65,10 @@ def _multiply(x: Numbers, weight: Numbers, groups: int) -> Numbers:
 
 
 def conv(layer: Conv, x: Codes, source: Tensor, result: Tensor) -> Codes:
-    """Convolve (N, H, W, C) to (N, OH, OW, O)."""
+    """Convolve (N, H, W, C) to (N, OH, OW, O); a one-bit result is the sign of the accumulator."""
     acc = accumulate(layer, x, source)
+    if result.bits == 1:
+        return np.where(acc < 0, -1, 1).astype(result.dtype)
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):  # the result is checked
         scale = np.float32(source.scale) * layer.weight_scale.astype(np.float32) / np.float32(result.scale)
     return requantize(acc, scale, result, layer.low, layer.high, layer.name)

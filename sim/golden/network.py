@@ -8,6 +8,7 @@ from dataflows.errors import InputError
 from dataflows.network import Add, AvgPool, Codes, Concat, Conv, Layer, MaxPool, Network, Reshape
 from sim.golden import elementwise, pooling
 from sim.golden.conv import conv
+from sim.golden.widths import check_codes, check_layer, check_tensor
 
 
 def run(network: Network, inputs: Mapping[str, Codes]) -> dict[str, Codes]:
@@ -27,17 +28,19 @@ def run(network: Network, inputs: Mapping[str, Codes]) -> dict[str, Codes]:
     Raises
     ------
     InputError
-        An input is missing, unknown, of another type or shape; a scale cannot be represented;
-        a layer's result does not have the shape the network says.
+        An input is missing, unknown, of another type or shape; a scale cannot be represented; an integer does not fit
+        the width that the network gives it; a layer's result does not have the shape the network says.
     """
     _check_names(network, inputs)
     values: dict[str, Codes] = {}
     for name in network.inputs:
+        check_tensor(network.tensors[name])
         wanted = network.tensors[name].dtype
         if inputs[name].dtype != wanted:
             raise InputError(f"input {name!r} must be an array of {wanted}, not {inputs[name].dtype}")
         values[name] = inputs[name]
         _check_shape(network, name, values[name], "input")
+        check_codes(values[name], network.tensors[name].bits, f"input {name!r}")
     for layer in network.layers:
         values[layer.output] = run_layer(network, layer, values)
     return values
@@ -48,11 +51,12 @@ def run_layer(network: Network, layer: Layer, values: Mapping[str, Codes]) -> Co
     xs = [values[name] for name in layer.inputs]
     sources = [network.tensors[name] for name in layer.inputs]
     target = network.tensors[layer.output]
+    check_layer(layer, sources, target)
     match layer:
         case Conv():
             result = conv(layer, xs[0], sources[0], target)
         case MaxPool():
-            result = pooling.max_pool(layer, xs[0], target)
+            result = pooling.max_pool(layer, xs[0], sources[0], target)
         case AvgPool():
             result = pooling.avg_pool(layer, xs[0], sources[0], target)
         case Add():

@@ -9,9 +9,9 @@ from sim.golden.requantize import clamp, requantize, wrap
 from sim.golden.window import pad, taps
 
 
-def max_pool(layer: MaxPool, x: Codes, result: Tensor) -> Codes:
+def max_pool(layer: MaxPool, x: Codes, source: Tensor, result: Tensor) -> Codes:
     """Largest element of each window; (N, H, W, C) to (N, OH, OW, C)."""
-    padded = pad(x, layer.window, result.lowest)
+    padded = pad(x, layer.window, source.lowest)
     largest = np.max([seen for _, _, seen in taps(padded, layer.window)], axis=0)
     return clamp(largest, layer.low, layer.high, result)
 

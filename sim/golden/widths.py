@@ -1,0 +1,56 @@
+"""Whether the numbers of a network fit their widths (``docs/numerics.md``, section 8)."""
+
+from __future__ import annotations
+
+from dataflows.errors import InputError
+from dataflows.formats import ACC_BITS
+from dataflows.network import Codes, Conv, Layer, MaxPool, Reshape, Tensor
+
+
+def check_layer(layer: Layer, sources: list[Tensor], target: Tensor) -> None:
+    """Raise :class:`InputError` unless tensors, weights and limits of a layer have the ranges of their widths."""
+    for tensor in (*sources, target):
+        check_tensor(tensor)
+    what = f"layer {layer.name!r}"
+    if not target.lowest <= layer.low <= layer.high <= target.highest:
+        raise InputError(f"{what}: it clamps to {layer.low}..{layer.high}, which is outside {_range(target.bits)}")
+    if target.bits == 1:
+        if (layer.low, layer.high) != (-1, 1):
+            raise InputError(f"{what}: a one-bit result is clamped to -1..1, not to {layer.low}..{layer.high}")
+        if not isinstance(layer, Conv) and (not isinstance(layer, MaxPool | Reshape) or sources[0].bits != 1):
+            wide = max(source.bits for source in sources)
+            raise InputError(f"{what}: {layer.op} cannot make a one-bit result of {wide} bits; only a convolution can")
+    if isinstance(layer, Reshape) and sources[0].bits != target.bits:
+        raise InputError(f"{what}: it keeps the bits of its input, so a result of {sources[0].bits}, not {target.bits}")
+    if isinstance(layer, Conv):
+        bits = 16 if sources[0].bits == 16 else layer.weight_bits
+        check_codes(layer.weight, bits, f"weights of layer {layer.name!r}")
+
+
+def check_tensor(tensor: Tensor) -> None:
+    """Raise :class:`InputError` for a width that tensors cannot have, or a zero point outside its range."""
+    what = f"tensor {tensor.name!r}"
+    if tensor.bits not in ACC_BITS:
+        raise InputError(f"{what} has {tensor.bits} bits; possible are 1 to 8, and 16")
+    if tensor.bits == 1 and tensor.zero:
+        raise InputError(f"{what} has one bit, so its zero point is 0, not {tensor.zero}")
+    if not tensor.lowest <= tensor.zero <= tensor.highest:
+        raise InputError(f"{what}: zero point {tensor.zero} is outside {_range(tensor.bits)}")
+
+
+def check_codes(codes: Codes, bits: int, what: str) -> None:
+    """Raise :class:`InputError` unless all integers are numbers of ``bits`` bits: +1 or -1 where that is one."""
+    if not codes.size:
+        return
+    least, most = int(codes.min()), int(codes.max())
+    lowest, highest = -(1 << bits - 1), max(1, (1 << bits - 1) - 1)
+    odd = least if least < lowest else most if most > highest else 0
+    if odd or (bits == 1 and not codes.all()):
+        raise InputError(f"{what}: {odd} is outside {_range(bits)}")
+
+
+def _range(bits: int) -> str:
+    """The range of a width, in words."""
+    return "the two numbers of one bit, -1 and 1" if bits == 1 else (
+        f"the range of {bits} bits, {-(1 << bits - 1)} to {(1 << bits - 1) - 1}"
+    )
