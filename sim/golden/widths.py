@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataflows.errors import InputError
-from dataflows.formats import ACC_BITS
 from dataflows.network import Codes, Conv, Layer, MaxPool, Reshape, Tensor
+
+WIDTHS = (*range(1, 9), 16)
+"""Bits that a tensor can have."""
 
 
 def check_layer(layer: Layer, sources: list[Tensor], target: Tensor) -> None:
@@ -30,7 +32,7 @@ def check_layer(layer: Layer, sources: list[Tensor], target: Tensor) -> None:
 def check_tensor(tensor: Tensor) -> None:
     """Raise :class:`InputError` for a width that tensors cannot have, or a zero point outside its range."""
     what = f"tensor {tensor.name!r}"
-    if tensor.bits not in ACC_BITS:
+    if tensor.bits not in WIDTHS:
         raise InputError(f"{what} has {tensor.bits} bits; possible are 1 to 8, and 16")
     if tensor.bits == 1 and tensor.zero:
         raise InputError(f"{what} has one bit, so its zero point is 0, not {tensor.zero}")
