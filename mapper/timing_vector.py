@@ -52,8 +52,9 @@ class Words:
     def __init__(self, job: Job, taken: int, cfg: Config):
         self.job, self.taken = job, taken
         r = job.registers
-        self.blocks, self.word_bytes = r["param"]["blocks"], cfg.vector_word_bytes
-        self.tail_bytes = r["param"]["tail"] * cfg.act_bytes
+        bits = 1 << r["formats"]["result"] if cfg.multiplier else cfg.numbers.act_bits
+        self.blocks, self.word_bytes = r["param"]["blocks"], cfg.lanes * bits // 8
+        self.tail_bytes = -(-r["param"]["tail"] * bits // 8)
         self.window = r["mode"].get("reduce") == isa.Reduce.WINDOW
         self.keeps = keeps(job)
         self.silent = False

@@ -9,6 +9,7 @@ from amaranth.lib.wiring import In, Out
 from dataflows import isa
 from dataflows.config import Config, ceil_pow2
 from rtl.agu import AddressGenerator, connect_nest
+from rtl.elements import Pack, Unpack
 from rtl.job import engine_ports
 from rtl.memory import write_layout
 from rtl.param_write import lane_writes
@@ -21,7 +22,7 @@ from rtl.window import Window
 
 
 def output_layout(cfg: Config) -> data.StructLayout:
-    """An output word of one element per lane: its first ``count`` bytes are valid."""
+    """An output word of at most one element per lane: its first ``count`` bytes are valid."""
     return data.StructLayout({
         "data": data.ArrayLayout(cfg.numbers.act_bits, cfg.lanes), "count": range(cfg.vector_word_bytes + 1),
     })
@@ -71,7 +72,8 @@ class VectorEngine(wiring.Component):
         Byte ``b`` of lane ``l`` of entry ``e`` is at ``e * param_entry_bytes + param_lane_bytes * l + b``; with
         windows, taps 0 to 7 and tap 8 follow likewise, ``window_weights_address`` and twice that further on.
     o : Out(stream of output_layout)
-        Words of jobs that do not keep them.
+        Words of jobs that do not keep them. With multipliers of narrow operands a word of ``lanes`` elements takes as
+        many bytes as the job's ``formats`` say, coming and going (:mod:`rtl.elements`).
     result : Out(stream of rtl.memory.write_layout)
         Words of jobs that do, each a write to the operand buffer. Such a job runs alone: it is taken when no other is
         open, and no other is taken until it is done.
@@ -158,9 +160,10 @@ class VectorEngine(wiring.Component):
         tap = _delay(m, issue.o.payload.as_value(), self.read_latency, "tap", reset_less=True)
         tap = data.View(tap_layout(cfg), tap)
         words = Words(take, take & tap.last, tap.end, Const(0))
+        operands = self._elaborate_operands(m, tap)
         window = turner = None
         if cfg.vector:
-            window, words = self._elaborate_window(m, take, tap)
+            window, words = self._elaborate_window(m, take, tap, operands)
         if cfg.dataflow.output_turned_late:
             turner, words = self._elaborate_turner(m, issue, take, tap, words)
 
@@ -197,8 +200,9 @@ class VectorEngine(wiring.Component):
         m.d.comb += [
             queue.i.valid.eq(stage[-1]),
             queue.i.payload.end.eq(ends[-1]),
-            queue.i.payload.word.count.eq(Mux(tail[-1], constants.tail, cfg.lanes) * cfg.act_bytes),
-            *(queue.i.payload.word.data[i].eq(lane.o) for i, lane in enumerate(lanes)),
+        ]
+        self._connect_word(m, lanes, constants, tail[-1], queue.i.payload.word)
+        m.d.comb += [
             self.o.valid.eq(queue.o.valid & ~drop & ~keeps),
             self.o.payload.eq(queue.o.payload.word),
             self.result.valid.eq(queue.o.valid & ~drop & keeps),
@@ -218,8 +222,33 @@ class VectorEngine(wiring.Component):
 
         self._elaborate_result(m, begin, queue.o.payload.word)
         sums = self.acc_data if turner is None else turner.o.payload
-        self._connect_lanes(m, lanes, constants, stage, words.take, tap, sums, window)
+        self._connect_lanes(m, lanes, constants, stage, words.take, tap, sums, operands, window)
         return m
+
+    def _elaborate_operands(self, m, tap):
+        """One element per lane of the operand word that comes."""
+        if self.cfg.multiplier is None:
+            return self.operand_data
+        m.submodules.unpack = unpack = Unpack(self.cfg)
+        m.d.comb += [unpack.i.as_value().eq(self.operand_data.as_value()), unpack.format.eq(tap.format)]
+        return unpack.o
+
+    def _connect_word(self, m, lanes, constants, last_block, word):
+        """The output word that the lanes leave."""
+        if self.cfg.multiplier is None:
+            m.d.comb += [
+                word.count.eq(Mux(last_block, constants.tail, self.cfg.lanes) * self.cfg.act_bytes),
+                *(word.data[i].eq(lane.o) for i, lane in enumerate(lanes)),
+            ]
+            return
+        m.submodules.pack = pack = Pack(self.cfg)
+        m.d.comb += [
+            *(pack.i[i].eq(lane.o) for i, lane in enumerate(lanes)),
+            pack.format.eq(constants.result),
+            pack.valid.eq(constants.valid | ~last_block.replicate(self.cfg.lanes)),
+            word.data.as_value().eq(pack.o.as_value()),
+            word.count.eq(Mux(last_block, constants.tail_bytes, constants.word_bytes)),
+        ]
 
     def _elaborate_result(self, m, begin, word):
         """Addresses of kept words."""
@@ -235,7 +264,7 @@ class VectorEngine(wiring.Component):
             write.count.eq(word.count),
         ]
 
-    def _elaborate_window(self, m, take, tap):
+    def _elaborate_window(self, m, take, tap, operands):
         """The window, and the words behind it: those that slid through it, and those that passed."""
         m.submodules.window = window = Window(self.cfg)
         slides = Signal()
@@ -246,7 +275,7 @@ class VectorEngine(wiring.Component):
             past.eq(take & ~tap.window),
             finish.eq(slides & tap.last),
             window.take.eq(slides),
-            window.word.eq(self.operand_data),
+            window.word.eq(operands),
             window.step.eq(tap.step),
             window.write.payload.eq(self.param_write.payload),
             window.write.valid.eq(self.param_write.valid),
@@ -277,7 +306,7 @@ class VectorEngine(wiring.Component):
             Mux(turned, turner.end, words.end), silent,
         )
 
-    def _connect_lanes(self, m, lanes, constants, stage, take, tap, sums, window):
+    def _connect_lanes(self, m, lanes, constants, stage, take, tap, sums, operands, window):
         write = self.param_write
         writes, write_entry, write_data = lane_writes(m, self.cfg, write.payload, write.valid, part=0)
         for i, lane in enumerate(lanes):
@@ -285,7 +314,7 @@ class VectorEngine(wiring.Component):
                 m.d.comb += [lane.from_window.eq(window.valid), lane.window.eq(window.o[i])]
             m.d.comb += [
                 lane.acc.eq(sums[i]),
-                lane.operand.eq(self.operand_data[i]),
+                lane.operand.eq(operands[i]),
                 lane.take.eq(take),
                 lane.first.eq(tap.first),
                 lane.from_operand.eq(constants.from_operand),

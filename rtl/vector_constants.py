@@ -1,11 +1,12 @@
 """Job-wide constants of the vector unit, for two jobs at once."""
 
-from amaranth import Module, Mux, Signal, signed
+from amaranth import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from dataflows import isa
 from dataflows.config import Config
+from rtl.elements import BYTE, FORMAT_BITS
 from rtl.job import fields, job_layout
 from rtl.requantize import SHIFT_BITS
 from rtl.vector_lane import VectorLane
@@ -38,7 +39,9 @@ class JobConstants(wiring.Component):
     zero, low, high, zero_a, zero_b, multiplier_a, multiplier_b, sum_shift, sum_zero, sum_low, sum_high : Out
         As the lanes read them, each at its stage.
     tail : Out(range(lanes + 1))
-        Valid lanes of a last block, for the word that leaves the lanes.
+        Valid lanes of a last block, for the word that leaves the lanes. With multipliers of narrow operands, instead:
+    result : Out(2), valid : Out(lanes), tail_bytes, word_bytes : Out(range(vector_word_bytes + 1))
+        Format of that word, valid lanes of a last block, bytes of a last block and of any other.
     give : Out(semaphore mask)
         Of the oldest job.
     """
@@ -63,9 +66,32 @@ class JobConstants(wiring.Component):
             "multiplier_a": Out(24),
             "multiplier_b": Out(24),
             "sum_shift": Out(SHIFT_BITS),
-            "tail": Out(range(cfg.lanes + 1)),
+            **self._of_result(cfg),
             "give": Out(cfg.control.semaphores),
         })
+
+    @staticmethod
+    def _of_result(cfg: Config) -> dict:
+        """Members about the words that leave the lanes."""
+        if cfg.multiplier is None:
+            return {"tail": Out(range(cfg.lanes + 1))}
+        count = range(cfg.vector_word_bytes + 1)
+        return {
+            "result": Out(FORMAT_BITS), "valid": Out(cfg.lanes), "tail_bytes": Out(count), "word_bytes": Out(count),
+        }
+
+    def _values_of_result(self) -> dict:
+        """What the job says about these members."""
+        tail, lanes = self.job.param.tail, self.cfg.lanes
+        if self.cfg.multiplier is None:
+            return {"tail": tail}
+        result = self.job.formats.result
+        return {
+            "result": result,
+            "valid": Cat(tail > lane for lane in range(lanes)),
+            "tail_bytes": ((tail << result) + BYTE - 1) // BYTE,
+            "word_bytes": (Const(lanes) << result) // BYTE,
+        }
 
     def elaborate(self, platform):
         m = Module()
@@ -134,8 +160,8 @@ class JobConstants(wiring.Component):
             ("sum_high", Mux(add, total["high"], highest), element, lane.sum_clamping),
         ):
             m.d.comb += getattr(self, name).eq(held(name, signal(f"job_{name}", value, shape), which[stage]))
-        m.d.comb += [
-            self.tail.eq(held("tail", signal("job_tail", job.param.tail, len(self.tail)), which[-1])),
-            self.give.eq(held("give", job.give, oldest)),
-        ]
+        for name, value in self._values_of_result().items():
+            port = getattr(self, name)
+            m.d.comb += port.eq(held(name, signal(f"job_{name}", value, port.shape()), which[-1]))
+        m.d.comb += self.give.eq(held("give", job.give, oldest))
         return m

@@ -7,6 +7,7 @@ from amaranth.lib.wiring import In, Out
 from dataflows import isa
 from dataflows.config import Config
 from rtl.agu import AddressGenerator, connect_nest
+from rtl.elements import FORMAT_BITS
 from rtl.job import job_layout
 from rtl.turner import span_layout
 from rtl.window import Window
@@ -20,12 +21,16 @@ def tap_layout(cfg: Config) -> data.StructLayout:
     even if its window is no ``output``; that word is dropped.
 
     Where accumulators are turned: whether it goes through the turner, and the pixels wanted of its block.
+
+    With multipliers of narrow operands: how the elements of its operand word lie in memory.
     """
     layout = {"first": 1, "last": 1, "end": 1}
     if cfg.vector:
         layout |= {"window": 1, "step": step_layout(cfg)}
     if cfg.dataflow.output_turned_late:
         layout |= {"turn": 1, "span": span_layout(cfg)}
+    if cfg.multiplier:
+        layout |= {"format": FORMAT_BITS}
     return data.StructLayout(layout)
 
 
@@ -103,6 +108,8 @@ class VectorIssue(wiring.Component):
         if self.cfg.dataflow.output_turned_late:
             go &= uses_acc | ~self.turning
             self._elaborate_turn(m, uses_acc, end)
+        if self.cfg.multiplier:
+            self._elaborate_format(m, uses_acc)
         m.d.comb += [
             # An unused generator never has an address, so one of the two is enough only where one is used.
             fire.eq(
@@ -154,3 +161,15 @@ class VectorIssue(wiring.Component):
             m.d.sync += [first.eq(turn.first), last.eq(turn.first + turn.count - 1)]
         tap = self.o.payload
         m.d.comb += [tap.turn.eq(uses_acc), tap.span.first.eq(first), tap.span.last.eq(last), tap.span.end.eq(end)]
+
+    def _elaborate_format(self, m, uses_acc):
+        """Say of each read how its elements lie in memory: first the source of a word, then what is added."""
+        job, tap = self.job.payload, self.o.payload
+        source = Signal(FORMAT_BITS, reset_less=True)
+        addend = Signal(FORMAT_BITS, reset_less=True)
+        with m.If(self.job.valid & self.job.ready):
+            m.d.sync += [
+                source.eq(job.formats.source),
+                addend.eq(Mux(job.mode.add, job.formats.addend, job.formats.source)),
+            ]
+        m.d.comb += tap.format.eq(Mux(tap.first & ~uses_acc, source, addend))

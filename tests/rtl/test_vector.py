@@ -18,8 +18,8 @@ class Run:
     """What happened, in cycle numbers, and the latency the unit states."""
 
     latency: int
-    words: list = field(default_factory=list)  # (cycle, valid elements), to STORE
-    kept: list = field(default_factory=list)  # (address, valid elements), to the operand buffer
+    words: list = field(default_factory=list)  # (cycle, valid bytes), to STORE
+    kept: list = field(default_factory=list)  # (address, valid bytes), to the operand buffer
     acc_reads: list = field(default_factory=list)
     operand_reads: list = field(default_factory=list)
     begun: list = field(default_factory=list)
@@ -35,9 +35,6 @@ def simulate(cfg, memories, jobs, ready=lambda cycle: True, offer=lambda cycle: 
     rng = random.Random(1)
 
     most = 1 << cfg.numbers.act_bits - 1
-
-    def signed(element):
-        return (element ^ most) - most
 
     async def job_side(ctx):
         for address, beat in memories.param_beats(cfg):
@@ -88,7 +85,8 @@ def simulate(cfg, memories, jobs, ready=lambda cycle: True, offer=lambda cycle: 
             if done:
                 result.done.append((cycle, mask, len(result.words)))
             if valid and is_ready:
-                result.words.append((cycle, [signed(word.data[i]) for i in range(word.count // cfg.act_bytes)]))
+                data = b"".join(element.to_bytes(cfg.act_bytes, "little") for element in word.data)
+                result.words.append((cycle, data[: word.count]))
             if len(result.done) == len(jobs) and not busy:
                 return
         raise AssertionError(f"{len(result.done)} of {len(jobs)} jobs done after {limit} cycles")
@@ -101,12 +99,8 @@ def simulate(cfg, memories, jobs, ready=lambda cycle: True, offer=lambda cycle: 
                 dut.result.valid, dut.result.ready, dut.result.payload
             )
             if valid and is_ready:
-                size, data = cfg.act_bytes, bytes(write.data)
                 assert write.first == 0
-                elements = [
-                    int.from_bytes(data[i : i + size], "little", signed=True) for i in range(0, write.count, size)
-                ]
-                result.kept.append((write.address, elements))
+                result.kept.append((write.address, bytes(write.data)[: write.count]))
             cycle += 1
 
     def operand_word(address):
@@ -129,7 +123,7 @@ def simulate(cfg, memories, jobs, ready=lambda cycle: True, offer=lambda cycle: 
 
 def check(cfg, memories, jobs, result):
     """Words and tokens of all jobs, in order; a token never before its job's last word."""
-    results = [model.run(cfg, memories, job) for job in jobs]
+    results = [[model.image(cfg, job, word) for word in model.run(cfg, memories, job)] for job in jobs]
     kept = [list(zip(model.kept(j), r, strict=bool(model.kept(j)))) for j, r in zip(jobs, results, strict=True)]
     assert result.kept == [write for writes in kept for write in writes]
     expected = [[] if writes else words for words, writes in zip(results, kept, strict=True)]

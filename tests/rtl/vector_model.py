@@ -20,11 +20,12 @@ SHIFT_BITS = 6
 
 
 def make_config(
-    lanes: int, data_bits: int = 64, entries: int = 6, window_words: int = 0, turned: bool = False, bits: int = 8
+    lanes: int, data_bits: int = 64, entries: int = 6, window_words: int = 0, turned: bool = False, bits: int = 8,
+    multiplier: str = "",
 ) -> Config:
     """A configuration with the given lanes, bus, parameter entries, words of a window row (if not 0), and width.
 
-    With ``turned``, accumulator words hold pixels.
+    With ``turned``, accumulator words hold pixels; with a kind of ``multiplier``, elements can be narrower than a byte.
     """
     lane_bytes = {8: 8, 16: 16}[bits]
     values: dict[str, Any] = {
@@ -37,6 +38,11 @@ def make_config(
     if turned:
         values["array"]["dataflow"] = "output_stationary_plane"
         values["stores"] = {"input": 8}
+    if multiplier == "fusion":
+        values["multiplier"] = {"kind": multiplier}
+    elif multiplier:
+        values["multiplier"] = {"kind": multiplier, "lanes": 8}
+        values["array"]["dataflow"] = "output_stationary"
     entry_bytes = lane_bytes * config.ceil_pow2(max(lanes, data_bits // 8 // lane_bytes))
     values["memory"]["param_bytes"] = entries * entry_bytes
     if window_words:
@@ -114,15 +120,29 @@ class Memories:
             [[bytes([taps[8] & 255]) + b"\xa5" * 7 for taps in row] for row in self.weights],
         ]
 
+    def word(self, cfg: Config, address: int, bits: int = 0) -> list[int]:
+        """One signed number per lane from a byte address of the operand memory on, which wraps around.
 
-    def element(self, cfg: Config, address: int) -> int:
-        """The signed number at a byte address of the operand memory, which wraps around."""
-        raw = bytes(self.operand[(address + i) % OPERAND_BYTES] & 255 for i in range(cfg.act_bytes))
-        return int.from_bytes(raw, "little", signed=True)
+        They are as wide as the configuration says, or of ``bits`` bits; one bit means +1 or -1.
+        """
+        bits = bits or cfg.numbers.act_bits
+        raw = bytes(self.operand[(address + i) % OPERAND_BYTES] & 255 for i in range(cfg.vector_word_bytes))
+        number, limit = int.from_bytes(raw, "little"), 1 << bits - 1
+        fields = [number >> bits * lane & 2 * limit - 1 for lane in range(cfg.lanes)]
+        return [1 if field else -1 for field in fields] if bits == 1 else [(f ^ limit) - limit for f in fields]
 
-    def word(self, cfg: Config, address: int) -> list[int]:
-        """One number per lane, from a byte address on."""
-        return [self.element(cfg, address + lane * cfg.act_bytes) for lane in range(cfg.lanes)]
+
+def element_bits(cfg: Config, job: dict[str, Any], name: str) -> int:
+    """Bits that the elements of a job's ``source``, ``addend`` or ``result`` take in memory."""
+    return 1 << job["formats"][name] if cfg.multiplier else cfg.numbers.act_bits
+
+
+def image(cfg: Config, job: dict[str, Any], word: list[int]) -> bytes:
+    """The bytes of an output word; what is left of the last one is zero."""
+    bits = element_bits(cfg, job, "result")
+    fields = [int(element >= 0) if bits == 1 else element & (1 << bits) - 1 for element in word]
+    number = sum(field << bits * lane for lane, field in enumerate(fields))
+    return number.to_bytes(-(-len(word) * bits // 8), "little")
 
 
 def clamp_rounded(value: Fraction, zero: int, low: int, high: int) -> int:
@@ -175,7 +195,9 @@ def random_job(rng: random.Random, cfg: Config, kind: str, sizes: tuple[int, ...
         **bounds(rng, cfg),
     }
     registers = [r for r in isa.units(cfg)[isa.Unit.VECTOR] if r.name in isa.SUM_REGISTERS]
+    formats = {name: rng.choice(cfg.containers).bit_length() - 1 for name in ("source", "addend", "result")}
     return {
+        **({"formats": formats} if cfg.multiplier else {}),
         "mode": {
             "from_operand": int(kind not in ("acc", "acc_add")),
             "reduce": int(reduce),
@@ -249,7 +271,7 @@ def slide(cfg: Config, memories: Memories, job: dict[str, Any], operand: list[in
     words, results = iter(operand), []
     for y, x, block in product(range(rows), range(columns), range(blocks)):
         address, place = next(words), x * blocks + block
-        word = memories.word(cfg, address)
+        word = memories.word(cfg, address, element_bits(cfg, job, "source"))
         memories.rows[place] = [word, *memories.rows.get(place, [])[:2]]
         if x < 2 or y < window["skip"] or (x - 2) % window["stride_x"] or (y - window["skip"]) % window["stride_y"]:
             continue
@@ -306,9 +328,12 @@ def run(cfg: Config, memories: Memories, job: dict[str, Any]) -> list[list[int]]
         block = i % param["blocks"]
         entry = param["entry"] + (0 if mode["broadcast"] else block)
         valid = param["tail"] if block == param["blocks"] - 1 else cfg.lanes
+        reads = operand[i * taps : (i + 1) * taps]
+        sources = [memories.word(cfg, address, element_bits(cfg, job, "source")) for address in reads]
+        addend = memories.word(cfg, reads[-1], element_bits(cfg, job, "addend")) if mode["add"] else []
         word = []
         for lane in range(valid):
-            window = [memories.element(cfg, a + lane * cfg.act_bytes) for a in operand[i * taps : (i + 1) * taps]]
+            window = [source[lane] for source in sources]
             if not mode["from_operand"]:
                 x = sums[i][lane]
             elif mode["reduce"] == isa.Reduce.WINDOW:
@@ -322,7 +347,7 @@ def run(cfg: Config, memories: Memories, job: dict[str, Any]) -> list[list[int]]
             q = clamp_rounded(Fraction(biased * multiplier, 2**shift), **job["requantize"])
             if mode["add"]:
                 total_a = (q - total["zero_a"]) * total["multiplier_a"]
-                total_b = (window[-1] - total["zero_b"]) * total["multiplier_b"]
+                total_b = (addend[lane] - total["zero_b"]) * total["multiplier_b"]
                 exact = Fraction(total_a + total_b, 2 ** total["shift"])
                 q = clamp_rounded(exact, total["zero"], total["low"], total["high"])
             word.append(q)
