@@ -158,6 +158,17 @@ def test_one_beat_or_word_per_cycle_in_long_rows(lanes, count):
     assert max(beats for _, beats in bench.slave.write_bursts) == 16
 
 
+@pytest.mark.parametrize(("bus", "lanes", "size"), [(128, 16, 1), (64, 16, 2), (64, 4, 1)])
+def test_one_short_word_per_cycle(bus, lanes, size):
+    """Words of narrow elements: far shorter than they could be, one per cycle across beats, rows and jobs."""
+    words = [(data, size) for data, _ in words_of(240, lanes)]
+    jobs = [make_job((n << 16) + 3, 20 * size, [(4, 20 * size + 5)]) for n in range(3)]
+    bench = Bench(make_config(bus, lanes), jobs, words)
+    assert bench.slave.memory == reference(jobs, words)[0]
+    latency = 20  # from the first job to its first word, and from the last word to the last response
+    assert bench.token_cycles[-1] - 1000 <= len(words) + latency
+
+
 def test_marks_do_not_stop_later_jobs():
     cfg = make_config(64, 8)
     jobs = [make_job(n << 16, 8, [(20, 8)], mark=1, tag=n) for n in range(6)]
