@@ -6,6 +6,7 @@ import pytest
 from dataflows import catalogue, config, isa
 from dataflows.formats import ACC_BITS
 from dataflows.network import Network, Reshape
+from dataflows.packing import pack, unpack
 from mapper.compile import Program, compile_network
 from mapper.conv_plan import Options
 from sim import golden
@@ -47,7 +48,8 @@ def execute(program: Program, x: np.ndarray) -> dict[str, np.ndarray]:
     dram = np.random.default_rng(5).integers(0, 256, size, np.uint8)
     dram[bases[isa.Region.CONSTANT] :][: program.constants.size] = program.constants
     place = program.places["x"]
-    dram[bases[place.region] + place.offset :][: x.nbytes] = x.view(np.uint8).ravel()
+    raw = pack(x, program.network.tensors["x"].bits)
+    dram[bases[place.region] + place.offset :][: raw.size] = raw.ravel()
     machine = Machine(program.cfg, dram, bases)
     machine.run(program.words)
     assert not machine.out, "bytes left in the stream to STORE"
@@ -55,14 +57,20 @@ def execute(program: Program, x: np.ndarray) -> dict[str, np.ndarray]:
     for name, tensor in program.network.tensors.items():
         place = program.places[name]
         start = bases[place.region] + place.offset
-        out[name] = dram[start : start + tensor.bytes].view(tensor.dtype).reshape(tensor.shape)
+        raw = dram[start : start + tensor.bytes].reshape(*tensor.shape[:3], tensor.pitch)
+        out[name] = unpack(raw, tensor.shape[3], tensor.bits)
     return out
 
 
 def check(network: Network, cfg: config.Config, seed: int, *, fuse: bool = True) -> None:
     """Compile, execute, compare every tensor that leaves the chip."""
     program = compile_network(cfg, network, Options(bytes_per_cycle=cfg.bus_bytes), fuse=fuse)
-    x = random_input(network, seed)
+    check_program(program, random_input(network, seed))
+
+
+def check_program(program: Program, x: np.ndarray) -> None:
+    """Execute, compare every tensor that leaves the chip."""
+    network = program.network
     found, wanted = execute(program, x), golden.run(network, {"x": x})
     for entry in program.schedule:
         if not isinstance(entry.layer, Reshape):
