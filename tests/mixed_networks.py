@@ -78,12 +78,9 @@ class Draw:
         factor = self.rng.uniform(0.3, 2, outputs) * (1 << target.bits) / 4 / spread
         scale = (factor * target.scale / source.scale).astype(np.float32)
         bias = self.rng.integers(-int(spread) - 1, int(spread) + 2, outputs).astype(np.int32)
-        self.layers.append(
-            Conv(
-                name, (source.name,), target.name, self.low(target), target.highest, weight, scale, bias, w, groups,
-                bits,
-            )  # fmt: skip
-        )
+        low, high = self.low(target), target.highest
+        conv = Conv(name, (source.name,), target.name, low, high, weight, scale, bias, w, groups, bits)
+        self.layers.append(conv)
         return target
 
     def weights(self, bits: int, shape: tuple[int, ...]) -> np.ndarray:
