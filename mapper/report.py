@@ -9,7 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from mapper.compressed_layers import Compression
 from mapper.outcome import Outcome
-from mapper.report_figure import figure
+from mapper.report_figure import figure, unit, widths
 from mapper.report_layers import View, dram_rate, total_parts, views
 from mapper.report_roofline import roofline
 from mapper.report_sparse import SparseSection, sparse_section
@@ -43,7 +43,8 @@ def render(
     return environment().get_template("report.html.j2").render(
         outcome=outcome, cfg=outcome.cfg, m=outcome.cfg.memory, network=outcome.program.network, totals=outcome.totals,
         run=outcome.run, notes=notes(outcome), tiles=tiles(outcome), counters=counters(outcome),
-        roofline=roofline(outcome, layers), figure=figure(outcome.cfg), sections=sections(outcome.cfg),
+        roofline=roofline(outcome, layers), figure=figure(outcome.cfg),
+        unit=unit(outcome.cfg), widths=widths(outcome.cfg), sections=sections(outcome.cfg),
         sparse=sparse, compressed=compressed, synthesis=synthesis(outcome.cfg),
         dram_rate=dram_rate(outcome), columns=_columns(outcome), **_layers(outcome, layers),
         **_timeline(outcome, layers),
@@ -66,7 +67,7 @@ def _layers(outcome: Outcome, layers: list[View]) -> dict[str, Any]:
 def _timeline(outcome: Outcome, layers: list[View]) -> dict[str, Any]:
     """The timeline, and the data that its script reads."""
     data = timeline(outcome)
-    return {"timeline": data, "data": {"timeline": data, "tips": tips(layers)}}
+    return {"timeline": data, "data": {"timeline": data, "tips": tips(layers, outcome.cfg.multiplier is not None)}}
 
 
 def _columns(outcome: Outcome) -> list[tuple[str, bool]]:
@@ -74,7 +75,8 @@ def _columns(outcome: Outcome) -> list[tuple[str, bool]]:
     predicted = "estimated" if outcome.program.sparse and not outcome.run else "predicted"
     measured = [("measured", False), ("difference", False)] if outcome.run else []
     return [
-        ("#", False), ("layer", True), ("operation", True), ("output, NHWC", False),
+        ("#", False), ("layer", True), ("operation", True),
+        *([("bits", False)] if outcome.cfg.multiplier else []), ("output, NHWC", False),
         ("MACs", False), (predicted, False), *measured, ("utilization", False), ("DRAM read", False),
         ("written", False), ("MACs per byte", False), *([("SQNR, dB", False)] if outcome.run else []),
     ]  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dataflows.config import Config
+from dataflows.multipliers import MultiplierKind
 
 SIDE = 200.0
 """Longest side of the drawn array."""
@@ -25,6 +26,32 @@ class Figure:
     height: float
     grid: str
     sparse: str
+
+
+UNITS: dict[MultiplierKind, str] = {
+    "fusion": "fusion units of {leaf}-bit bricks",
+    "serial_input": "bits of {lanes} inputs in turn",
+    "serial_weight": "bits of {lanes} weights in turn",
+    "serial": "bits of {lanes} inputs and weights in turn",
+    "table": "tables for {lanes} inputs, bits of weights in turn",
+    "binary": "XNOR and popcount of {lanes} bits",
+    "ternary": "mask and sign planes of {lanes} products",
+}
+"""What multiplies in a PE, as it is called."""
+
+
+def unit(cfg: Config) -> str:
+    """What multiplies in a PE; nothing to tell of fixed multipliers."""
+    kind = cfg.multiplier
+    return UNITS[kind.kind].format(leaf=kind.leaf, lanes=kind.lanes) if kind else ""
+
+
+def widths(cfg: Config) -> str:
+    """Operand widths in words."""
+    if cfg.multiplier is None:
+        return f"{cfg.numbers.act_bits}-bit activations, {cfg.numbers.weight_bits}-bit weights"
+    least, most = cfg.operand_bits[0], cfg.operand_bits[-1]
+    return f"operands of {least} to {most} bits" if least < most else f"{most}-bit operands"
 
 
 def figure(cfg: Config) -> Figure:

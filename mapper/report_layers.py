@@ -6,11 +6,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from math import ceil
 
+from dataflows.formats import container
 from dataflows.network import AvgPool, Conv, MaxPool, Tensor, Window
 from mapper.compile import Scheduled
 from mapper.outcome import Outcome
 from mapper.sparse_summary import SparseSummary
-from mapper.table import Row, multipliers
+from mapper.table import Row
 
 HUES = 8
 """Colours that layers take in turn."""
@@ -100,7 +101,7 @@ def views(outcome: Outcome) -> list[View]:
 
 
 def _view(outcome: Outcome, position: int, row: Row, entry: Scheduled) -> View:
-    slots, traffic = multipliers(outcome.cfg, row.engine), row.dram_read_bytes + row.dram_write_bytes
+    slots, traffic = row.multipliers, row.dram_read_bytes + row.dram_write_bytes
     peak = row.macs / useful_cycles(row, slots) if row.sparse and row.macs else float(slots)
     intensity = row.macs / traffic if row.macs and traffic else None
     return View(
@@ -111,12 +112,12 @@ def _view(outcome: Outcome, position: int, row: Row, entry: Scheduled) -> View:
     )  # fmt: skip
 
 
-def useful_cycles(row: Row, peak: int) -> int:
+def useful_cycles(row: Row, peak: float) -> int:
     """Cycles that a layer's MACs take on ``peak`` multipliers that never wait; on the sparse engine, its entries."""
-    return max(row.sparse.theoretical_cycles, 1) if row.sparse else -(-row.macs // peak)
+    return max(row.sparse.theoretical_cycles, 1) if row.sparse else int(-(-row.macs // peak))
 
 
-def parts(row: Row, peak: int, rate: float) -> tuple[Part, ...]:
+def parts(row: Row, peak: float, rate: float) -> tuple[Part, ...]:
     """A layer's cycles cut by reason; they add up to ``row.cycles``.
 
     Parameters
@@ -125,8 +126,8 @@ def parts(row: Row, peak: int, rate: float) -> tuple[Part, ...]:
         ``stalls`` says for what the array waited. Without it, only the roofline tells: what the layer's bytes need on
         the bus beyond the cycles of its MACs is for bandwidth. What was measured beyond the prediction, and all that
         has no reason, is called lost.
-    peak : int
-        Multipliers of the engine.
+    peak : float
+        Multipliers of the engine at the layer's widths.
     rate : float
         Bytes a cycle from and to DRAM.
     """
@@ -169,24 +170,25 @@ def least_bytes(outcome: Outcome, entry: Scheduled, sparse: SparseSummary | None
     network, numbers = outcome.program.network, outcome.cfg.numbers
     chain, tensors = (entry.layer, *entry.absorbed), network.tensors
     names = {entry.output, *(name for layer in chain for name in layer.inputs)} - {layer.output for layer in chain[:-1]}
-    sizes = {name: tensors[name].size for name in names}
+    sizes = {name: tensors[name].bytes for name in names}
     if isinstance(entry.layer, Conv | MaxPool | AvgPool):
         source, (_, height, width, _) = entry.layer.inputs[0], tensors[entry.layer.output].shape
-        sizes[source] = reached(tensors[source], entry.layer.window, height, width)
-    least = sum(size * tensors[name].bits // 8 for name, size in sizes.items())
+        sizes[source] = reached(tensors[source], entry.layer.window, height, width) * tensors[source].pitch
+    least = sum(sizes.values())
     if isinstance(entry.layer, Conv):
-        dense = entry.layer.weight.size * numbers.weight_bits // 8
+        bits = container(entry.layer.weight_bits) if outcome.cfg.multiplier else numbers.weight_bits
+        dense = -(-entry.layer.weight.size * bits // 8)
         least += entry.layer.bias.size * numbers.acc_bits // 8
         least += sparse.entries * outcome.cfg.entry_bytes if sparse else dense
     return least * outcome.batches
 
 
 def reached(tensor: Tensor, window: Window, height: int, width: int) -> int:
-    """Elements of a tensor that ``height`` x ``width`` windows reach: a stride may pass over some."""
-    images, rows, cols, channels = tensor.shape
+    """Pixels of a tensor that ``height`` x ``width`` windows reach: a stride may pass over some."""
+    images, rows, cols, _ = tensor.shape
     sides = [
         {at * window.stride[i] + tap * window.dilation[i] - window.padding[i] for at in range(many)
          for tap in range(window.kernel[i])}.intersection(range(size))
         for i, (many, size) in enumerate(((height, rows), (width, cols)))
     ]  # fmt: skip
-    return images * len(sides[0]) * len(sides[1]) * channels
+    return images * len(sides[0]) * len(sides[1])

@@ -6,17 +6,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import atan2, ceil, degrees, floor, log10, sqrt
 
+from dataflows.config import Config
 from mapper.outcome import Outcome
 from mapper.report_layers import View, dram_rate
-from mapper.table import multipliers
+from mapper.table import array_multipliers
 
 WIDTH, HEIGHT = 860, 440
 LEFT, RIGHT, TOP, BOTTOM = 64, 24, 24, 48
 LABELS = 6
 """Points with their names beside them, at most: those farthest below the roof of the array."""
 
-NAMES = {"array": "array", "vector window": "vector window", "sparse": "sparse engine"}
+ARRAY = "array"
+
+NAMES = {"array": ARRAY, "vector window": "vector window", "sparse": "sparse engine"}
 """Engines that do MACs, as they are called."""
+
+OFFSETS = (-22, 16, 34)
+"""How far below its line the name of a roof is: beside the points, which lie on the first one, that of the array."""
 
 ROOM = (150.0, 14.0)
 """Width and height that a name must have to itself."""
@@ -110,24 +116,20 @@ def roofline(outcome: Outcome, layers: Sequence[View]) -> Roofline | None:
     shown = [(v, v.intensity, v.rate) for v in layers if v.intensity and v.rate]
     if not shown:
         return None
-    cfg, rate = outcome.cfg, dram_rate(outcome)
-    ridge = cfg.multipliers / rate
+    rate, peaks = dram_rate(outcome), _peaks(outcome.cfg, [v for v, _, _ in shown])
+    array = max(peak for peak, owners in peaks.items() if ARRAY in owners[0])
+    ridge = array / rate
     xs, ys = [i for _, i, _ in shown], [r for _, _, r in shown]
     low, high = min(*xs, ridge, 1.0) / 1.6, max(*xs, 4 * ridge) * 1.6
     x = _Scale(low, high, LEFT, WIDTH - RIGHT)
-    y = _Scale(min(*(r / 2 for r in ys), cfg.multipliers / DEPTH), max(*ys, cfg.multipliers) * 3, HEIGHT - BOTTOM, TOP)
-    used = {v.row.engine for v, _, _ in shown}
-    peaks: dict[int, list[str]] = {}
-    for engine, called in NAMES.items():
-        if engine == "array" or engine in used:
-            peaks.setdefault(multipliers(cfg, engine), []).append(f"of the {called}")
+    y = _Scale(min(*(r / 2 for r in ys), array / DEPTH), max(*ys, array) * 3, HEIGHT - BOTTOM, TOP)
     foot = max(low, 10**y.low / rate)
     roofs: list[Roof] = []
     for peak, owners in peaks.items():
         corner = f"{x(peak / rate)},{y(peak)}"
         line = f"M{x(foot)},{y(foot * rate)}L{corner}L{x(high)},{y(peak)}"
-        below = (-22, 16, 34)[len(roofs)]  # beside the points, which lie on the roof of the array
-        roofs.append(Roof(line, f"{peak:,} multipliers {' and '.join(owners)}", x(high), y(peak) + below))
+        below = OFFSETS[min(len(roofs), len(OFFSETS) - 1)]
+        roofs.append(Roof(line, f"{peak:,.6g} multipliers of the {' and of the '.join(owners)}", x(high), y(peak) + below))
     most = max(v.row.cycles for v, _, _ in shown)
     points = [
         Point(v, x(i), y(r), round(max(SMALLEST, LARGEST * sqrt(v.row.cycles / most)), 1)) for v, i, r in shown
@@ -137,6 +139,22 @@ def roofline(outcome: Outcome, layers: Sequence[View]) -> Roofline | None:
     at, above = (x(along), y(along * rate)), (x(along * 2), y(along * 2 * rate))
     angle = degrees(atan2(above[1] - at[1], above[0] - at[0]))
     return Roofline(x.ticks(), y.ticks(), roofs, points, _labelled(points), ridge, Slope(*at, round(angle, 1), rate))
+
+
+def _peaks(cfg: Config, shown: Sequence[View]) -> dict[float, list[str]]:
+    """Rates of the engines used, and of the array at all widths used (at least one), and what has them."""
+    owners: dict[float, dict[str, list[str]]] = {}
+    for view in sorted(shown, key=lambda v: list(NAMES).index(v.row.engine)):
+        at = owners.setdefault(view.row.multipliers, {}).setdefault(NAMES[view.row.engine], [])
+        if cfg.multiplier and view.row.engine == "array" and view.row.widths not in at:
+            at.append(view.row.widths)
+    if not any(ARRAY in engines for engines in owners.values()):
+        peak, none = array_multipliers(cfg), list[str]()
+        owners = {peak: {ARRAY: none} | owners.pop(peak, {})} | owners
+    return {
+        peak: [f"{engine} at {', '.join(widths)} bits" if widths else engine for engine, widths in engines.items()]
+        for peak, engines in owners.items()
+    }
 
 
 def _labelled(points: Sequence[Point]) -> list[Point]:

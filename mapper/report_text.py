@@ -13,8 +13,8 @@ from dataflows.config import Config
 from mapper.outcome import Outcome
 from mapper.report_layers import LOST, OTHER, USEFUL, View, dram_rate
 from mapper.report_timeline import DOES
-from mapper.table import all_multipliers
-from mapper.terminal import number, percent, size
+from mapper.table import Row, all_multipliers
+from mapper.terminal import at_widths, number, percent, size
 
 WORST = 3
 """Layers named as those that lose most."""
@@ -106,6 +106,8 @@ def tiles(outcome: Outcome) -> list[Tile]:
 def _of_what(outcome: Outcome) -> str:
     """What the utilization is of."""
     cfg = outcome.cfg
+    if cfg.multiplier:
+        return f"{percent(outcome.totals['utilization_all'])} of all multipliers{at_widths(cfg)}"
     every = all_multipliers(cfg)
     if every == cfg.multipliers:
         return f"of {every:,} multipliers"
@@ -152,16 +154,25 @@ def findings(outcome: Outcome, layers: Sequence[View]) -> list[str]:
     return lines
 
 
-def tips(layers: Sequence[View]) -> list[tuple[str, list[tuple[str, str]]]]:
-    """Details of every layer: its title, and rows of name and value."""
-    return [(view.row.title, _tip(view)) for view in layers]
+def tips(layers: Sequence[View], packed: bool = False) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Details of every layer: its title, and rows of name and value; ``packed``: its widths, too."""
+    return [(view.row.title, _tip(view, packed)) for view in layers]
 
 
-def _tip(view: View) -> list[tuple[str, str]]:
+def _bits(row: Row) -> str:
+    """Widths of all that a layer reads and writes."""
+    weights = "" if row.weight_bits is None else f", weights {row.weight_bits}"
+    return f"inputs {row.act_bits}{weights}, outputs {row.bits['output']}"
+
+
+def _tip(view: View, packed: bool) -> list[tuple[str, str]]:
     row = view.row
     rows = [("operation", f"{row.op} on {row.engine}"), ("output", " x ".join(map(str, row.shape)))]
     if row.macs:
         rows += [("MACs", f"{row.macs:,}"), ("utilization", percent(row.utilization))]
+    if packed:
+        rows += [("bits", _bits(row))]
+        rows += [("multipliers at these", f"{row.multipliers:,.4g}")] if row.macs else []
     if row.sparse:
         rows += [
             ("weights not zero", percent(row.sparse.density)),

@@ -26,7 +26,9 @@ class Row:
 
     ``utilization`` is dense MACs / (cycles * multipliers of the engine that ran the layer), ``utilization_all`` counts
     every multiplier of the accelerator; cycles are the measured ones where there are any. Both may exceed 1 on the
-    sparse engine, which does not do all MACs. ``stalls`` are predicted cycles by reason
+    sparse engine, which does not do all MACs. ``multipliers`` are those of the engine at the layer's widths: products
+    per cycle, no whole number where a product takes several. ``bits`` are the widths of "input", "weight" (None without
+    weights) and "output". ``stalls`` are predicted cycles by reason
     (:data:`mapper.timing_causes.REASONS`); with ``array_busy``, in which the array works, they add up to
     ``cycles_predicted``. ``sparse`` is for layers on the sparse engine, ``compression`` for
     those whose weights are pruned or clustered.
@@ -41,6 +43,8 @@ class Row:
     macs: int
     act_bits: int
     weight_bits: int | None
+    bits: dict[str, int | None]
+    multipliers: float
     cycles_predicted: int
     cycles_measured: int | None
     utilization: float | None
@@ -59,6 +63,11 @@ class Row:
     def title(self) -> str:
         """The name, with what runs in its epilogue."""
         return f"{self.name} + {self.fused}" if self.fused else self.name
+
+    @property
+    def widths(self) -> str:
+        """Widths of inputs and weights, ``a/w``; those of inputs alone without weights."""
+        return str(self.act_bits) if self.weight_bits is None else f"{self.act_bits}/{self.weight_bits}"
 
     @property
     def cycles(self) -> int:
@@ -128,15 +137,17 @@ def rows(
         found = measured.get(index)
         predicted = scaled(cycles[index] for cycles in each)
         cycles = predicted if found is None else found
-        slots = multipliers(program.cfg, entry.engine)
+        widths = precision(program, entry)
+        slots, every = multipliers(program.cfg, entry.engine, widths), all_multipliers(program.cfg, widths)
         return Row(
             index=index, name=layer.name, fused=" + ".join(a.name for a in entry.absorbed) or None, op=layer.op,
             engine=entry.engine, shape=network.tensors[entry.output].shape,
-            macs=macs, act_bits=program.cfg.numbers.act_bits,
-            weight_bits=program.cfg.numbers.weight_bits if isinstance(layer, Conv) else None,
+            macs=macs, act_bits=widths[0], weight_bits=widths[1],
+            bits={"input": widths[0], "weight": widths[1], "output": network.tensors[entry.output].bits},
+            multipliers=slots,
             cycles_predicted=predicted, cycles_measured=found,
             utilization=ratio(macs, cycles * slots) if isinstance(layer, Conv) else None,
-            utilization_all=ratio(macs, cycles * all_multipliers(program.cfg)),
+            utilization_all=ratio(macs, cycles * every),
             dram_read_bytes=reads.get(index, 0),
             dram_write_bytes=writes.get(index, 0),
             energy_pj=None, sqnr_db=quality.get(entry.output),
@@ -158,20 +169,48 @@ def _measured(program: Program, run: Run) -> dict[int, int]:
     return cycles
 
 
-def ratio(macs: int, slots: int) -> float:
+def ratio(macs: int, slots: float) -> float:
     """Dense MACs per slot, which is a multiplier in a cycle."""
     return macs / slots if slots else 0.0
 
 
-def multipliers(cfg: Config, engine: str) -> int:
-    """MAC multipliers of the engine that runs a layer."""
+Widths = tuple[int, int | None]
+"""Bits of a layer's inputs and weights; None without weights."""
+
+
+def precision(program: Program, entry: Scheduled) -> Widths:
+    """Widths of what a layer multiplies."""
+    layer, cfg = entry.layer, program.cfg
+    inputs = program.network.tensors[layer.inputs[0]].bits
+    if not isinstance(layer, Conv):
+        return inputs, None
+    return inputs, layer.weight_bits if cfg.multiplier else cfg.numbers.weight_bits
+
+
+def multipliers(cfg: Config, engine: str, widths: Widths | None = None) -> float:
+    """MAC multipliers of the engine that runs a layer: products per cycle, on the array at the layer's widths."""
     others = {"vector window": cfg.window_multipliers, "sparse": cfg.sparse_multipliers}
-    return others.get(engine, cfg.multipliers)
+    return others[engine] if engine in others else array_multipliers(cfg, widths)
 
 
-def all_multipliers(cfg: Config) -> int:
-    """MAC multipliers of the whole accelerator."""
-    return cfg.multipliers + cfg.window_multipliers + cfg.sparse_multipliers
+def array_multipliers(cfg: Config, widths: Widths | None = None) -> float:
+    """Products per cycle of the array at the widths of inputs and weights.
+
+    Where it does not take them, or none are given, those of the widest operands that it takes.
+    """
+    inputs, weights = widths or (None, None)
+    if cfg.multiplier is None:
+        return cfg.multipliers
+    if inputs not in cfg.operand_bits or weights not in cfg.operand_bits:
+        inputs = weights = cfg.operand_bits[-1]
+    word = cfg.reduction(inputs, weights)
+    products = cfg.multipliers * word.products
+    return products / word.cycles if products % word.cycles else products // word.cycles
+
+
+def all_multipliers(cfg: Config, widths: Widths | None = None) -> float:
+    """MAC multipliers of the whole accelerator, those of the array at the given widths."""
+    return array_multipliers(cfg, widths) + cfg.window_multipliers + cfg.sparse_multipliers
 
 
 def totals(program: Program, table: list[Row], samples: int, run: Run | None) -> dict[str, Any]:
@@ -187,8 +226,10 @@ def totals(program: Program, table: list[Row], samples: int, run: Run | None) ->
         "macs": macs,
         "cycles_predicted": predicted,
         "cycles_measured": run.cycles if run else None,
-        "utilization": ratio(macs, sum(r.cycles * multipliers(program.cfg, r.engine) for r in table)),
-        "utilization_all": ratio(macs, cycles * all_multipliers(program.cfg)),
+        "utilization": ratio(macs, sum(r.cycles * r.multipliers for r in table)),
+        "utilization_all": ratio(
+            macs, sum(r.cycles * all_multipliers(program.cfg, (r.act_bits, r.weight_bits)) for r in table)
+        ),
         "dram_read_bytes": run.dram["read_bytes"] if run else reads,
         "dram_write_bytes": run.dram["write_bytes"] if run else writes,
         "energy_pj": None,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
+from dataflows.config import Config
 from mapper.outcome import Outcome
 from mapper.table import aligned, all_multipliers
 
@@ -38,20 +39,20 @@ def number(value: int | None) -> str:
 
 
 def layer_table(outcome: Outcome) -> Table:
-    """One line per layer; measured columns only where something was run."""
-    ran = outcome.run is not None
+    """One line per layer; widths only where they can differ, measured columns only where something was run."""
+    ran, packed = outcome.run is not None, outcome.cfg.multiplier is not None
     table = Table(title=f"{outcome.program.network.name} on {outcome.cfg.name}", title_justify="left")
     table.add_column("#", justify="right")
     table.add_column("layer", overflow="fold")
     table.add_column("op")
     predicted = "estimated" if outcome.program.sparse and not ran else "predicted"
-    columns = ["output", "MACs", predicted, *(["measured"] if ran else []), "utilization", "read", "written"]
-    for name in [*columns, *(["SQNR dB", "golden"] if ran else [])]:
+    columns = [*(["bits"] if packed else []), "output", "MACs", predicted, *(["measured"] if ran else [])]
+    for name in [*columns, "utilization", "read", "written", *(["SQNR dB", "golden"] if ran else [])]:
         table.add_column(name, justify="right")
     for row in outcome.rows:
         op = f"{row.op} sparse" if row.engine == "sparse" else row.op
-        cells = [str(row.index), row.title, op, "x".join(map(str, row.shape)), number(row.macs)]
-        cells += [number(row.cycles_predicted)]
+        cells = [str(row.index), row.title, op, *([row.widths] if packed else [])]
+        cells += ["x".join(map(str, row.shape)), number(row.macs), number(row.cycles_predicted)]
         cells += [number(row.cycles_measured)] if ran else []
         cells += [percent(row.utilization), size(row.dram_read_bytes), size(row.dram_write_bytes)]
         if ran:
@@ -60,7 +61,7 @@ def layer_table(outcome: Outcome) -> Table:
         table.add_row(*cells)
     total = outcome.totals
     table.add_section()
-    cells = ["", "total", "", "", number(total["macs"]), number(total["cycles_predicted"])]
+    cells = ["", "total", "", *([""] if packed else []), "", number(total["macs"]), number(total["cycles_predicted"])]
     cells += [number(total["cycles_measured"])] if ran else []
     cells += [percent(total["utilization"]), size(total["dram_read_bytes"]), size(total["dram_write_bytes"])]
     table.add_row(*cells, *(["", f"{outcome.mismatches:,} differ" if outcome.mismatches else "equal"] if ran else []))
@@ -111,7 +112,8 @@ def side_by_side(outcomes: Sequence[Outcome]) -> Table:
     table.add_column("layer", overflow="fold")
     for outcome in outcomes:
         sparse = f" + {outcome.cfg.sparse_multipliers} sparse" if outcome.cfg.sparse else ""
-        table.add_column(f"{outcome.cfg.name}\n{outcome.cfg.multipliers}{sparse} multipliers", justify="right")
+        what = f"PEs, {outcome.cfg.multiplier.kind}" if outcome.cfg.multiplier else "multipliers"
+        table.add_column(f"{outcome.cfg.name}\n{outcome.cfg.multipliers}{sparse} {what}", justify="right")
     for rows in aligned([outcome.rows for outcome in outcomes]):
         title = next(row.title for row in rows if row)
         table.add_row(title, *(f"{row.cycles:,}  {percent(row.utilization):>7}" if row else "-" for row in rows))
@@ -127,10 +129,11 @@ def summary(outcome: Outcome) -> list[str]:
     total, cfg = outcome.totals, outcome.cfg
     cycles = sum(row.cycles for row in outcome.rows)
     kind = "predicted" if outcome.run is None else "measured"
+    every = "" if cfg.multiplier else f" {all_multipliers(cfg):,}"
     lines = [
         f"{outcome.samples} sample(s), {cycles:,} cycles {kind}, "
         f"{percent(total['utilization'])} of the multipliers in use, "
-        f"{percent(total['utilization_all'])} of all {all_multipliers(cfg):,}; "
+        f"{percent(total['utilization_all'])} of all{every}{at_widths(cfg)}; "
         f"{total['seconds_per_sample'] * 1e6:,.1f} us per sample at {cfg.clock_mhz:g} MHz"
     ]
     if outcome.run is not None:
@@ -138,6 +141,11 @@ def summary(outcome: Outcome) -> list[str]:
         speed = f"{outcome.run.cycles_per_second:,.0f} cycles/s"
         lines.append(f"{verdict} the golden model; simulated in {outcome.run.seconds:.1f} s ({speed})")
     return [*lines, *outcome.notes]
+
+
+def at_widths(cfg: Config) -> str:
+    """What numbers of multipliers are counted at, where that depends on the layer."""
+    return " at each layer's widths" if cfg.multiplier else ""
 
 
 def mismatch(outcome: Outcome, first: Mismatch) -> str:

@@ -224,7 +224,7 @@ def test_least_traffic_counts_what_windows_reach():
             along = x * window.stride[1] + kx * window.dilation[1] - window.padding[1]
             if 0 <= at < 7 and 0 <= along < 9:
                 seen[at, along] = True
-        assert reached(tensor, window, height, width) == 2 * 5 * seen.sum()
+        assert reached(tensor, window, height, width) == 2 * seen.sum()
 
 
 def test_traffic_is_at_least_the_least(mapped):

@@ -102,7 +102,7 @@ def on_engine(outcome, cycles=40):
         columns = entry.layer.weight.shape[1]
         patterns.append(Pattern(rng.integers(0, 4, (4, columns)), rng.random(columns) < 0.5))
         summary = summarize(entry.layer.weight, [[patterns[-1]]], cycles, resident=True, share=1)
-        changes = {"cycles_predicted": 2 * cycles, "stalls": {"dram": 7, "imbalance": 9}}
+        changes = {"cycles_predicted": 2 * cycles, "stalls": {"dram": 7, "imbalance": 9}, "multipliers": 4}
         rows.append(replace(row, engine="sparse", sparse=summary, **changes))
     vars(changed)["rows"] = rows
     return changed, patterns
@@ -178,7 +178,8 @@ def test_useful_cycles_are_those_of_entries(mapped):
     labels = [roof.label for roof in drawing.roofs]
     assert labels == ["16 multipliers of the array", "4 multipliers of the sparse engine"]
     wide = EIE4.model_copy(update={"sparse": EIE4.sparse.model_copy(update={"pes": 16})})
-    drawing = roofline(replace(outcome, program=replace(outcome.program, cfg=wide)), views(outcome))
+    layers = [replace(view, row=replace(view.row, multipliers=16)) for view in views(outcome)]
+    drawing = roofline(replace(outcome, program=replace(outcome.program, cfg=wide)), layers)
     assert [roof.label for roof in drawing.roofs] == ["16 multipliers of the array and of the sparse engine"]
 
 
