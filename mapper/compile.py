@@ -118,6 +118,7 @@ def fuse_additions(network: Network, apart: Collection[str] = ()) -> dict[str, A
             if not isinstance(conv, Conv) or conv.name in fused or conv.name in apart:
                 continue
             alone = users[name] == 1 and name not in network.outputs
+            alone &= network.tensors[name].bits > 1  # what is added must be the sign, not the sum it is of
             if alone and position[other] < position[name]:
                 fused[conv.name] = layer
                 break

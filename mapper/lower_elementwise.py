@@ -10,7 +10,8 @@ import numpy as np
 
 from dataflows import isa
 from dataflows.network import Add, Concat, Tensor, Window
-from mapper import loads
+from dataflows.packing import pitch
+from mapper import loads, packed
 from mapper.context import Context, parameters
 from mapper.nests import Loops
 from mapper.numbers import IDENTITY, common
@@ -55,15 +56,39 @@ class ElementwiseLowering:
             for bias, multiplier in zip(biases, multipliers, strict=True)
         ]
 
+    def _view(self, tensor: Tensor) -> tuple[int, int, int, int]:
+        """Shape under which a tensor is seen.
+
+        Operands of an addition that take different bytes meet word by word: pixels of whole words are seen as several.
+        """
+        (images, rows, cols, channels), lanes = tensor.shape, self.context.cfg.lanes
+        if self._mixed and channels % lanes == 0:
+            return images, rows, cols * channels // lanes, lanes
+        return tensor.shape
+
+    @property
+    def _mixed(self) -> bool:
+        """Whether operands that meet take different bytes."""
+        return any(len({t.container for t in operands}) > 1 for operands in self.parts)
+
+    def _pixel(self, i: int, channels: int) -> int:
+        """Bytes from pixel to pixel of one operand of part ``i``: those of its widest."""
+        return max(pitch(channels, t.bits) for t in self.parts[i])
+
     def steps(self) -> Iterator[Step]:
         """One step per piece of every part."""
-        images, rows, cols, _ = self.target.shape
+        cfg = self.context.cfg
+        images, rows, cols, _ = self._view(self.target)
         whole = Tile((0, images), (0, rows), (0, cols))
         jobs: list[tuple[int, int, Piece]] = []
         offset = 0  # channel of the result
         for i, operands in enumerate(self.parts):
-            channels = operands[0].shape[3]
-            pieces = cut(self.context.cfg, self.layer.name, whole, channels, Window(), len(operands))
+            *_, channels = self._view(operands[0])
+            word = max(packed.word_bytes(cfg, t) for t in operands)
+            pieces = cut(
+                cfg, self.layer.name, whole, channels, Window(), partial(self._pixels, i), word,
+                most=cfg.lanes if self._mixed else None,
+            )
             jobs += [(i, offset, piece) for piece in pieces]
             offset += channels
         for number, (i, first, piece) in enumerate(jobs):
@@ -74,38 +99,43 @@ class ElementwiseLowering:
             )
             yield Step(self.index, needed, partial(self._run, i, first, piece, number == len(jobs) - 1))
 
-    def _layout(self, piece: Piece) -> loads.Layout:
-        """Where one operand of a piece lies: dense."""
+    def _pixels(self, i: int, channels: int) -> int:
+        """Bytes of a pixel of all operands of part ``i``."""
+        return len(self.parts[i]) * self._pixel(i, channels)
+
+    def _layout(self, i: int, piece: Piece) -> loads.Layout:
+        """Where one operand of a piece lies: dense, if all have the same width."""
         images, rows, cols = piece.tile.size
-        depth = (piece.channels[1] - piece.channels[0]) * self.context.cfg.act_bytes
+        depth = self._pixel(i, piece.channels[1] - piece.channels[0])
         return loads.Layout(depth, cols * depth, rows * cols * depth, images * rows * cols * depth)
 
     def _operand_load(self, i: int, piece: Piece, number: int) -> Load:
         """All operands of a piece, one after the other."""
-        operands, tile, layout = self.parts[i], piece.tile, self._layout(piece)
+        operands, tile, layout = self.parts[i], piece.tile, self._layout(i, piece)
         area = loads.Area(tile.images, tile.rows, tile.cols, piece.channels)
 
         def emit(address: int) -> None:
             for k, source in enumerate(operands):
                 to = loads.Destination(isa.Target.OPERAND, address + k * layout.size, layout)
-                loads.rectangle(self.context, to, loads.View(source.name, source.shape), area, 0, self.index)
+                loads.rectangle(self.context, to, loads.View(source.name, self._view(source)), area, 0, self.index)
 
         # the last word may reach beyond the last channel
-        size = layout.size * len(operands) + self.context.cfg.vector_word_bytes
+        size = layout.size * len(operands) + max(packed.word_bytes(self.context.cfg, t) for t in operands)
         return Load((self.index, "operand", number), "operand", size, emit, layer_bound=True)
 
     def _run(self, i: int, offset: int, piece: Piece, last: bool, at: list[int]) -> None:
         """VECTOR and STORE jobs of a piece, given where operands and parameters are."""
-        layer, layout, lanes = self.layer, self._layout(piece), self.context.cfg.lanes
+        layer, layout, lanes = self.layer, self._layout(i, piece), self.context.cfg.lanes
         images, rows, cols = piece.tile.size
-        first, end = piece.channels
-        count = len(self.parts[i])
+        (first, end), operands = piece.channels, self.parts[i]
+        count = len(operands)
+        word = packed.word_bytes(self.context.cfg, operands[0])
         loops: Loops = [
-            (count, layout.size), (1, 0), (ceil((end - first) / lanes), self.context.cfg.vector_word_bytes),
+            (count, layout.size), (1, 0), (ceil((end - first) / lanes), word),
             (cols, layout.col), (rows, layout.row), (images, layout.image),
         ]  # fmt: skip
         if isinstance(layer, Add):
-            requantize = {"zero": 0, "low": self.target.lowest, "high": self.target.highest}
+            requantize = {"zero": 0, "low": operands[0].lowest, "high": operands[0].highest}
             addition = addend_registers(self.context, layer, layer.inputs[0])
         else:
             requantize = {"zero": self.target.zero, "low": layer.low, "high": layer.high}
@@ -113,10 +143,10 @@ class ElementwiseLowering:
         operand_pass(
             self.context,
             Pass(
-                source=self.parts[i][0].name,
+                source=operands[0].name,
                 address=at[0], size=layout.size * count, loops=loops, tile=piece.tile, first=offset + first,
-                count=end - first, output=self.target.name, view=self.target.shape, param_at=at[1],
+                count=end - first, output=self.target.name, view=self._view(self.target), param_at=at[1],
                 reduce=isa.Reduce.NONE, requantize=requantize, index=self.index, name=layer.name, last=last,
-                addition=addition, addend=self.parts[i][-1].name if addition else None,
+                addition=addition, addend=operands[-1].name if addition else None,
             ),
         )  # fmt: skip

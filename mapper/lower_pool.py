@@ -7,7 +7,8 @@ from functools import partial
 
 from dataflows import isa
 from dataflows.network import AvgPool, MaxPool
-from mapper import loads
+from dataflows.packing import pitch
+from mapper import loads, packed
 from mapper.context import Context
 from mapper.pieces import Piece, channel_parts, cut
 from mapper.pipeline import Load, Step
@@ -38,8 +39,16 @@ class PoolLowering:
         self.pieces = [
             (piece, divisor) for rectangle, divisor in self.pooling.rectangles()
             for part in channel_parts(context.cfg, context.network, layer.output)
-            for piece in cut(context.cfg, layer.name, rectangle, len(part), layer.window, first=part.start)
+            for piece in cut(
+                context.cfg, layer.name, rectangle, len(part), layer.window, partial(pitch, bits=self.source.bits),
+                self._word, first=part.start,
+            )
         ]  # fmt: skip
+
+    @property
+    def _word(self) -> int:
+        """Bytes of an operand word."""
+        return packed.word_bytes(self.context.cfg, self.source)
 
     def steps(self) -> Iterator[Step]:
         """One step per piece."""
@@ -52,7 +61,8 @@ class PoolLowering:
         """Where the operands of a piece lie: dense, padding included."""
         images, rows, cols = piece.tile.size
         height, width = window_extent(self.layer.window, rows, cols)
-        depth = (piece.channels[1] - piece.channels[0]) * self.context.cfg.act_bytes
+        first, end = piece.channels
+        _, depth = packed.span(self.source, first, end - first)
         return loads.Layout(depth, width * depth, height * width * depth, images * height * width * depth)
 
     def _operand_load(self, piece: Piece, number: int) -> Load:
@@ -69,7 +79,7 @@ class PoolLowering:
             view = loads.View(self.source.name, self.source.shape)
             loads.rectangle(self.context, to, view, area, self.pooling.padding, self.index)
 
-        size = layout.size + self.context.cfg.vector_word_bytes  # the last word may reach beyond the last channel
+        size = layout.size + self._word  # the last word may reach beyond the last channel
         return Load((self.index, "operand", number), "operand", size, emit, layer_bound=True)
 
     def _run(self, piece: Piece, last: bool, at: list[int]) -> None:

@@ -15,12 +15,11 @@ from numpy.typing import NDArray
 from dataflows import isa
 from dataflows.config import WINDOW_TAPS
 from dataflows.network import Conv, MaxPool
-from mapper import loads
+from mapper import loads, packed
 from mapper.context import Context, parameters
 from mapper.lowering import Lowering
 from mapper.nests import Loops, levels
 from mapper.numbers import IDENTITY
-from mapper.packed import formats
 from mapper.pipeline import Load, Step
 from mapper.requantization import Requantization
 from mapper.scoreboard import Access
@@ -99,12 +98,13 @@ class WindowLowering(Lowering[Conv | MaxPool]):
     def _step(self, chunk: Chunk, image: int, first: int, count: int, *, last: bool) -> Step:
         context, lanes, plan = self.context, self.cfg.lanes, self.plan
         rows = chunk.end - chunk.first
-        size = rows * plan.width * count
+        _, pixel = packed.span(self.source, first, count)
+        size = rows * plan.width * pixel
         top, left = chunk.first - self.layer.window.padding[0], -self.layer.window.padding[1]
         area = loads.Area((image, image + 1), (top, top + rows), (left, left + plan.width), (first, first + count))
-        layout = loads.Layout(count, plan.width * count, size, size)
+        layout = loads.Layout(pixel, plan.width * pixel, size, size)
         view = loads.View(self.source.name, self.source.shape)
-        padding = -128 if self.shared else self.source.zero
+        padding = self.source.lowest if self.shared else self.source.zero
 
         def load(address: int) -> None:
             to = loads.Destination(isa.Target.OPERAND, address, layout)
@@ -127,8 +127,10 @@ class WindowLowering(Lowering[Conv | MaxPool]):
         """
         cfg, width, target = self.cfg, self.plan.width, self.target
         rows, blocks = chunk.end - chunk.first, -(-count // cfg.lanes)
-        row = (width if pitch is None else pitch) * count
-        loops: Loops = [(1, 0), (1, 0), (blocks, cfg.lanes), (width, count), (rows, row), (1, 0)]
+        _, pixel = packed.span(self.source, first, count)
+        row = (width if pitch is None else pitch) * pixel
+        word = packed.word_bytes(cfg, self.source)
+        loops: Loops = [(1, 0), (1, 0), (blocks, word), (width, pixel), (rows, row), (1, 0)]
         registers = {
             "mode": {"from_operand": 1, "reduce": isa.Reduce.WINDOW, "broadcast": int(self.shared)},
             "param": {
@@ -143,7 +145,7 @@ class WindowLowering(Lowering[Conv | MaxPool]):
             },
             "operand_base": {"address": at[0]},
             **levels(OPERAND_LEVELS, loops, "operand_"),
-            **formats(cfg, source=self.source, result=target),
+            **packed.formats(cfg, source=self.source, result=target),
         }  # fmt: skip
         size = (1 if self.shared else blocks) * cfg.param_entry_bytes
         places = [at[1] + part * cfg.window_weights_address for part in range(PARTS)]

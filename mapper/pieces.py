@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import ceil, gcd
 
@@ -37,22 +37,24 @@ def channel_parts(cfg: Config, network: Network, tensor: str) -> list[range]:
 
 
 def cut(
-    cfg: Config, name: str, rectangle: Tile, channels: int, window: Window, copies: int = 1, *, first: int = 0,
+    cfg: Config, name: str, rectangle: Tile, channels: int, window: Window, pixel: Callable[[int], int], word: int, *,
+    first: int = 0, most: int | None = None,
 ) -> Iterator[Piece]:  # fmt: skip
     """Pieces of ``channels`` channels from ``first`` of a rectangle of output pixels, image by image.
 
-    The operands of a piece (``copies`` tensors under ``window``) take half of the operand buffer at most, so that the
-    next piece is loaded meanwhile; all of it where half is too little. Raises :class:`InputError` naming layer ``name``
-    where not even one pixel fits.
+    The operands of a piece take half of the operand buffer at most, so that the next piece is loaded meanwhile; all of
+    it where half is too little: under ``window`` ``pixel(n)`` bytes for ``n`` channels of each pixel, and a word of
+    ``word`` bytes that may reach beyond the last one. No piece has more than ``most`` channels. Raises
+    :class:`InputError` naming layer ``name`` where not even one pixel fits.
     """
-    memory, lanes, element = cfg.memory.operand_bytes, cfg.lanes, cfg.act_bytes
+    memory, lanes = cfg.memory.operand_bytes, cfg.lanes
     _, rows, cols = rectangle.size
 
     def need(ny: int, nx: int, nc: int) -> int:
         height, width = window_extent(window, ny, nx)
-        return (height * width * nc * copies + lanes) * element  # a word may reach beyond the last channel
+        return height * width * pixel(nc) + word
 
-    shapes = list(_shapes(rows, cols, channels, lanes))
+    shapes = [(ny, nx, min(nc, most or nc)) for ny, nx, nc in _shapes(rows, cols, channels, lanes)]
     fitting = [s for s in shapes if 2 * need(*s) <= memory] or [s for s in shapes if need(*s) <= memory]
     if not fitting:
         least = need(1, 1, min(lanes, channels))

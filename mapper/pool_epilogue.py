@@ -104,8 +104,8 @@ class PoolEpilogue:
         source, layout = self.tiles.source, self._layout(tile, group)
         first, end, pitch = self.tiles.region(self.tiles.rows(tile))
         top, left, _, _ = self.pool.window.padding
-        channels = layout.col // self.cfg.act_bytes
-        area = loads.Area((0, 1), (first - top, end - top), (-left, pitch - left), (0, channels))
+        channels = group[0].first, group[-1].first + group[-1].count
+        area = loads.Area((0, 1), (first - top, end - top), (-left, pitch - left), channels)
         padding = source.lowest if isinstance(self.pool, MaxPool) else source.zero
 
         def emit(address: int) -> None:

@@ -14,6 +14,7 @@ from functools import cached_property
 
 from dataflows.config import Config
 from dataflows.network import AvgPool, MaxPool, Tensor
+from dataflows.packing import pitch
 from mapper.conv_cost import JOB_CYCLES
 from mapper.conv_plan import ConvPlan
 from mapper.conv_shape import Block
@@ -118,12 +119,12 @@ class PooledTiles:
 
     def depth(self, group: tuple[Block, ...]) -> int:
         """Bytes of a pixel on chip."""
-        return (group[-1].first + group[-1].count - group[0].first) * self.cfg.act_bytes
+        return pitch(group[-1].first + group[-1].count - group[0].first, self.source.bits)
 
     def bytes(self, rows: tuple[int, int], group: tuple[Block, ...]) -> int:
         """Bytes of all that lies on chip for rows of the map."""
-        first, end, pitch = self.region(rows)
-        return (end - first) * pitch * self.depth(group)
+        first, end, width = self.region(rows)
+        return (end - first) * width * self.depth(group)
 
     # -- what a tile completes --------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from dataflows import isa
 from dataflows.network import AvgPool, MaxPool
-from mapper import loads
+from mapper import loads, packed
 from mapper.context import Context, parameters
 from mapper.nests import Loops
 from mapper.numbers import IDENTITY, significand
@@ -89,13 +89,13 @@ class Pooling:
         loops: Loops = [
             (window.kernel[1], window.dilation[1] * layout.col),
             (window.kernel[0], window.dilation[0] * layout.row),
-            (ceil((end - first) / cfg.lanes), cfg.vector_word_bytes),
+            (ceil((end - first) / cfg.lanes), packed.word_bytes(cfg, self.source)),
             (cols, window.stride[1] * layout.col),
             (rows, window.stride[0] * layout.row),
             (images, layout.image),
         ]
         reach = sum((n - 1) * stride for n, stride in loops[:2] + loops[3:])  # from the first to the last pixel read
-        reach += (end - first) * cfg.act_bytes
+        reach += packed.span(self.source, first, end - first)[1]
         operand_pass(
             self.context,
             Pass(

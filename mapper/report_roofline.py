@@ -129,7 +129,8 @@ def roofline(outcome: Outcome, layers: Sequence[View]) -> Roofline | None:
         corner = f"{x(peak / rate)},{y(peak)}"
         line = f"M{x(foot)},{y(foot * rate)}L{corner}L{x(high)},{y(peak)}"
         below = OFFSETS[min(len(roofs), len(OFFSETS) - 1)]
-        roofs.append(Roof(line, f"{peak:,.6g} multipliers of the {' and of the '.join(owners)}", x(high), y(peak) + below))
+        label = f"{peak:,.6g} multipliers of the {' and of the '.join(owners)}"
+        roofs.append(Roof(line, label, x(high), y(peak) + below))
     most = max(v.row.cycles for v, _, _ in shown)
     points = [
         Point(v, x(i), y(r), round(max(SMALLEST, LARGEST * sqrt(v.row.cycles / most)), 1)) for v, i, r in shown

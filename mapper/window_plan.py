@@ -10,6 +10,7 @@ from math import ceil, inf
 from dataflows.config import WINDOW_TAPS, Config
 from dataflows.errors import InputError
 from dataflows.network import Conv, Layer, MaxPool, Tensor
+from dataflows.packing import pitch
 from mapper.array_plan import array_plan
 from mapper.conv_plan import Options
 
@@ -88,11 +89,12 @@ def window_plan(cfg: Config, options: Options, layer: Layer, source: Tensor, tar
     for slices, share in [*product(range(1, blocks + 1), (3, 2)), *((slices, 1) for slices in range(1, blocks + 1))]:
         depth = min(channels, ceil(blocks / slices) * cfg.lanes)
         room = cfg.memory.operand_bytes // share - cfg.operand_word_bytes
-        if ceil(depth / cfg.lanes) > most_blocks or width * depth > room:
+        row = width * pitch(depth, source.bits)
+        if ceil(depth / cfg.lanes) > most_blocks or row > room:
             continue
         if depth < channels and _loads(cfg, options, source, depth) > _without(cfg, options, layer, source, target):
             return None
-        rows = min(max(CHUNK_BYTES, cfg.memory.operand_bytes // 8), room) // (width * depth)
+        rows = min(max(CHUNK_BYTES, cfg.memory.operand_bytes // 8), room) // row
         return WindowPlan(height, width, depth, min(max(1, rows), height), stride)
     return None
 
@@ -100,7 +102,7 @@ def window_plan(cfg: Config, options: Options, layer: Layer, source: Tensor, tar
 def _loads(cfg: Config, options: Options, source: Tensor, depth: int) -> float:
     """Cycles to read a tensor in slices of ``depth`` channels, a burst per pixel and slice."""
     images, height, width, channels = source.shape
-    beats = depth / min(cfg.bus_bytes, options.bytes_per_cycle) + 1
+    beats = pitch(depth, source.bits) / min(cfg.bus_bytes, options.bytes_per_cycle) + 1
     return images * height * width * ceil(channels / depth) * max(beats, options.latency / cfg.bus.reads_in_flight)
 
 
