@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dataflows import isa
+from dataflows.errors import InputError
 from dataflows.network import AvgPool, MaxPool
 from mapper import loads, packed
 from mapper.context import Context, parameters
@@ -35,6 +36,11 @@ class Pooling:
         self.maximum = isinstance(layer, MaxPool)
         tensors = context.network.tensors
         self.source, self.target = tensors[layer.inputs[0]], tensors[layer.output]
+        if not self.maximum and self.source.bits == 1 and any(layer.window.padding):
+            raise InputError(
+                f"layer {layer.name}: an average over the border of one-bit tensor {self.source.name} needs zeros, "
+                "which it does not have; leave its padding out, or give the tensor more bits"
+            )
         divisors = sorted({divisor for _, divisor in self.rectangles()})
         self._entries = {d: context.constants.add(self._entry(d)) for d in divisors}
 
