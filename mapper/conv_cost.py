@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from math import ceil
 
+from dataflows.packing import pitch
 from dataflows.vocabulary import Dim
 from mapper.conv_plan import ConvPlan, Options
 
@@ -29,7 +30,7 @@ def costed(p: ConvPlan, options: Options, *, residual: bool = False) -> ConvPlan
     alone = 2 * p.tile_bytes > cfg.memory.input_bytes and tiles > 1  # no room to load ahead
     loading = loads * load_cycles + weights / bus + beside
     middle = compute + loading if alone else max(compute, traffic / bus, loading)
-    first_weights = min(p.words, p.chunk_words) * cfg.array.rows * cfg.vector_word_bytes
+    first_weights = min(p.words, p.chunk_words) * shape.reduction.weight_bytes
     first = options.latency + load_cycles + first_weights / bus
     last = shape.grid(p.tile).words * p.blocks + 2 * options.latency
     jobs = tiles * len(shape.blocks) * ceil(p.words / p.chunk_words) * slices
@@ -43,7 +44,7 @@ def _block_cycles(p: ConvPlan) -> int:
         case Dim.PIXEL:
             return p.words * max(places.words, cfg.dataflow.load_cycles(cfg.array.rows, cfg.array.cols))
         case Dim.REDUCTION:
-            return places.groups * p.words * cfg.array.rows
+            return places.groups * p.words * p.shape.reduction.word_cycles
         case _:  # output channels
             return places.groups * p.words * cfg.lanes
 
@@ -54,16 +55,18 @@ def _load(p: ConvPlan, options: Options) -> tuple[float, int]:
     images, rows, cols = p.tile
     height, width = shape.extent(rows, cols)
     inside = min(width, shape.width)
-    channels = shape.channels * cfg.act_bytes
+    pixel = shape.pixel_bytes(shape.channels)
     cycles: float
     if p.layout == "stacked":  # every pixel of every kernel row is a segment
         load_rows = images * rows * shape.layer.window.kernel[0]
-        row_bytes = inside * channels
+        row_bytes = inside * pixel
         segments = load_rows * width
-        cycles = segments * ceil(channels / cfg.bus_bytes) + load_rows * ceil(row_bytes / cfg.bus_bytes)
+        cycles = segments * ceil(pixel / cfg.bus_bytes)
+        if cfg.multiplier is None or pixel % cfg.bus_bytes:  # beats are cut where segments end
+            cycles += load_rows * ceil(row_bytes / cfg.bus_bytes)
     else:  # a slice is contiguous for one pixel only
         load_rows = images * height * (width if p.sliced else 1)
-        row_bytes = (1 if p.sliced else inside) * p.slice_channels * cfg.act_bytes
+        row_bytes = (1 if p.sliced else inside) * shape.pixel_bytes(p.slice_channels)
         cycles = p.tile_bytes / cfg.bus_bytes
     beats = _beats(row_bytes, cfg.bus_bytes)
     bus = min(cfg.bus_bytes, options.bytes_per_cycle)
@@ -75,7 +78,7 @@ def _load(p: ConvPlan, options: Options) -> tuple[float, int]:
 def _residual(p: ConvPlan, options: Options) -> tuple[float, int]:
     """Cycles and DRAM bytes of an addition's other operand: a run of channels per pixel and group, or whole rows."""
     shape, cfg = p.shape, p.shape.cfg
-    together = min(p.blocks * cfg.lanes, shape.out_channels) * cfg.act_bytes
+    together = pitch(min(p.blocks * cfg.lanes, shape.out_channels), shape.residual_bits)
     pixels = shape.images * shape.out_height * shape.out_width
     rows, size = pixels * len(p.groups), together
     if len(p.groups) == 1:
@@ -91,8 +94,9 @@ def _output_bytes(p: ConvPlan) -> int:
     shape, bus = p.shape, p.shape.cfg.bus_bytes
     pixels, together = shape.images * shape.out_height * shape.out_width, p.blocks * shape.cfg.lanes
     if together >= shape.out_channels:
-        return pixels * shape.out_channels * shape.cfg.act_bytes
-    return pixels * ceil(shape.out_channels / together) * _beats(together * shape.cfg.act_bytes, bus) * bus
+        return pixels * pitch(shape.out_channels, shape.result_bits)
+    runs = pixels * ceil(shape.out_channels / together)
+    return runs * _beats(pitch(together, shape.result_bits), bus) * bus
 
 
 def _beats(size: int, bus: int) -> int:

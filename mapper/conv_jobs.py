@@ -45,11 +45,11 @@ def tile_layout(plan: ConvPlan, size: tuple[int, int, int], channels: int) -> La
     _, rows, cols = size
     height, width = plan.shape.extent(rows, cols)
     total = plan.shape.input_bytes(plan.layout, size, channels)
-    channels *= plan.shape.cfg.act_bytes
+    pixel = plan.shape.pixel_bytes(channels)
     if plan.layout == "stacked":  # a row of pixels per output row, the kernel's rows side by side in each
-        channels *= plan.shape.layer.window.kernel[0]
+        pixel *= plan.shape.layer.window.kernel[0]
         height = rows
-    return Layout(channels, width * channels, height * width * channels, total)
+    return Layout(pixel, width * pixel, height * width * pixel, total)
 
 
 @dataclass(frozen=True)
@@ -104,22 +104,41 @@ def array_jobs(builder: Builder, run: Run, layer: int) -> None:
     )  # fmt: skip
     size = chunk.words * run.plan.shape.word_bytes(len(run.blocks))
     builder.add(
-        isa.Unit.WEIGHT, {"base": {"address": run.weight_at}, **levels(flow.weight_nest.levels, _weight_loops(run))},
+        isa.Unit.WEIGHT,
+        {
+            "base": {"address": run.weight_at}, **levels(flow.weight_nest.levels, _weight_loops(run)),
+            **_precision(run, isa.Unit.WEIGHT),
+        },
         [Access("weight", run.weight_at, run.weight_at + size)], layer=layer, note=run.note,
     )  # fmt: skip
     start, loops = _input_loops(run)
     size = tile_layout(run.plan, run.tile.size, run.channels).size
     builder.add(
         isa.Unit.INPUT,
-        {"base": {"address": run.input_at + start}, **levels(flow.input_nest.levels, loops)},
+        {
+            "base": {"address": run.input_at + start}, **levels(flow.input_nest.levels, loops),
+            **_precision(run, isa.Unit.INPUT),
+        },
         [Access("input", run.input_at, run.input_at + size)], layer=layer, note=run.note,
     )  # fmt: skip
+
+
+def _precision(run: Run, unit: isa.Unit) -> dict[str, dict[str, int]]:
+    """Widths of the operands, where they can differ; of one-bit inputs also how many count in the last word."""
+    shape, chunk = run.plan.shape, run.chunk
+    if shape.cfg.multiplier is None:
+        return {}
+    fields = {"a_bits": shape.bits[0], "w_bits": shape.bits[1], "a_unsigned": 0, "w_unsigned": 0}
+    if shape.binary and unit is isa.Unit.INPUT:
+        depth, (first, count) = shape.reduction.depth, chunk.box[0]
+        fields["tail"] = min(depth, shape.run(run.plan.layout, chunk.channels) - (first + count - 1) * depth)
+    return {"precision": fields}
 
 
 def _input_loops(run: Run) -> tuple[int, Loops]:
     """First byte in the input tile, and the nest in bytes: pixels of a tile or group, reduction words, groups."""
     shape, layout = run.plan.shape, tile_layout(run.plan, run.tile.size, run.channels)
-    window, rows = shape.layer.window, shape.cfg.array.rows * shape.cfg.act_bytes
+    window, word_bytes = shape.layer.window, shape.reduction.input_bytes
     x = window.stride[1] * layout.col
     if run.plan.layout == "stacked":
         y, kernel_x, kernel_y = layout.row, 0, 0
@@ -128,9 +147,9 @@ def _input_loops(run: Run) -> tuple[int, Loops]:
         kernel_x, kernel_y = window.dilation[1] * layout.col, window.dilation[0] * layout.row
     (word, words), (kx, width), (ky, height) = run.chunk.box
     # a slice holds only its own channels
-    source = 0 if run.plan.sliced else run.blocks[0].source * shape.cfg.act_bytes
-    start = source + word * rows + kx * kernel_x + ky * kernel_y
-    taps = [(words, rows), (width, kernel_x), (height, kernel_y)]
+    source = 0 if run.plan.sliced else shape.pixel_bytes(run.blocks[0].source)
+    start = source + word * word_bytes + kx * kernel_x + ky * kernel_y
+    taps = [(words, word_bytes), (width, kernel_x), (height, kernel_y)]
     images, out_rows, out_cols = run.tile.size
     if shape.cfg.dataflow.temporal is Dim.PIXEL:
         return start, [(out_cols, x), (out_rows, y), (images, layout.image), *taps]
@@ -142,19 +161,18 @@ def _input_loops(run: Run) -> tuple[int, Loops]:
 
 def _weight_loops(run: Run) -> Loops:
     """The nest in bytes, as ``docs/architecture.md`` section 2 counts words: words of a tile, tiles, repetitions."""
-    shape, words = run.plan.shape, run.chunk.words
-    count, blocks = shape.cfg.array.rows, len(run.blocks)
-    rows, lanes = (n * shape.cfg.act_bytes for n in (count, shape.cfg.lanes))
+    shape, words, blocks = run.plan.shape, run.chunk.words, len(run.blocks)
+    steps, step, whole = shape.reduction.steps, shape.reduction.step_bytes, shape.word_bytes(blocks)
     groups = shape.grid(run.tile.size).groups
     match shape.cfg.dataflow.temporal:
         case Dim.PIXEL if shape.cfg.dataflow.weight.kind is Kind.PRIVATE:  # one word, again for every pixel
-            return [(shape.grid(run.tile.size).words, 0), (words, count * lanes)]
+            return [(shape.grid(run.tile.size).words, 0), (words, whole)]
         case Dim.PIXEL:
-            return [(count, lanes), (words, count * lanes)]
+            return [(steps, step), (words, whole)]
         case Dim.REDUCTION:
-            return [(words * count, lanes), (1, 0), (groups, 0)]
+            return [(words * steps, step), (1, 0), (groups, 0)]
         case _:  # output channels
-            return [(blocks * shape.cfg.lanes, rows), (words, shape.word_bytes(blocks)), (groups, 0)]
+            return [(blocks * shape.cfg.lanes, shape.reduction.input_bytes), (words, whole), (groups, 0)]
 
 
 def _sum_loops(run: Run) -> tuple[int, Loops]:

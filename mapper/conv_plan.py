@@ -19,12 +19,14 @@ class Options:
     """What the planner may assume about the DRAM, for its choice only, and which engine runs what.
 
     ``engine`` is "auto" (the faster one), "array" or "sparse" for all layers that both can run, or says so by the name
-    of a layer; layers left out are "auto".
+    of a layer; layers left out are "auto". ``layout`` is the layout of input tiles (:mod:`mapper.conv_shape`) of all
+    layers that can have it; None is the fastest one of each.
     """
 
     latency: int = 100  # cycles
     bytes_per_cycle: float = 16
     engine: Mapping[str, str] | str = "auto"
+    layout: str | None = None
 
 
 @dataclass(frozen=True)

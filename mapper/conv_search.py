@@ -6,12 +6,15 @@ from collections.abc import Callable, Iterator
 from math import ceil
 
 from dataflows.errors import InputError
+from dataflows.packing import pitch
 from mapper.conv_cost import costed
 from mapper.conv_plan import ConvPlan, Options
 from mapper.conv_shape import ConvShape
 
 WEIGHT_SLOTS = 4
 """A streamed weight chunk is at most this fraction of the buffer, so that loading runs ahead of computing."""
+
+DEFAULT = Options()
 
 NEAR = 0.002
 """Plans this close in estimated cycles count as equal; then the one with less DRAM traffic is taken."""
@@ -51,7 +54,7 @@ def cheapest(
 ) -> ConvPlan | None:
     """The cheapest plan of those that fit and that ``accept`` takes; None if there is none."""
     fitting = [
-        c for c in candidates(shape)
+        c for c in candidates(shape, options)
         if (not residual or _residual_bytes(c) <= shape.cfg.memory.operand_bytes) and accept(c)
     ]  # fmt: skip
     if not fitting:
@@ -62,10 +65,15 @@ def cheapest(
     return min(near, key=lambda p: (p.dram_bytes, p.cycles))
 
 
-def candidates(shape: ConvShape) -> Iterator[ConvPlan]:
+def layouts(shape: ConvShape, options: Options) -> tuple[str, ...]:
+    """Layouts to try: the one that is asked for, where the layer can have it."""
+    return tuple(name for name in shape.layouts() if name == options.layout) or shape.layouts()
+
+
+def candidates(shape: ConvShape, options: Options = DEFAULT) -> Iterator[ConvPlan]:
     """All plans that fit the buffers, not costed yet."""
     bank, entries = shape.cfg.acc_bank_words, shape.cfg.param_entries
-    for layout in shape.layouts():
+    for layout in layouts(shape, options):
         for blocks in sorted({min(b, len(shape.blocks)) for b in BLOCKS}):
             if blocks > 1 and (not shape.uniform or blocks > entries):
                 continue
@@ -87,14 +95,15 @@ def _window_bytes(shape: ConvShape) -> int:
 
 def _slice_channels(shape: ConvShape) -> list[int]:
     """Sizes of channel slices, largest first."""
-    return [shape.channels // parts for parts in SLICES if shape.channels >= parts]
+    sizes = {shape.padded(shape.channels // parts) for parts in SLICES if shape.channels >= parts}
+    return sorted((size for size in sizes if size < shape.channels), reverse=True)
 
 
 def _residual_bytes(p: ConvPlan) -> int:
     """Operand buffer bytes of a full tile of the largest group."""
     images, rows, cols = p.tile
     channels = max(g[-1].first + g[-1].count - g[0].first for g in p.groups)
-    return images * rows * cols * channels * p.shape.cfg.act_bytes
+    return images * rows * cols * pitch(channels, p.shape.residual_bits)
 
 
 def _sizes(extent: int, most: int) -> list[int]:

@@ -14,8 +14,12 @@ from functools import cached_property
 from math import ceil
 
 from dataflows.config import Config
+from dataflows.errors import InputError
+from dataflows.multipliers import Reduction
 from dataflows.network import Conv, Tensor
+from dataflows.packing import pitch
 from dataflows.vocabulary import Dim, Kind
+from mapper.packed import granule
 from mapper.tiles import Grid, window_extent
 
 
@@ -30,7 +34,12 @@ class Block:
 
 @dataclass(frozen=True)
 class ConvShape:
-    """Geometry of one convolution layer; without a codec, pixels of 1x1 layers are folded into one row."""
+    """Geometry of one convolution layer; without a codec, pixels of 1x1 layers are folded into one row.
+
+    ``bits`` are the widths of inputs and weights, ``result_bits`` that of what leaves the vector unit,
+    ``residual_bits`` that of an addition's other operand; ``in_granule`` and ``out_granule`` are the channels that make
+    whole bytes of the input, and of all tensors that the results meet on their way out.
+    """
 
     cfg: Config
     layer: Conv
@@ -41,10 +50,21 @@ class ConvShape:
     out_height: int
     out_width: int
     out_channels: int
+    bits: tuple[int, int]
+    result_bits: int
+    residual_bits: int
+    in_granule: int = 1
+    out_granule: int = 1
 
     @staticmethod
-    def of(cfg: Config, layer: Conv, source: Tensor, target: Tensor) -> ConvShape:
-        """Geometry of ``layer`` between two tensors."""
+    def of(
+        cfg: Config, layer: Conv, source: Tensor, target: Tensor, *behind: Tensor, residual: Tensor | None = None
+    ) -> ConvShape:
+        """Geometry of ``layer`` between two tensors.
+
+        In its epilogue come ``residual``, added to ``target``, and the results ``behind``: of the addition, then of a
+        pooling.
+        """
         n, h, w, c = source.shape
         _, oh, ow, oc = target.shape
         window = layer.window
@@ -52,7 +72,11 @@ class ConvShape:
         matrix = cfg.dataflow.input.kind not in (Kind.BUS, Kind.NEIGHBOUR)  # others arrange pixels themselves
         if pointwise and not (cfg.codec and matrix and h * w > 1):  # compressed tensors want whole rows
             n, h, w, oh, ow = 1, 1, n * h * w, 1, n * oh * ow
-        return ConvShape(cfg, layer, n, h, w, c, oh, ow, oc)
+        bits = source.bits, layer.weight_bits if cfg.multiplier else cfg.numbers.weight_bits
+        result = behind[0] if residual else target
+        granules = granule(source), granule(target, *behind, residual or target)
+        widths = result.bits, (residual or target).bits
+        return ConvShape(cfg, layer, n, h, w, c, oh, ow, oc, bits, *widths, *granules)
 
     @property
     def source_view(self) -> tuple[int, int, int, int]:
@@ -78,8 +102,21 @@ class ConvShape:
         if groups == 1:
             return 1
         per_in, per_out = self.channels // groups, self.out_channels // groups
-        most = max(1, min(self.cfg.array.rows // per_in, self.cfg.lanes // per_out))
-        return next(m for m in range(min(most, groups), 0, -1) if groups % m == 0)
+        whole = [m for m in range(1, groups + 1) if groups % m == 0 and self._whole_bytes(m, per_in, per_out)]
+        if self.binary:
+            if whole[0] > 1:
+                raise InputError(
+                    f"layer {self.layer.name}: its groups of {per_in} to {per_out} channels are no whole bytes of one "
+                    "bit; one-bit layers need groups of a multiple of 8 channels, or none"
+                )
+            return 1
+        most = max(1, min(self.reduction.depth // per_in, self.cfg.lanes // per_out))
+        return max((m for m in whole if m <= most), default=whole[0])
+
+    def _whole_bytes(self, merged: int, per_in: int, per_out: int) -> bool:
+        """Whether all products of ``merged`` groups begin at whole bytes of all tensors."""
+        aligned = merged * per_in % self.in_granule == 0 and merged * per_out % self.out_granule == 0
+        return aligned or merged == self.layer.groups
 
     @cached_property
     def depth(self) -> int:
@@ -107,9 +144,29 @@ class ConvShape:
 
     # -- reduction --------------------------------------------------------------------------------
 
+    @cached_property
+    def reduction(self) -> Reduction:
+        """What a reduction word is."""
+        return self.cfg.reduction(*self.bits)
+
+    @property
+    def binary(self) -> bool:
+        """Whether operands are +1 and -1: then no weight is zero."""
+        return self.bits[1] == 1
+
+    def padded(self, channels: int) -> int:
+        """Channels, counting what is left of a pixel's last byte."""
+        return -(-channels // self.in_granule) * self.in_granule
+
+    def pixel_bytes(self, channels: int) -> int:
+        """Bytes of ``channels`` input channels."""
+        return pitch(channels, self.bits[0])
+
     def layouts(self) -> tuple[str, ...]:
         """Layouts this layer can use."""
         dense = self.layer.groups == 1 and self.layer.window.dilation[1] == 1
+        if self.binary and self.padded(self.channels) > self.channels:  # no weight is zero: nothing between pixels
+            dense = False
         if not dense:
             return ("taps",)
         window = self.layer.window  # with one kernel row, stacking leaves out the rows between strides
@@ -118,13 +175,19 @@ class ConvShape:
     def nest(self, layout: str, channels: int) -> tuple[int, int, int]:
         """Reduction words as (word, kernel_x, kernel_y) counts for ``channels`` input channels."""
         kh, kw = self.layer.window.kernel
-        run = {"rows": kw * channels, "taps": channels, "stacked": kh * kw * channels}[layout]
-        words = ceil(run / self.cfg.array.rows)
+        words = ceil(self.run(layout, channels) / self.reduction.depth)
         return {"rows": (words, 1, kh), "taps": (words, kw, kh), "stacked": (words, 1, 1)}[layout]
+
+    def run(self, layout: str, channels: int) -> int:
+        """Consecutive reduction indices: what is left of a pixel's last byte lies between pixels."""
+        kh, kw = self.layer.window.kernel
+        if layout == "taps":
+            return channels
+        return self.padded(channels) * (kh * kw if layout == "stacked" else kw)
 
     def word_bytes(self, blocks: int) -> int:
         """Weight bytes of one reduction word of one job, of ``blocks`` blocks where channels run in time."""
-        return self.cfg.act_bytes * self.cfg.array.rows * self.cfg.lanes * (blocks if self.channels_in_time else 1)
+        return self.reduction.weight_bytes * (blocks if self.channels_in_time else 1)
 
     # -- tiles: sizes are (images, rows, columns) of output pixels ---------------------------------
 
@@ -153,4 +216,4 @@ class ConvShape:
         images, rows, cols = size
         height, width = self.extent(rows, cols)
         stacked = rows * self.layer.window.kernel[0]
-        return images * (stacked if layout == "stacked" else height) * width * channels * self.cfg.act_bytes
+        return images * (stacked if layout == "stacked" else height) * width * self.pixel_bytes(channels)

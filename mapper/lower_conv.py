@@ -44,11 +44,21 @@ class ConvLowering(Lowering[Conv]):
     def __init__(self, context: Context, layer: Conv, index: int, add: Add | None = None, pool: Pool | None = None):
         super().__init__(context, layer, index)
         self.add = add
-        self.shape = ConvShape.of(self.cfg, layer, self.source, self.target)
+        self._pooled = () if pool is None else (context.network.tensors[pool.output],)
+        self.shape = self._shape()
         self.pool = epilogue(context, pool, index, self.shape, residual=add is not None) if pool else None
         self.plan = self.pool.plan if self.pool else plan(self.shape, context.options, residual=add is not None)
         self.chunks = list(chunks(self.plan))
         self.tiles = self.plan.tiles()
+
+    def _shape(self) -> ConvShape:
+        """Geometry of the layer with what is in its epilogue."""
+        tensors, add = self.context.network.tensors, self.add
+        if add is None:
+            return ConvShape.of(self.cfg, self.layer, self.source, self.target, *self._pooled)
+        residual = tensors[other_operand(add, self.layer.output)]
+        behind = tensors[add.output], *self._pooled
+        return ConvShape.of(self.cfg, self.layer, self.source, self.target, *behind, residual=residual)
 
     @property
     def drains(self) -> int:
@@ -149,10 +159,10 @@ class ConvLowering(Lowering[Conv]):
             area = loads.Area(
                 tile.images, (y, y + (rows if stacked else height)), (left, left + width), (first, first + channels)
             )
+            to = loads.Destination(isa.Target.INPUT, address, layout, ky * self.shape.pixel_bytes(channels))
             loads.rectangle(
-                self.context, loads.Destination(isa.Target.INPUT, address, layout, ky * channels * self.cfg.act_bytes),
-                loads.View(self.source.name, self.shape.source_view), area, self.source.zero, self.index,
-                row_stride=window.stride[0] if stacked else 1,
+                self.context, to, loads.View(self.source.name, self.shape.source_view), area, self.source.zero,
+                self.index, row_stride=window.stride[0] if stacked else 1,
             )  # fmt: skip
 
     # -- epilogue ---------------------------------------------------------------------------------
@@ -160,7 +170,7 @@ class ConvLowering(Lowering[Conv]):
     @cached_property
     def _parameter_offset(self) -> int:
         """Constant-region offset of the layer's parameter entries, one per block."""
-        return self.context.constants.add(packed_parameters(self.shape, self.source, self.target))
+        return self.context.constants.add(packed_parameters(self.plan, self.source, self.target))
 
     def _drain(self, t: int, g: int, number: int, *, last: bool) -> Step:
         """Accumulators of a group to DRAM."""

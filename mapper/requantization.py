@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from dataflows.config import Config
 from dataflows.network import Conv, Tensor
 from mapper.context import parameters
-from mapper.numbers import significand
+from mapper.numbers import IDENTITY, significand
 
 
 @dataclass(frozen=True)
@@ -22,11 +22,19 @@ class Requantization:
     shift: NDArray[np.int64]
 
     @staticmethod
-    def of(layer: Conv, source: Tensor, target: Tensor, *, centred: bool = False) -> Requantization:
-        """Parameters of ``layer`` between two tensors; ``centred``: its engine takes off the input's zero point."""
+    def of(
+        layer: Conv, source: Tensor, target: Tensor, *, centred: bool = False, behind: int = 0
+    ) -> Requantization:
+        """Parameters of ``layer`` between two tensors; ``centred``: its engine takes off the input's zero point.
+
+        ``behind`` is what the array's sums are too high by. One-bit results are signs: nothing is scaled.
+        """
         scales = (np.float32(source.scale) * layer.weight_scale.astype(np.float32)) / np.float32(target.scale)
-        pairs = np.array([significand(scale, layer.name) for scale in scales], np.int64)
-        bias = layer.bias.astype(np.int64)
+        if target.bits == 1:
+            pairs = np.tile(np.array(IDENTITY, np.int64), (len(scales), 1))
+        else:
+            pairs = np.array([significand(scale, layer.name) for scale in scales], np.int64)
+        bias = layer.bias.astype(np.int64) - behind
         if not centred:
             bias = bias - source.zero * layer.weight.astype(np.int64).sum(axis=(1, 2, 3))
         return Requantization(bias, pairs[:, 0], pairs[:, 1])

@@ -68,9 +68,10 @@ def arrangements(shape: ConvShape, source: Tensor, target: Tensor) -> Iterator[C
         return
     images, height, width, channels = source.shape
     _, out_height, out_width, out_channels = target.shape
-    yield ConvShape(
-        shape.cfg, shape.layer, images, height, width, channels, out_height, out_width, out_channels
-    )
+    yield replace(
+        shape, images=images, height=height, width=width, channels=channels, out_height=out_height,
+        out_width=out_width, out_channels=out_channels,
+    )  # fmt: skip
 
 
 def candidates(d: Division) -> Iterator[RowPlan]:

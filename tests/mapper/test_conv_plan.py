@@ -110,7 +110,7 @@ def test_reduction_words_hold_every_weight_once(flow, seed, bits):
         p = plan(shape, OPTIONS)
         packed = packed_weights(p)
         assert packed.nbytes == p.words * shape.word_bytes(1) * len(shape.blocks)
-        assert np.abs(packed.astype(int)).sum() == np.abs(shape.layer.weight.astype(int)).sum()
+        assert np.abs(packed.view(f"<i{bits // 8}").astype(int)).sum() == np.abs(shape.layer.weight.astype(int)).sum()
 
 
 # -- choosing --------------------------------------------------------------------------------------------
