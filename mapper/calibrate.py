@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -23,14 +23,31 @@ BINS = 4096
 
 @dataclass(frozen=True)
 class Calibration:
-    """Smallest and largest value that each tensor has to represent, by tensor name."""
+    """What is known of each tensor, by its name.
+
+    Attributes
+    ----------
+    ranges : smallest and largest value that it has to represent
+    histograms : how its values are distributed, where narrow tensors need to know
+    """
 
     ranges: dict[str, tuple[float, float]]
+    histograms: dict[str, Histogram] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """Counts of values in bins of equal width over ``low``..``high``, all that was seen."""
+
+    low: float
+    high: float
+    counts: NDArray[np.float64]
 
 
 def observe(
-    graph: FloatGraph, samples: Samples, method: Method = "minmax", percentile: float = 99.99, batch: int = 16
-) -> Calibration:
+    graph: FloatGraph, samples: Samples, method: Method = "minmax", percentile: float = 99.99, batch: int = 16,
+    histograms: bool = False,
+) -> Calibration:  # fmt: skip
     """Run samples through the graph and note the range of every tensor.
 
     Parameters
@@ -42,6 +59,8 @@ def observe(
         ``percentile`` percent of a tensor's values (resolution: 1/4096 of its range).
     batch
         Samples run at a time.
+    histograms
+        Whether to count values, too, for tensors of few bits.
 
     Raises
     ------
@@ -63,15 +82,18 @@ def observe(
 
     for chunk in _chunks(graph, samples, batch):
         execute(graph, chunk, note)
+    if method == "minmax" and not histograms:
+        return Calibration(ranges)
+    counted = _count(graph, samples, ranges, batch)
     if method == "percentile":
-        ranges = _cut(graph, samples, ranges, percentile / 100, batch)
-    return Calibration(ranges)
+        ranges = {name: _cut(found, percentile / 100) for name, found in counted.items()}
+    return Calibration(ranges, counted if histograms else {})
 
 
-def _cut(
-    graph: FloatGraph, samples: Samples, ranges: dict[str, tuple[float, float]], part: float, batch: int
-) -> dict[str, tuple[float, float]]:
-    """Ranges that hold the values between the two quantiles, from a histogram over the full ranges."""
+def _count(
+    graph: FloatGraph, samples: Samples, ranges: dict[str, tuple[float, float]], batch: int
+) -> dict[str, Histogram]:
+    """Histograms over the full ranges."""
     counts = {name: np.zeros(BINS) for name in ranges}
 
     def count(name: str, value: torch.Tensor) -> None:
@@ -81,17 +103,18 @@ def _cut(
 
     for chunk in _chunks(graph, samples, batch):
         execute(graph, chunk, count)
-    result = {}
-    for name, (low, high) in ranges.items():
-        total = np.cumsum(counts[name])
-        if not total[-1]:
-            result[name] = low, high
-            continue
-        first = int(np.searchsorted(total, (1 - part) * total[-1], side="right"))
-        last = int(np.searchsorted(total, part * total[-1], side="left"))
-        step = (high - low) / BINS
-        result[name] = low + step * first, low + step * (min(last, BINS - 1) + 1)
-    return result
+    return {name: Histogram(low, high, counts[name]) for name, (low, high) in ranges.items()}
+
+
+def _cut(found: Histogram, part: float) -> tuple[float, float]:
+    """The range that holds the values between two quantiles."""
+    low, high, total = found.low, found.high, np.cumsum(found.counts)
+    if not total[-1]:
+        return low, high
+    first = int(np.searchsorted(total, (1 - part) * total[-1], side="right"))
+    last = int(np.searchsorted(total, part * total[-1], side="left"))
+    step = (high - low) / BINS
+    return low + step * first, low + step * (min(last, BINS - 1) + 1)
 
 
 def _chunks(graph: FloatGraph, samples: Samples, batch: int) -> Iterator[dict[str, NDArray[np.float32]]]:

@@ -12,6 +12,7 @@ from dataflows import config
 from dataflows.config import Config
 from dataflows.errors import InputError
 from mapper.options import Arguments, parse
+from mapper.precision import resolve, usual
 
 if TYPE_CHECKING:
     from mapper.outcome import Outcome
@@ -50,28 +51,25 @@ def _accelerators(arguments: Arguments) -> list[tuple[Path, Config]]:
     for name in names:
         if names.count(name) > 1:
             raise InputError(f"two configurations are called {name!r}; give each its own name to compare them")
-    _width(arguments, found)
+    _check_widths(arguments, found)
     _check_clusters(arguments, found)
     for _, cfg in found if arguments.run else ():
         _check_patience(cfg, arguments)
     return found
 
 
-def _width(arguments: Arguments, accelerators: list[tuple[Path, Config]]) -> int:
-    """Operand width that the model is quantized to: that of all configurations."""
+def _check_widths(arguments: Arguments, accelerators: list[tuple[Path, Config]]) -> None:
+    """Refuse widths that a configuration lacks, and configurations for different networks."""
     (_, first), *others = accelerators
-    bits = first.numbers.act_bits
+    for _, cfg in accelerators:
+        for wanted in arguments.bits.values:
+            resolve(wanted, cfg)
     for _, cfg in others:
-        if cfg.numbers.act_bits != bits:
+        if cfg.operand_bits != first.operand_bits and usual(cfg) != usual(first):
             raise InputError(
-                f"{first.name} takes operands of {bits} bits and {cfg.name} of {cfg.numbers.act_bits}; "
+                f"{first.name} takes operands of {usual(first).a_bits} bits and {cfg.name} of {usual(cfg).a_bits}; "
                 "map configurations of different widths one by one"
             )
-    if arguments.bits not in (None, bits):
-        raise InputError(
-            f"--bits {arguments.bits}: {first.name} takes operands of {bits} bits; set numbers.act_bits in its file"
-        )
-    return bits
 
 
 def _check_clusters(arguments: Arguments, accelerators: list[tuple[Path, Config]]) -> None:
@@ -112,7 +110,7 @@ def run(arguments: Arguments, accelerators: list[tuple[Path, Config]]) -> int:
         if arguments.dump:
             out.folder(arguments.dump)
         document = out.path(arguments.json) if arguments.json else None
-        model = stages.load(arguments, _width(arguments, accelerators), progress)
+        model = stages.load(arguments, [cfg for _, cfg in accelerators], progress)
         outcomes: list[Outcome] = []
         for (path, cfg), folder in zip(accelerators, folders, strict=True):
             outcome = stages.schedule(model, cfg, path, arguments, progress)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from dataflows.network import Window
-from mapper.graph import Add, Affine, AvgPool, Clamp, Concat, Conv, Flatten, FloatGraph, MaxPool, Node, Pad
+from mapper.graph import Add, Affine, AvgPool, Clamp, Concat, Conv, Flatten, FloatGraph, MaxPool, Node, Pad, Sign
 
 Visit = Callable[[str, torch.Tensor], None]
 
@@ -48,7 +48,9 @@ def execute(graph: FloatGraph, inputs: Mapping[str, NDArray[np.float32]], visit:
             visit(name, live[name])
         for node in graph.nodes:
             result = compute(node, [live[name] for name in node.inputs])
-            if node.low > -inf or node.high < inf:
+            if node.sign:
+                result = torch.where(result >= 0, 1.0, -1.0)
+            elif node.low > -inf or node.high < inf:
                 result = result.clamp(node.low, node.high)
             visit(node.output, result)
             live[node.output] = result
@@ -66,10 +68,10 @@ def compute(node: Node, inputs: list[torch.Tensor]) -> torch.Tensor:
             return _conv(node, x)
         case Affine():
             return x * torch.from_numpy(node.scale)[:, None, None] + torch.from_numpy(node.shift)[:, None, None]
-        case Clamp():
+        case Clamp() | Sign():
             return x
         case Pad():
-            return _padded(x, node.padding, 0.0)
+            return _padded(x, node.padding, node.value)
         case MaxPool():
             window = node.window
             padded = _padded(x, window.padding, -inf)
@@ -91,8 +93,8 @@ def _conv(node: Conv, x: torch.Tensor) -> torch.Tensor:
     window: Window = node.window
     top, left, bottom, right = window.padding
     padding = (top, left)
-    if (top, left) != (bottom, right):
-        x, padding = _padded(x, window.padding, 0.0), (0, 0)
+    if (top, left) != (bottom, right) or node.padding_value:
+        x, padding = _padded(x, window.padding, node.padding_value), (0, 0)
     weight, bias = torch.from_numpy(node.weight), torch.from_numpy(node.bias)
     return functional.conv2d(x, weight, bias, window.stride, padding, window.dilation, node.groups)
 

@@ -25,7 +25,10 @@ WHOLE = Window()
 
 @dataclass(frozen=True)
 class Node:
-    """Base of all nodes: unique name, input tensors, output tensor, clamp, and where the model has it."""
+    """Base of all nodes: unique name, input tensors, output tensor, clamp, and where the model has it.
+
+    With ``sign`` the result is +1 where it would not be negative, else -1; there is no clamp then.
+    """
 
     op: ClassVar[str] = ""
     name: str
@@ -34,6 +37,7 @@ class Node:
     low: float = -inf
     high: float = inf
     where: str = ""
+    sign: bool = field(default=False, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,7 @@ class Unfolded:
 
 @dataclass(frozen=True)
 class Conv(Node):
-    """Convolution with zero padding; a linear layer is a 1x1 convolution.
+    """Convolution with padding; a linear layer is a 1x1 convolution.
 
     Attributes
     ----------
@@ -60,6 +64,8 @@ class Conv(Node):
     bias : float32 array (out channels,)
     unfolded : Unfolded or None
         What the weights come from, where channels were scaled; values that they share are shared there.
+    padding_value : float
+        What the padding holds.
     """
 
     op: ClassVar[str] = "conv"
@@ -68,6 +74,7 @@ class Conv(Node):
     window: Window = WHOLE
     groups: int = 1
     unfolded: Unfolded | None = None
+    padding_value: float = 0.0
 
     @property
     def plain(self) -> Floats:
@@ -92,11 +99,19 @@ class Clamp(Node):
 
 
 @dataclass(frozen=True)
+class Sign(Node):
+    """Nothing but ``sign``, on its way into the node before."""
+
+    op: ClassVar[str] = "sign"
+
+
+@dataclass(frozen=True)
 class Pad(Node):
-    """Zeros around the map: padding is (top, left, bottom, right)."""
+    """Zeros, or another value, around the map: padding is (top, left, bottom, right)."""
 
     op: ClassVar[str] = "pad"
     padding: tuple[int, int, int, int] = (0, 0, 0, 0)
+    value: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from dataflows.network import Window
-from mapper.graph import Add, Affine, Clamp, Conv
+from mapper.graph import Add, Affine, Clamp, Conv, Sign
 from mapper.import_builder import Builder
 from mapper.import_registry import activation, floats, operator, windowed
 from mapper.import_values import Activation, Constant
@@ -201,6 +201,13 @@ def _clamp(builder: Builder, x: Any, low: Any, high: Any) -> Activation:
     if not low <= high:
         raise builder.error(f"clamp needs a lower bound that is not above the upper one, not {low} and {high}")
     return builder.add(Clamp, [x], x.shape, low=float(low), high=float(high))
+
+
+@operator("sign")
+def sign(builder: Builder, x: Any) -> Activation:
+    """Sign; zero counts as positive."""
+    x = activation(builder, x, "sign")
+    return builder.add(Sign, [x], x.shape, sign=True)
 
 
 @operator("relu")

@@ -97,18 +97,19 @@ def slice_(builder: Builder, x: Any, dim: int = 0, start: Any = None, end: Any =
 
 @operator("pad", "constant_pad_nd")
 def pad(builder: Builder, x: Any, pad: Any, mode: str = "constant", value: float | None = None) -> Activation:
-    """Zero padding of the map."""
+    """Padding of the map with zeros, or with -1 around signs."""
     x = activation(builder, x, "pad", 4)
     amounts = [int(p) for p in pad]
     left, right, top, bottom = [*amounts, 0, 0][:4]
     others = amounts[4:]
-    if mode != "constant" or value not in (None, 0) or any(others) or min(left, right, top, bottom) < 0:
+    if mode != "constant" or value not in (None, 0, -1) or any(others) or min(left, right, top, bottom) < 0:
         raise builder.error(
             f"pad {list(pad)} with mode {mode!r} and value {value} is not supported; "
-            "only zeros around rows and columns are"
+            "only zeros around rows and columns are, or -1 around signs"
         )
     n, c, h, w = x.shape
-    return builder.add(Pad, [x], (n, c, h + top + bottom, w + left + right), padding=(top, left, bottom, right))
+    size, around = (n, c, h + top + bottom, w + left + right), (top, left, bottom, right)
+    return builder.add(Pad, [x], size, padding=around, value=float(value or 0))
 
 
 @operator("dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout")

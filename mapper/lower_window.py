@@ -25,7 +25,8 @@ from mapper.requantization import Requantization
 from mapper.scoreboard import Access
 from mapper.tiles import Tile
 from mapper.vector_jobs import OPERAND_LEVELS, store
-from mapper.window_plan import SIDE, Chunk, WindowPlan
+from mapper.window_plan import Chunk, WindowPlan
+from mapper.window_shape import SIDE
 
 PARTS = 3
 """Parameters, taps 0 to 7, tap 8: the parts of the PARAM target."""

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any, Literal, NoReturn
 
 from dataflows.errors import InputError
+from mapper import layer_specs
 from mapper.compression_options import COMPRESSION, add_compression
 from mapper.layer_specs import LayerSpec
 from mapper.option_values import engine, number, path_to, shape
+from mapper.precision import Request, request
 
 Method = Literal["minmax", "percentile"]
 
@@ -59,7 +61,7 @@ class Arguments:
     calibration: Path | None
     method: Method
     percentile: float
-    bits: int | None
+    bits: LayerSpec[Request]
     prune: LayerSpec[float]
     prune_pattern: LayerSpec[tuple[int, int]]
     prune_channels: LayerSpec[float]
@@ -89,6 +91,7 @@ class Arguments:
             words += ["--calibration", str(self.calibration)]
         if self.method == "percentile":
             words += ["--percentile", str(self.percentile)]
+        words += ["--bits", self.bits.text] if self.bits.text else []
         for name in COMPRESSION:
             spec: LayerSpec[Any] = getattr(self, name)
             words += [f"--{name.replace('_', '-')}", spec.text] if spec.text else []
@@ -152,8 +155,8 @@ def _parser() -> argparse.ArgumentParser:
         help="percentile of --calibration-method percentile (99.99)",
     )  # fmt: skip
     g.add_argument(
-        "--bits", type=number(int, "8 or 16", lambda v: v in (8, 16)), metavar="N",
-        help="operand width that every configuration must have (theirs)",
+        "--bits", type=layer_specs.parser(request), metavar="SPEC", default=LayerSpec(),
+        help="widths of inputs and weights, for all layers or by layer: 8/4, 8/ternary, 4,conv1=8/8 (8 where there is)",
     )  # fmt: skip
 
     add_compression(p)
@@ -206,7 +209,7 @@ def parse(argv: Sequence[str]) -> Arguments:
     return Arguments(
         model=a.model, configs=tuple(a.config or [_default_config()]), out=a.out, input_shape=a.input_shape,
         calibration=a.calibration, method=method, percentile=99.99 if a.percentile is None else a.percentile,
-        bits=None if a.bits is None else int(a.bits),
+        bits=a.bits,
         prune=a.prune, prune_pattern=a.prune_pattern, prune_channels=a.prune_channels, cluster=a.cluster,
         run=a.run, inputs=a.inputs, latency=int(a.dram_latency), bytes_per_cycle=a.dram_bytes_per_cycle,
         stall=a.dram_stall, json=a.json, fuse=not a.no_fuse, layers=a.layers, dump=a.dump, trace=a.trace,

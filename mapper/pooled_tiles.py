@@ -19,7 +19,8 @@ from mapper.conv_cost import JOB_CYCLES
 from mapper.conv_plan import ConvPlan
 from mapper.conv_shape import Block
 from mapper.tiles import Tile, window_extent
-from mapper.window_plan import SIDE, Chunk, WindowPlan, suits
+from mapper.window_plan import Chunk, WindowPlan, suits
+from mapper.window_shape import SIDE
 
 Pool = MaxPool | AvgPool
 

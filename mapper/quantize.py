@@ -1,8 +1,8 @@
 """Quantization: a float graph and its calibration become the integer network that is mapped and run.
 
-Activations: 8 or 16 bits, one scale and zero point per tensor, chosen so that zero is exact.  Weights: as wide,
-symmetric (-127..127 or -32767..32767), one scale per output channel; one for all of them where weights share few
-values, so that their integers are as few.  Zero weights stay zero.  Scales are float32.
+Activations: one scale and zero point per tensor, chosen so that zero is exact.  Weights: symmetric (-127..127 with
+8 bits), one scale per output channel; one for all of them where weights share few values, so that their integers are
+as few.  Zero weights stay zero.  Scales are float32. How wide everything is is decided before (``mapper/bit_widths``).
 """
 
 from __future__ import annotations
@@ -16,35 +16,19 @@ from numpy.typing import NDArray
 from dataflows.errors import InputError
 from dataflows.network import Add, AvgPool, Concat, Conv, Layer, MaxPool, Network, Reshape, Tensor, Window
 from mapper import graph as floats
+from mapper.activation_scale import activation_scale
+from mapper.bit_widths import Widths, uniform
 from mapper.calibrate import Calibration
+from mapper.clipping import NARROW, clipped
 from mapper.graph import FloatGraph, Node
+from mapper.sign_padding import check_padding
 from mapper.weight_sharing import is_shared
-from mapper.weights import bias_type, check_scale, quantize_weights
+from mapper.weights import bias_type, check_scale, quantize_signs, quantize_weights
 
 Order = NDArray[np.int64]
 
 
-def activation_scale(low: float, high: float, bits: int = 8) -> tuple[float, int]:
-    """Scale (a float32 value) and zero point of a tensor of ``bits`` bits with values in ``low``..``high``.
-
-    The range is extended to include zero; a range of nothing but zero (or as good as) gets scale 1. With 16 bits there
-    is room enough to make it symmetric: then zero is the integer 0, which arrays can gate.
-    """
-    low, high = min(low, 0.0), max(high, 0.0)
-    symmetric, steps = bits == 16, (1 << bits) - 1
-    if symmetric:
-        low, high, steps = min(low, -high), max(high, -low), steps - 1
-    scale = np.float32((high - low) / steps)
-    if scale < 1e-30:
-        return 1.0, 0
-    if not np.isfinite(scale):
-        raise InputError(f"a tensor with values from {low} to {high} is beyond float32")
-    limit = 1 << bits - 1
-    zero = 0 if symmetric else int(np.clip(np.rint(-limit - low / float(scale)), -limit, limit - 1))
-    return float(scale), zero
-
-
-def quantize(graph: FloatGraph, calibration: Calibration, bits: int = 8) -> Network:
+def quantize(graph: FloatGraph, calibration: Calibration, bits: int | Widths = 8) -> Network:
     """The integer network for a simplified float graph.
 
     Parameters
@@ -52,27 +36,28 @@ def quantize(graph: FloatGraph, calibration: Calibration, bits: int = 8) -> Netw
     graph : FloatGraph
         As returned by ``import_model``.
     calibration : Calibration
-        Ranges of all its tensors.
-    bits : int
-        Width of activations and weights, 8 or 16.
+        Ranges of all its tensors, with histograms for those of 4 bits and less.
+    bits : int or Widths
+        Width of every tensor and precision of every layer; a number is one width for all of them.
 
     Raises
     ------
     InputError
         When an accumulator could overflow, or scales cannot be represented; the message names the layer.
     """
-    return _Quantizer(graph, calibration, bits).run()
+    return _Quantizer(graph, calibration, uniform(graph, bits) if isinstance(bits, int) else bits).run()
 
 
 @dataclass
 class _Quantizer:
     graph: FloatGraph
     calibration: Calibration
-    bits: int
+    widths: Widths
 
     def run(self) -> Network:
         self.tensors: dict[str, Tensor] = {}
         self.orders: dict[str, Order] = {}  # of flattened maps: where the model's element j is
+        self.signs: set[str] = set()  # tensors of +1 and -1
         for name in self.graph.inputs:
             self._tensor(name)
         layers = [self._layer(node) for node in self.graph.nodes]
@@ -81,23 +66,36 @@ class _Quantizer:
             self.graph.name, self.tensors, tuple(layers), self.graph.inputs, self.graph.outputs, output_order=orders
         )
 
-    def _tensor(self, name: str, like: Tensor | None = None) -> Tensor:
-        """Declare a tensor, with the scale of ``like`` or one of its own."""
-        if like is None:
-            scale, zero = activation_scale(*self.calibration.ranges[name], self.bits)
-        else:
+    def _tensor(self, name: str, like: Tensor | None = None, sign: bool = False) -> Tensor:
+        """Declare a tensor, with the scale of ``like`` or one of its own; ``sign``: it holds +1 and -1."""
+        bits = self.widths.tensors[name]
+        if like is not None:
             scale, zero = like.scale, like.zero
+            sign = like.name in self.signs
+        elif sign or bits == 1:
+            scale, zero, sign = 1.0, 0, True
+        else:
+            scale, zero = activation_scale(*self._range(name, bits), bits)
+        if sign:
+            self.signs.add(name)
         n, c, h, w = self.graph.shapes[name]
-        self.tensors[name] = Tensor(name, (n, h, w, c), scale, zero, self.bits)
+        self.tensors[name] = Tensor(name, (n, h, w, c), scale, zero, bits)
         return self.tensors[name]
+
+    def _range(self, name: str, bits: int) -> tuple[float, float]:
+        """Smallest and largest value of a tensor."""
+        found = self.calibration.histograms.get(name)
+        return self.calibration.ranges[name] if found is None or bits > NARROW else clipped(found, bits)
 
     def _layer(self, node: Node) -> Layer:
         source = self.tensors[node.inputs[0]]
         if isinstance(node, floats.MaxPool | floats.Clamp | floats.Flatten | floats.Pad):
             target = self._tensor(node.output, like=source)
         else:
-            target = self._tensor(node.output)
-        low, high = _code(node.low, target), _code(node.high, target)
+            target = self._tensor(node.output, sign=node.sign)
+        low, high = (-1, 1) if node.sign else (_code(node.low, target), _code(node.high, target))
+        if isinstance(node, floats.Conv | floats.Pad | floats.AvgPool):
+            check_padding(node, source)
         common = (node.name, node.inputs, node.output, low, high)
         self._follow_order(node)
         match node:
@@ -130,7 +128,8 @@ class _Quantizer:
     def _conv(
         self, node: floats.Conv, common: tuple[str, tuple[str, ...], str, int, int], source: Tensor, target: Tensor
     ) -> Conv:
-        shared = is_shared(node.plain)
+        precision = self.widths.layers[node.name]
+        shared = precision.scheme == "ttq" or (precision.w_bits >= 8 and is_shared(node.plain))
         weight, bias = node.plain if shared else node.weight, node.bias
         order = self.orders.get(node.inputs[0])
         if order is not None:
@@ -140,8 +139,12 @@ class _Quantizer:
             else:
                 weight, bias = weight[place], bias[place]
         factor = _factor(node) if shared else None
-        codes, scale, bias_codes = quantize_weights(node.name, weight, bias, source, target.scale, factor)
-        return Conv(*common, codes, scale, bias_codes, node.window, node.groups)
+        if node.sign:
+            signs = source.bits > 1 and source.name in self.signs
+            made = quantize_signs(node.name, weight, bias, source, factor, precision, signs)
+        else:
+            made = quantize_weights(node.name, weight, bias, source, target.scale, factor, precision)
+        return Conv(*common, *made, node.window, node.groups, precision.w_bits)
 
     def _follow_order(self, node: Node) -> None:
         """Note the order of the result's elements where it differs from the model's."""
@@ -185,6 +188,8 @@ def _code(value: float, tensor: Tensor) -> int:
     """The integer that stands for a bound, limited to the range of the tensor."""
     if value in (-inf, inf):
         return tensor.lowest if value < 0 else tensor.highest
+    if tensor.bits == 1 and abs(value) < 1:
+        raise InputError(f"a clamp to {value:g} of {tensor.name}, which holds +1 and -1 only, is not supported")
     return int(np.clip(np.rint(value / tensor.scale) + tensor.zero, tensor.lowest, tensor.highest))
 
 
@@ -194,4 +199,4 @@ def _padding(node: floats.Pad, common: tuple[str, tuple[str, ...], str, int, int
     weight = np.full((channels, 1, 1, 1), source.highest, source.dtype)
     scale = np.full(channels, 1 / source.highest, np.float32)
     bias = np.zeros(channels, bias_type(source))
-    return Conv(*common, weight, scale, bias, Window(padding=node.padding), channels)
+    return Conv(*common, weight, scale, bias, Window(padding=node.padding), channels, source.bits)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 import zlib
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -73,10 +74,20 @@ def _checked(path: Path, name: str, array: NDArray[Any], graph: FloatGraph) -> N
     return values
 
 
-def random_samples(graph: FloatGraph, count: int = 8, seed: int = 0) -> Arrays:
-    """Seeded normal samples, for lack of real ones."""
+def random_samples(graph: FloatGraph, count: int = 8, seed: int = 0, signs: Collection[str] = ()) -> Arrays:
+    """Seeded normal samples, for lack of real ones; +1 and -1 for the inputs named in ``signs``."""
     rng = np.random.default_rng(seed)
-    return {name: rng.standard_normal((count, *graph.shapes[name][1:]), np.float32) for name in graph.inputs}
+    samples = {name: rng.standard_normal((count, *graph.shapes[name][1:]), np.float32) for name in graph.inputs}
+    return {name: np.copysign(np.float32(1), x) if name in signs else x for name, x in samples.items()}
+
+
+def check_signs(name: str, *samples: NDArray[np.float32]) -> None:
+    """Refuse samples of an input of one bit that are not +1 and -1."""
+    if not all(bool(np.isin(values, (-1, 1)).all()) for values in samples):
+        raise InputError(
+            f"input {name} has one bit, but its samples are not all -1 and +1; "
+            "give numpy.where(x >= threshold, 1, -1)"
+        )
 
 
 def quantize_input(network: Network, name: str, array: NDArray[np.floating[Any]]) -> Codes:
@@ -86,6 +97,8 @@ def quantize_input(network: Network, name: str, array: NDArray[np.floating[Any]]
     if array.shape[1:] not in ((channels, height, width), (channels,)) or (array.ndim == 2 and height * width > 1):
         raise InputError(f"input {name} has shape {array.shape}; (samples, {channels}, {height}, {width}) is needed")
     values = np.rint(array.astype(np.float64) / tensor.scale) + tensor.zero
+    if tensor.bits == 1:
+        values = np.where(array >= 0, 1.0, -1.0)
     codes = np.clip(values, tensor.lowest, tensor.highest).astype(tensor.dtype)
     return np.ascontiguousarray(codes.reshape(len(array), channels, height, width).transpose(0, 2, 3, 1))
 

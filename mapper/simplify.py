@@ -13,6 +13,7 @@ import numpy as np
 
 from dataflows.network import Window
 from mapper.graph import Add, Affine, AvgPool, Clamp, Concat, Conv, Flatten, FloatGraph, MaxPool, Node, Pad, Unfolded
+from mapper.simplify_sign import alone, merge_sign, sign_early
 
 Merge = Callable[[Node, Node], Node | None]
 
@@ -24,6 +25,7 @@ def simplify(graph: FloatGraph) -> FloatGraph:
     graph = replace(graph, nodes=tuple(_depthwise(n) if isinstance(n, Affine) else n for n in graph.nodes))
     graph = _clamp_before_flatten(graph)
     graph = _fuse(graph, _merge_clamp)
+    graph = alone(_fuse(sign_early(graph), merge_sign))
     graph = _fuse(graph, _pad_merger(graph))
     return _name_tensors(_copy_forwarded_inputs(graph))
 
@@ -71,6 +73,8 @@ def _depthwise(node: Affine) -> Conv:
 def _merge_clamp(first: Node, node: Node) -> Node | None:
     if not isinstance(node, Clamp) or isinstance(first, Flatten):
         return None
+    if first.sign:
+        return replace(first, output=node.output) if node.low <= -1 and node.high >= 1 else None
     low, high = (min(max(bound, node.low), node.high) for bound in (first.low, first.high))
     return replace(first, output=node.output, low=low, high=high)
 
@@ -92,22 +96,25 @@ def _clamp_before_flatten(graph: FloatGraph) -> FloatGraph:
 
 
 def _pad_merger(graph: FloatGraph) -> Merge:
-    """Padding joins the window that reads it; before a maximum only where nothing is below zero."""
-    positive = _not_negative(graph)
+    """Padding joins the window that reads it; before a maximum only where nothing is below it."""
+    bounds = {0.0: _not_negative(graph), -1.0: {node.output for node in graph.nodes if node.sign}}
 
     def merge(first: Node, node: Node) -> Node | None:
         if not isinstance(first, Pad) or _clamps(first):
             return None
-        if isinstance(node, Pad):
+        if isinstance(node, Pad) and node.value == first.value:
             padding = _sum(first.padding, node.padding)
             return replace(node, inputs=first.inputs, padding=padding)
         if isinstance(node, MaxPool):
             _, _, height, width = graph.shapes[first.inputs[0]]
             window = _padded(node.window, first.padding)
-            if first.inputs[0] not in positive or not always_hits(window, height, width):
+            if first.inputs[0] not in bounds[first.value] or not always_hits(window, height, width):
                 return None
             return replace(node, inputs=first.inputs, window=window)
-        if isinstance(node, Conv | AvgPool):
+        if isinstance(node, Conv) and (not any(node.window.padding) or node.padding_value == first.value):
+            window = _padded(node.window, first.padding)
+            return replace(node, inputs=first.inputs, window=window, padding_value=first.value)
+        if isinstance(node, AvgPool) and not first.value:
             return replace(node, inputs=first.inputs, window=_padded(node.window, first.padding))
         return None
 
@@ -134,7 +141,7 @@ def _sum(a: tuple[int, int, int, int], b: tuple[int, int, int, int]) -> tuple[in
 
 
 def _clamps(node: Node) -> bool:
-    return node.low > -np.inf or node.high < np.inf
+    return node.sign or node.low > -np.inf or node.high < np.inf
 
 
 def _not_negative(graph: FloatGraph) -> set[str]:
@@ -142,6 +149,7 @@ def _not_negative(graph: FloatGraph) -> set[str]:
     known: set[str] = set()
     for node in graph.nodes:
         keeps = isinstance(node, Add | Concat | Flatten | MaxPool | AvgPool | Pad | Clamp)
+        keeps = keeps and not (isinstance(node, Pad) and node.value < 0)
         if node.low >= 0 or (keeps and node.high >= 0 and all(name in known for name in node.inputs)):
             known.add(node.output)
     return known

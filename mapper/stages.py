@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,9 @@ from dataflows.config import Config
 from dataflows.errors import InputError
 from dataflows.network import Codes, Network
 from mapper import float_reference, part, quality
+from mapper.bit_widths import Widths, widths
 from mapper.calibrate import observe
+from mapper.clipping import NARROW
 from mapper.cluster import cluster
 from mapper.compile import Program, compile_network, fuse_additions
 from mapper.compressed_layers import compressed_layers
@@ -29,7 +31,7 @@ from mapper.outcome import Outcome
 from mapper.progress import Progress, SimulationClock
 from mapper.prune import PruneSpec, prune
 from mapper.quantize import quantize
-from mapper.samples import load_samples, quantize_input, random_samples
+from mapper.samples import check_signs, load_samples, quantize_input, random_samples
 from mapper.timing import Prediction, predict
 from mapper.timing_sparse import Masks
 
@@ -78,8 +80,8 @@ def simulation() -> Any:
     return importlib.import_module("mapper.run")
 
 
-def load(arguments: Arguments, bits: int, progress: Progress) -> Model:
-    """Import, calibrate, quantize to ``bits`` bits, cut out the layers asked for; before that, look for the tools."""
+def load(arguments: Arguments, accelerators: Sequence[Config], progress: Progress) -> Model:
+    """Import, calibrate, quantize, cut out the layers asked for; before that, look for the tools."""
     if arguments.run:
         simulation().check_tools()
     with progress.step(f"import {arguments.model}"):
@@ -90,15 +92,22 @@ def load(arguments: Arguments, bits: int, progress: Progress) -> Model:
         with progress.step("prune and cluster"):
             graph = _compress(graph, arguments)
         notes.append("pruned or clustered on the way: SQNR compares with the float model after that, not before")
+    chosen = _widths(graph, accelerators, arguments)
+    notes += chosen.notes
+    signs = {name for name in graph.inputs if chosen.tensors[name] == 1}
     if arguments.calibration:
         calibration = load_samples(arguments.calibration, graph)
     else:
-        calibration = random_samples(graph, seed=arguments.seed)
+        calibration = random_samples(graph, seed=arguments.seed, signs=signs)
         notes.append("calibrated with random samples: accuracy is not that of real data; give --calibration FILE.npz")
         progress.warn(notes[-1])
     samples = load_samples(arguments.inputs, graph) if arguments.inputs else _first_batch(graph, calibration)
+    for name in signs:
+        check_signs(name, calibration[name], samples[name])
     with progress.step("calibrate and quantize"):
-        network = quantize(graph, observe(graph, calibration, arguments.method, arguments.percentile), bits)
+        narrow = min(chosen.tensors.values()) <= NARROW
+        observed = observe(graph, calibration, arguments.method, arguments.percentile, histograms=narrow)
+        network = quantize(graph, observed, chosen)
     inputs = {name: quantize_input(network, name, values) for name, values in samples.items()}
     model = Model(graph, original, network, samples, inputs, tuple(notes), resolved(network, arguments.engine))
     if model.count % model.batch:
@@ -107,6 +116,17 @@ def load(arguments: Arguments, bits: int, progress: Progress) -> Model:
             "give a multiple of that, or export the model with batch 1"
         )
     return model if arguments.layers is None else _cut(model, arguments, progress)
+
+
+def _widths(graph: FloatGraph, accelerators: Sequence[Config], arguments: Arguments) -> Widths:
+    """Widths of all tensors, which are the same on all accelerators."""
+    first, *others = accelerators
+    result = widths(graph, first, arguments.bits)
+    for cfg in others:
+        found = widths(graph, cfg, arguments.bits)
+        if (found.tensors, found.layers) != (result.tensors, result.layers):
+            raise InputError(f"{first.name} and {cfg.name} take this model in different widths; map it one by one")
+    return result
 
 
 def _compress(graph: FloatGraph, arguments: Arguments) -> FloatGraph:

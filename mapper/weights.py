@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 from dataflows.errors import InputError
 from dataflows.network import Codes, Tensor
 from mapper.graph import Floats
+from mapper.integers import Integers
+from mapper.precision import Precision
+from mapper.thresholds import never_zero, threshold_bias
 
 SCALE_MIN, SCALE_MAX = 2.0**-38, 2.0**23
 """Range of effective scales that a 24-bit multiplier and a shift of 0 to 63 represent, with room at the bottom."""
@@ -22,7 +25,7 @@ def bias_type(source: Tensor) -> np.dtype[np.signedinteger[Any]]:
 
 def quantize_weights(
     layer: str, weight: Floats, bias: Floats, source: Tensor, target_scale: float,
-    factor: NDArray[np.float64] | None = None,
+    factor: NDArray[np.float64] | None = None, precision: Precision | None = None,
 ) -> tuple[Codes, NDArray[np.float32], Codes]:
     """Integer weights, their scale per output channel, and the bias in units of input scale * weight scale.
 
@@ -35,32 +38,47 @@ def quantize_weights(
     target_scale : scale of the tensor it writes
     factor : for weights of few values (``docs/numerics.md``, section 7): what each channel's are multiplied with. All
         channels get the scale of the largest weight, times their factor, unless a bias needs a coarser one
+    precision : width of the integers, and how weights become them (linear, as wide as the inputs)
 
     Raises
     ------
     InputError
         When the accumulator could overflow for some input, or the scales are out of range.
     """
+    precision = precision or Precision(source.bits, source.bits)
     flat = weight.reshape(len(weight), -1).astype(np.float64)
     limit = 1 << source.acc_bits - 1
-    natural = np.abs(flat).max(1) / source.highest
-    step = float(natural.max())
-    if factor is not None:
-        natural = step * np.abs(factor)
+    integers = Integers.of(flat, precision, factor)
     for_bias = np.abs(bias.astype(np.float64)) / (source.scale * limit / 2)  # a bias takes half of the range at most
     for_range = SCALE_MIN * target_scale / source.scale
     # A channel whose weights matter less than its bias, or not at all, gets a coarser scale.
-    scale = np.maximum(np.maximum(natural, for_bias), for_range).astype(np.float32)
+    scale = np.maximum(np.maximum(integers.scale, for_bias), for_range).astype(np.float32)
     exact = scale.astype(np.float64)
-    if factor is None:
-        steps = flat / exact[:, None]
-    else:  # one quotient for all channels, so that equal weights become equal integers
-        inverse = np.where(scale == natural.astype(np.float32), np.sign(factor) / step, factor / exact)
-        steps = flat * inverse[:, None]
-    codes = np.clip(np.rint(steps), -source.highest, source.highest).astype(source.dtype)
+    codes = integers.at(scale)
     bias_codes = np.clip(np.rint(bias / (source.scale * exact)), -limit, limit - 1).astype(bias_type(source))
     check_scale(layer, float(source.scale * exact.max() / target_scale))
     _check_overflow(layer, codes, bias_codes, source)
+    return codes.reshape(weight.shape), scale, bias_codes
+
+
+def quantize_signs(
+    layer: str, weight: Floats, bias: Floats, source: Tensor, factor: NDArray[np.float64] | None,
+    precision: Precision, signs: bool,
+) -> tuple[Codes, NDArray[np.float32], Codes]:  # fmt: skip
+    """The same for a layer whose result is a sign: the bias is a threshold, the scale only makes the result +1 or -1.
+
+    With ``signs`` the inputs are +1 and -1 in more than one bit; then no accumulator may be zero.
+    """
+    flat = weight.reshape(len(weight), -1).astype(np.float64)
+    integers = Integers.of(flat, precision, factor)
+    codes = integers.at(integers.scale.astype(np.float32))
+    step = source.scale * integers.scale.astype(np.float32).astype(np.float64)
+    limits = threshold_bias(bias, step)
+    if signs and bool((np.abs(codes) == 1).all()):
+        limits = never_zero(limits, flat.shape[1])
+    bias_codes = limits.astype(bias_type(source))
+    _check_overflow(layer, codes, bias_codes, source)
+    scale = np.full(len(weight), 1 / source.scale, np.float32)
     return codes.reshape(weight.shape), scale, bias_codes
 
 

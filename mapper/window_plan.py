@@ -13,10 +13,8 @@ from dataflows.network import Conv, Layer, MaxPool, Tensor
 from dataflows.packing import pitch
 from mapper.array_plan import array_plan
 from mapper.conv_plan import Options
+from mapper.window_shape import SIDE, fits
 
-SIDE = 3
-"""Rows and columns of a window in hardware; smaller kernels have weights of zero."""
-MOST_STRIDE = 3
 CHUNK_BYTES = 2048
 """Jobs of less than this are not worth their commands."""
 
@@ -70,11 +68,7 @@ def suits(layer: Layer, source: Tensor, target: Tensor) -> bool:
         depthwise = layer.window.kernel == (SIDE, SIDE)
     else:
         return False
-    window = layer.window
-    taps, words = window.kernel[0] * window.kernel[1], window.stride[0] * window.stride[1]
-    small = max(window.kernel) <= SIDE and max(window.stride) <= MOST_STRIDE and 1 < taps >= words
-    spread = any(k > 1 and d > 1 for k, d in zip(window.kernel, window.dilation, strict=True))
-    return depthwise and small and not spread
+    return depthwise and fits(layer.window)
 
 
 def window_plan(cfg: Config, options: Options, layer: Layer, source: Tensor, target: Tensor) -> WindowPlan | None:

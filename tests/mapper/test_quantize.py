@@ -7,11 +7,12 @@ from torch import nn
 
 from dataflows import network as ints
 from dataflows.errors import InputError
+from mapper.activation_scale import activation_scale
 from mapper.calibrate import Calibration, observe
 from mapper.float_reference import run
 from mapper.graph import Concat, Conv, Flatten, FloatGraph
 from mapper.loading import import_model
-from mapper.quantize import activation_scale, quantize
+from mapper.quantize import quantize
 from mapper.samples import dequantize_output, load_samples, quantize_input, random_samples
 from mapper.weights import quantize_weights
 from sim import golden

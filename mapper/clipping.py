@@ -1,0 +1,41 @@
+"""Ranges of narrow activations: what is clipped against what is rounded.
+
+With few bits the full range of a tensor leaves steps too coarse for most of its values. The range taken is the one of
+least squared error over the histogram of the calibration samples.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mapper.activation_scale import activation_scale
+from mapper.calibrate import Histogram
+
+NARROW = 4
+"""Widest tensors whose range is searched."""
+
+STEPS = 24
+"""Fractions of each end of the range that are tried."""
+
+
+def clipped(found: Histogram, bits: int) -> tuple[float, float]:
+    """Smallest and largest value for a tensor of ``bits`` bits."""
+    low, high = min(found.low, 0.0), max(found.high, 0.0)
+    counts = found.counts
+    used = counts > 0
+    if not used.any():
+        return low, high
+    values = (found.low + (np.arange(len(counts)) + 0.5) * ((found.high - found.low) / len(counts)))[used]
+    weights = counts[used]
+    best = low, high
+    least = np.inf
+    fractions = np.arange(STEPS, 0, -1) / STEPS
+    for bottom in low * fractions if low < 0 else [0.0]:
+        for top in high * fractions if high > 0 else [0.0]:
+            scale, zero = activation_scale(bottom, top, bits)
+            limit = 1 << bits - 1
+            codes = np.clip(np.rint(values / scale) + zero, -limit, limit - 1)
+            error = float(np.dot(weights, ((codes - zero) * scale - values) ** 2))
+            if error < least * (1 - 1e-9):
+                least, best = error, (float(bottom), float(top))
+    return best

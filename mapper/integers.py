@@ -1,0 +1,79 @@
+"""Weights of a layer as integers, before and after their scale is known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dataflows.network import Codes
+from mapper import narrow_weights
+from mapper.narrow_weights import Reals
+from mapper.precision import Precision
+
+Scales = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Integers:
+    """Weights that become integers.
+
+    Attributes
+    ----------
+    bits : of the integers
+    scale : float64 array (out channels,), what suits the weights best
+    quotients : weights over any scales
+    """
+
+    bits: int
+    scale: Reals
+    quotients: Callable[[Scales], Reals]
+
+    @staticmethod
+    def of(weight: Reals, precision: Precision, factor: Reals | None = None) -> Integers:
+        """Integers for weights (out channels, weights of one), of which ``factor`` is to be a factor per channel."""
+        bits = precision.w_bits
+        if bits >= 8 and precision.scheme == "linear":
+            return _linear(weight, bits, factor)
+        if precision.scheme == "ttq":
+            sides = np.ones(len(weight)) if factor is None else factor
+            codes, step = narrow_weights.two_scales(weight, (1 << bits - 1) - 1)
+            return _fixed(codes * np.sign(sides)[:, None], step * np.abs(sides), bits)
+        return _fixed(*narrow_weights.levels(weight, bits, precision.scheme), bits)
+
+    def at(self, scale: Scales) -> Codes:
+        """The integers (out channels, weights of one) with these scales."""
+        limit = max(1, (1 << self.bits - 1) - 1)
+        return np.clip(np.rint(self.quotients(scale)), -limit, limit).astype(np.int16 if self.bits > 8 else np.int8)
+
+
+def _linear(weight: Reals, bits: int, factor: Reals | None) -> Integers:
+    """The largest weight of a channel is the largest integer; with ``factor``, the largest of the layer."""
+    natural = np.abs(weight).max(1) / ((1 << bits - 1) - 1)
+    if factor is None:
+        return Integers(bits, natural, lambda scale: weight / scale.astype(np.float64)[:, None])
+    step = float(natural.max())
+    best, sides = step * np.abs(factor), factor
+
+    def quotients(scale: Scales) -> Reals:
+        """One quotient for all channels, so that equal weights become equal integers."""
+        same = scale == best.astype(np.float32)
+        return weight * np.where(same, np.sign(sides) / step, sides / scale.astype(np.float64))[:, None]
+
+    return Integers(bits, best, quotients)
+
+
+def _fixed(codes: Reals, scale: Reals, bits: int) -> Integers:
+    """Integers that belong to their scale; another one makes smaller numbers of them, except of bits."""
+
+    def quotients(other: Scales) -> Reals:
+        if bits == 1:
+            return codes
+        same = other == scale.astype(np.float32)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratio = np.where(same, 1.0, scale / other.astype(np.float64))
+        return codes * ratio[:, None]
+
+    return Integers(bits, scale, quotients)
