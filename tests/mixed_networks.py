@@ -46,10 +46,12 @@ class Draw:
         self.layers: list[Layer] = []
         self.tensors: dict[str, Tensor] = {}
 
-    def tensor(self, name: str, shape: tuple[int, int, int, int], *, array: bool, one: bool = True) -> Tensor:
+    def tensor(
+        self, name: str, shape: tuple[int, int, int, int], *, array: bool, one: bool = True, bits: int | None = None
+    ) -> Tensor:
         """A tensor of a random width: for ``array`` one that the array reads; ``one`` if it may have one bit."""
         widths = self.limits.operands if array else self.limits.activations
-        bits = int(self.rng.choice([b for b in widths if one or b > 1]))
+        bits = bits or int(self.rng.choice([b for b in widths if one or b > 1]))
         least = self.least(bits, array=array)
         most = (1 << bits - 1) - 1
         zero = 0 if bits == 1 else int(self.rng.choice([least, most, 0, self.rng.integers(least, most + 1)]))
@@ -68,11 +70,14 @@ class Draw:
         lowest = self.least(target.bits, array=True)
         return max(lowest, target.zero) if self.rng.random() < 0.4 else lowest
 
-    def convolution(self, name: str, source: Tensor, outputs: int, groups: int, w: Window, *, array: bool) -> Tensor:
-        """A convolution whose results use their range."""
+    def convolution(
+        self, name: str, source: Tensor, outputs: int, groups: int, w: Window, *, array: bool,
+        bits: int | None = None, weight_bits: int | None = None,
+    ) -> Tensor:  # fmt: skip
+        """A convolution whose results use their range; widths are drawn if they are not given."""
         n, height, width, channels = source.shape
-        target = self.tensor(name + "_out", (n, *w.output_size(height, width), outputs), array=array)
-        bits = int(self.rng.choice(self.limits.operands))
+        target = self.tensor(name + "_out", (n, *w.output_size(height, width), outputs), array=array, bits=bits)
+        bits = weight_bits or int(self.rng.choice(self.limits.operands))
         weight = self.weights(bits, (outputs, channels // groups, *w.kernel))
         spread = np.sqrt(weight[0].size) * max(1, 1 << source.bits >> 1) * max(1, 1 << bits >> 1) / 2
         factor = self.rng.uniform(0.3, 2, outputs) * (1 << target.bits) / 4 / spread
@@ -156,9 +161,12 @@ def mixed_network(seed: int, limits: Limits) -> Network:
     height, width = (int(v) for v in rng.integers(1, limits.size + 1, 2))
     channels, outputs = (int(v) for v in rng.integers(1, limits.channels + 1, 2))
     groups, kind = 1, rng.choice(["dense", "dense", "dense", "grouped", "depthwise", "linear"])
+    whole = 8 // limits.operands[0] if limits.operands[0] == 1 or rng.random() < 0.3 else 1
+    if kind == "depthwise" and limits.operands == (1,):
+        kind = "grouped"  # one-bit groups have whole bytes
     if kind == "grouped":
         groups = int(rng.integers(2, 5))
-        channels, outputs = groups * -(-channels // groups), groups * -(-outputs // groups)
+        channels, outputs = (groups * whole * -(-size // (groups * whole)) for size in (channels, outputs))
     elif kind == "depthwise":
         groups, outputs = channels, channels * int(rng.integers(1, 3))
     elif kind == "linear":
@@ -168,6 +176,8 @@ def mixed_network(seed: int, limits: Limits) -> Network:
     if kind == "depthwise" and rng.random() < 0.6 and (small := small_window(rng, height, width)):
         w, outputs = small, channels
     tail = str(rng.choice(TAILS))
+    if tail == "linear" and groups == 1:
+        outputs = whole * -(-outputs // whole)  # flattened pixels have whole bytes
     mid = d.convolution("conv", source, outputs, groups, w, array=tail in ("conv", "linear"))
     match tail:
         case "add":
