@@ -29,7 +29,9 @@ def check_tensors(cfg: Config, network: Network) -> None:
 def _check_reshape(network: Network, layer: Reshape) -> None:
     """A reshaped tensor has the bytes of its source, so these must have no gaps between pixels."""
     source, target = (network.tensors[name] for name in (layer.inputs[0], layer.output))
-    if source.bits != target.bits or source.bytes != target.bytes:
+    _, height, width, channels = source.shape
+    gaps = height * width > 1 and channels * source.container % 8
+    if source.bits != target.bits or gaps:
         raise InputError(
             f"layer {layer.name}: {source.shape[3]} channels of {source.bits} bits are no whole bytes, so its pixels "
             f"do not follow each other; give tensor {source.name} 8 bits"
