@@ -90,9 +90,9 @@ class FusionTree(wiring.Component):
                     m.d.comb += [tree.a_wide.eq(self.a_wide), tree.w_wide.eq(self.w_wide)]
                 terms.append(tree.o)
             row = Signal(signed(2 * part + part + 1), name=f"row_{i}")
-            m.d.comb += row.eq(terms[0] + Mux(self.w_wide[-1], terms[1] << part, terms[1]))
+            m.d.comb += row.eq(terms[0] + Mux(self.w_wide[-1], terms[1].shift_left(part), terms[1]))
             rows.append(row)
-        m.d.comb += self.o.eq(rows[0] + Mux(self.a_wide[-1], rows[1] << part, rows[1]))
+        m.d.comb += self.o.eq(rows[0] + Mux(self.a_wide[-1], rows[1].shift_left(part), rows[1]))
         return m
 
 
