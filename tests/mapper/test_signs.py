@@ -1,4 +1,4 @@
-"""Signs: layers and their batch normalization become comparisons, and binary networks are their float models exactly."""
+"""Signs: layers and their normalization become comparisons, and binary networks are their float models exactly."""
 
 import re
 
