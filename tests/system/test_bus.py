@@ -3,7 +3,7 @@
 import pytest
 
 from sim.cocotb_runner import run_cocotb
-from tests.system import pruned
+from tests.system import mixed, pruned
 from tests.system.small import configuration, verilog
 
 
@@ -16,3 +16,9 @@ def test_bus(module):
 def test_sparse_engine_on_the_bus():
     cfg = pruned.configuration()
     assert run_cocotb(cfg, verilog(cfg), "tests.system.cocotb_sparse", timeout=120) > 0
+
+
+@pytest.mark.regress
+def test_mixed_precision_on_the_bus():
+    cfg = mixed.configuration()
+    assert run_cocotb(cfg, verilog(cfg), "tests.system.cocotb_mixed", timeout=120) > 0
