@@ -1,10 +1,11 @@
-"""Which generator builds the array of a dataflow: decided by how its inputs travel."""
+"""Which generator builds the array of a configuration: decided by how its inputs travel, and what multiplies them."""
 
 from dataflows.config import Config
 from dataflows.vocabulary import Kind
 from rtl.array import PEArray
 from rtl.plane_array import PlaneArray
 from rtl.row_array import RowArray
+from rtl.step_array import StepArray
 
 
 def array_of(cfg: Config):
@@ -18,4 +19,6 @@ def array_of(cfg: Config):
         return PlaneArray(cfg)
     if cfg.dataflow.input.kind is Kind.BUS:
         return RowArray(cfg)
+    if cfg.multiplier and cfg.multiplier.kind != "fusion":
+        return StepArray(cfg)
     return PEArray(cfg)

@@ -4,7 +4,7 @@ from amaranth import Cat, Module, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from dataflows.multipliers import Law
+from dataflows.multipliers import law
 from rtl.multiplier import Multiplier, add_all, add_shifted
 from rtl.shared import shared
 
@@ -81,7 +81,7 @@ class TableMultiplier(Multiplier):
         if lanes % group:
             raise ValueError(f"lanes must be a multiple of {group}, not {lanes}")
         self.lanes, self.group, self.bits = lanes, group, bits
-        super().__init__(Law((bits,), (1,), bits, bits, lanes=lanes))
+        super().__init__(law("table", lanes, bits=bits))
 
     def elaborate(self, platform):
         m = Module()

@@ -1,10 +1,10 @@
-"""Runs a PE array on words of both operands."""
+"""Runs an array on words of both operands."""
 
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from rtl.array import PEArray
+from rtl.arrays import array_of
 from tests.rtl.compute_bench import Word, idle, job, put, simulate
 
 
@@ -26,7 +26,7 @@ class Traffic:
 
 def run(cfg, traffic, input_gap=lambda i: 0, weight_gap=lambda i: 0, open_gap=lambda i: 0):
     """Sums with the cycles in which they left, and the cycles of transfers: "input", "weight", "open", "sum"."""
-    dut = PEArray(cfg)
+    dut = array_of(cfg)
     out, times = [], {"input": [], "weight": [], "open": [], "sum": [], "latency": dut.latency}
 
     async def inputs(ctx):
