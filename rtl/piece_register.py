@@ -117,4 +117,6 @@ class PieceRegister(wiring.Component):
 
     def _extended(self, element):
         room = self.piece_bits - len(element)
-        return Cat(element, (element[-1] & ~self.is_unsigned).replicate(room)) if room > 0 else element[: self.piece_bits]
+        if room <= 0:
+            return element[: self.piece_bits]
+        return Cat(element, (element[-1] & ~self.is_unsigned).replicate(room))

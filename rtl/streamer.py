@@ -146,7 +146,8 @@ class Streamer(wiring.Component):
         part, behind = Signal(8), Signal(8 * self.elements)
         m.d.comb += part.eq(0xFF << tail[:3])
         for index in range(self.elements):
-            rest = Mux(tail[3:] == index, part, (tail[3:] < index).replicate(8))
+            beyond = (tail[3:] < index).replicate(8) if index else 0
+            rest = Mux(tail[3:] == index, part, beyond)
             m.d.comb += behind.word_select(index, 8).eq(rest & closes.replicate(8))
         return behind
 
