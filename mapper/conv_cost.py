@@ -57,7 +57,14 @@ def _load(p: ConvPlan, options: Options) -> tuple[float, int]:
     inside = min(width, shape.width)
     pixel = shape.pixel_bytes(shape.channels)
     cycles: float
-    if p.layout == "stacked":  # every pixel of every kernel row is a segment
+    strips = shape.strips(p.layout)
+    if strips:  # every strip has a segment per row; beats are cut where segments end
+        load_rows = images * height * strips.passes
+        row_bytes = ceil(cols / strips.outputs / strips.passes) * strips.columns * pixel
+        cycles = load_rows * ceil(row_bytes / cfg.bus_bytes)
+        if strips.outputs * pixel * shape.layer.window.stride[1] % cfg.bus_bytes:
+            cycles += images * height * cols // strips.outputs
+    elif p.layout == "stacked":  # every pixel of every kernel row is a segment
         load_rows = images * rows * shape.layer.window.kernel[0]
         row_bytes = inside * pixel
         segments = load_rows * width

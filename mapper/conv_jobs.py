@@ -41,11 +41,15 @@ def chunks(plan: ConvPlan) -> Iterator[Chunk]:
 
 
 def tile_layout(plan: ConvPlan, size: tuple[int, int, int], channels: int) -> Layout:
-    """Where pixels of an input tile lie: ``size`` of the output tile, ``channels`` per pixel."""
+    """Where pixels (or columns of strips) of an input tile lie: ``size`` of output, ``channels`` per pixel."""
     _, rows, cols = size
     height, width = plan.shape.extent(rows, cols)
     total = plan.shape.input_bytes(plan.layout, size, channels)
     pixel = plan.shape.pixel_bytes(channels)
+    strips = plan.shape.strips(plan.layout)
+    if strips:  # side by side, each with all rows
+        row = strips.columns * pixel
+        return Layout(height * row, row, total // size[0], total)
     if plan.layout == "stacked":  # a row of pixels per output row, the kernel's rows side by side in each
         pixel *= plan.shape.layer.window.kernel[0]
         height = rows
@@ -140,7 +144,7 @@ def _input_loops(run: Run) -> tuple[int, Loops]:
     shape, layout = run.plan.shape, tile_layout(run.plan, run.tile.size, run.channels)
     window, word_bytes = shape.layer.window, shape.reduction.input_bytes
     x = window.stride[1] * layout.col
-    if run.plan.layout == "stacked":
+    if run.plan.layout not in ("rows", "taps"):
         y, kernel_x, kernel_y = layout.row, 0, 0
     else:
         y = window.stride[0] * layout.row
@@ -151,6 +155,12 @@ def _input_loops(run: Run) -> tuple[int, Loops]:
     start = source + word * word_bytes + kx * kernel_x + ky * kernel_y
     taps = [(words, word_bytes), (width, kernel_x), (height, kernel_y)]
     images, out_rows, out_cols = run.tile.size
+    strips = shape.strips(run.plan.layout)
+    if strips:
+        x, y = layout.col, window.stride[0] * layout.row
+    if strips and strips.outputs > 1:
+        within = window.stride[1] * shape.pixel_bytes(run.channels)
+        return start, [(strips.outputs, within), (out_cols // strips.outputs, x), (out_rows, y), *taps]
     if shape.cfg.dataflow.temporal is Dim.PIXEL:
         return start, [(out_cols, x), (out_rows, y), (images, layout.image), *taps]
     places = shape.grid(run.tile.size)

@@ -78,7 +78,7 @@ def candidates(shape: ConvShape, options: Options = DEFAULT) -> Iterator[ConvPla
             if blocks > 1 and (not shape.uniform or blocks > entries):
                 continue
             for size in _tile_sizes(shape, bank // blocks):
-                if shape.grid(size).words * blocks <= bank:
+                if shape.grid(size).words * blocks <= bank and _suits(shape, layout, size):
                     yield from _residencies(shape, layout, size, blocks, shape.channels)
     # slices of the channels read the input more often: only where not even one pixel's window fits
     if shape.layer.groups == 1 and _window_bytes(shape) > shape.cfg.memory.input_bytes:
@@ -86,6 +86,12 @@ def candidates(shape: ConvShape, options: Options = DEFAULT) -> Iterator[ConvPla
             for size in _tile_sizes(shape, bank):
                 if shape.grid(size).words <= bank:
                     yield from _residencies(shape, "taps", size, 1, channels)
+
+
+def _suits(shape: ConvShape, layout: str, size: Size) -> bool:
+    """Whether a tile can have a layout: strips are whole, and those of several outputs take a loop level of images."""
+    strips = shape.strips(layout)
+    return strips is None or (size[2] % strips.outputs == 0 and (strips.outputs == 1 or size[0] == 1))
 
 
 def _window_bytes(shape: ConvShape) -> int:

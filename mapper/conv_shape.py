@@ -1,17 +1,19 @@
 """A convolution as the array sees it: blocks of output channels, reduction words, and what a tile takes on chip.
 
-Three layouts of an input tile in the input buffer (``docs/architecture.md``, section 4):
+Layouts of an input tile in the input buffer (``docs/architecture.md``, section 4):
 
 ``rows``     dense NHWC rows; the reduction runs over (kernel column, channel) without a break per kernel row
 ``taps``     the same bytes, one run per tap: for dilation, channel groups and channel slices
 ``stacked``  the kernel's rows of a pixel side by side, so that the whole kernel is one run: for few channels
+``strips1``, ``strips2``, ...  columns of one or more outputs, row after row, likewise (:mod:`mapper.strips`)
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from math import ceil
+from math import ceil, prod
 
 from dataflows.config import Config
 from dataflows.errors import InputError
@@ -20,6 +22,7 @@ from dataflows.network import Conv, Tensor
 from dataflows.packing import pitch
 from dataflows.vocabulary import Dim, Kind
 from mapper.packed import granule
+from mapper.strips import OUTPUTS, PREFIX, Strips
 from mapper.tiles import Grid, window_extent
 
 
@@ -170,20 +173,42 @@ class ConvShape:
         if not dense:
             return ("taps",)
         window = self.layer.window  # with one kernel row, stacking leaves out the rows between strides
-        return ("rows", "stacked") if window.kernel[0] > 1 or window.stride[0] > 1 else ("rows",)
+        if window.kernel[0] > 1 or window.stride[0] > 1:
+            return "rows", "stacked", *self._strips()
+        return ("rows",)
+
+    def _strips(self) -> Iterator[str]:
+        """Layouts in strips, where reduction words are so long that they spare some."""
+        window = self.layer.window
+        if self.cfg.multiplier is None or window.kernel[0] == 1 or window.dilation[0] > 1:
+            return
+        words = prod(self.nest("rows", self.channels))
+        for outputs in OUTPUTS if self.cfg.dataflow.temporal is Dim.PIXEL else OUTPUTS[:1]:
+            layout = f"{PREFIX}{outputs}"
+            between = Strips.of(window, outputs).columns > window.kernel[1]
+            if self.binary and between:  # no weight is zero
+                continue
+            if self.out_width % outputs == 0 and self.nest(layout, self.channels)[0] < words:
+                yield layout
+
+    def strips(self, layout: str) -> Strips | None:
+        """Strips of a layout that has them."""
+        return Strips.named(self.layer.window, layout)
 
     def nest(self, layout: str, channels: int) -> tuple[int, int, int]:
         """Reduction words as (word, kernel_x, kernel_y) counts for ``channels`` input channels."""
         kh, kw = self.layer.window.kernel
         words = ceil(self.run(layout, channels) / self.reduction.depth)
-        return {"rows": (words, 1, kh), "taps": (words, kw, kh), "stacked": (words, 1, 1)}[layout]
+        return {"rows": (words, 1, kh), "taps": (words, kw, kh)}.get(layout, (words, 1, 1))
 
     def run(self, layout: str, channels: int) -> int:
         """Consecutive reduction indices: what is left of a pixel's last byte lies between pixels."""
         kh, kw = self.layer.window.kernel
         if layout == "taps":
             return channels
-        return self.padded(channels) * (kh * kw if layout == "stacked" else kw)
+        strips = self.strips(layout)
+        row = strips.columns if strips else kw
+        return self.padded(channels) * (kw if layout == "rows" else (kh - 1) * row + kw)
 
     def word_bytes(self, blocks: int) -> int:
         """Weight bytes of one reduction word of one job, of ``blocks`` blocks where channels run in time."""
@@ -215,5 +240,8 @@ class ConvShape:
         """Bytes of one tile, ``channels`` deep, in the input buffer."""
         images, rows, cols = size
         height, width = self.extent(rows, cols)
+        strips = self.strips(layout)
+        if strips:
+            width = ceil(cols / strips.outputs) * strips.columns
         stacked = rows * self.layer.window.kernel[0]
         return images * (stacked if layout == "stacked" else height) * width * self.pixel_bytes(channels)

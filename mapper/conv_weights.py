@@ -63,12 +63,22 @@ def order(shape: ConvShape, layout: str, channels: int) -> NDArray[np.int64]:
         "rows": lambda: index.reshape(kh, -1),
         "taps": lambda: index.reshape(kh * kw, -1),
         "stacked": lambda: index.transpose(1, 0, 2).reshape(1, -1),
-    }[layout]()
+    }.get(layout, lambda: _strip(shape, layout, index))()
     depth = shape.reduction.depth
     words = -(-runs.shape[1] // depth)
     padded = np.full((runs.shape[0], words * depth), -1, np.int64)
     padded[:, : runs.shape[1]] = runs
     return padded.reshape(-1, depth)
+
+
+def _strip(shape: ConvShape, layout: str, index: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The run of a window in a strip: nothing in the columns between its rows."""
+    strips = shape.strips(layout)
+    assert strips is not None
+    _, kw, channels = index.shape
+    between = strips.columns - kw
+    wide = np.pad(index, [(0, 0), (0, between), (0, 0)], constant_values=-1).reshape(1, -1)
+    return wide[:, : wide.shape[1] - between * channels]
 
 
 def matrix(shape: ConvShape, block: Block) -> Codes:

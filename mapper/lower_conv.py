@@ -17,6 +17,7 @@ from mapper.lowering import Lowering
 from mapper.pipeline import Load, Step
 from mapper.pool_epilogue import epilogue
 from mapper.pooled_tiles import Pool
+from mapper.strip_loads import StripLoad, load_strips
 from mapper.tiles import Tile
 from mapper.vector_jobs import Drain, addend_registers, drain, other_operand
 
@@ -153,6 +154,15 @@ class ConvLowering(Lowering[Conv]):
         height, width = self.shape.extent(rows, cols)
         top = tile.rows[0] * window.stride[0] - window.padding[0]
         left = tile.cols[0] * window.stride[1] - window.padding[1]
+        strips = self.shape.strips(self.plan.layout)
+        if strips:
+            view = loads.View(self.source.name, self.shape.source_view)
+            pixel = self.shape.pixel_bytes(channels)
+            load_strips(
+                self.context,
+                StripLoad(self.source, view, window, tile, strips, address, pixel, height, self.index),
+            )
+            return
         stacked = self.plan.layout == "stacked"
         for ky in range(window.kernel[0] if stacked else 1):
             y = top + ky * window.dilation[0]

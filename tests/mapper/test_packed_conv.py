@@ -143,7 +143,7 @@ def test_random_layers(case, seed):
     check(cfg, random_network(cfg, seed), seed)
 
 
-@pytest.mark.parametrize("layout", ["rows", "taps", "stacked"])
+@pytest.mark.parametrize("layout", ["rows", "taps", "stacked", "strips1", "strips2", "strips4"])
 @pytest.mark.parametrize("case", ["fusion", "serial", "binary"])
 def test_every_layout(case, layout):
     cfg = configuration(case, 3, lean=False)
