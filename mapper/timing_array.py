@@ -17,6 +17,7 @@ STREAM = 4  # address of an operand word, to that word at the array
 STREAM_DEPTH = 5  # operand words between address and array
 GRID = 2  # word at the array to its sum, beside one cycle per row and column
 PRODUCT = 3  # word at the array to its products, where an adder tree follows, counted as for GRID
+PIECES = {"table": 2}  # longer way to the sum where words are taken apart into pieces; 1 for other kinds
 TREE_RADIX = 4  # numbers that a stage of an adder tree adds
 SUMMED = 3  # last sum out of the array, to the tokens of its ACC job
 
@@ -34,6 +35,37 @@ class Stream:
     words: int
     taken: int
     last: int
+
+
+@dataclass(frozen=True)
+class Run:
+    """Words that have entered the array.
+
+    Attributes
+    ----------
+    ahead : int
+        Words before them.
+    start : int
+        When the first one entered.
+    words, burst, every : int
+        How many they are, and how many at a time, one per cycle; cycles from one such burst to the next.
+    """
+
+    ahead: int
+    start: int
+    words: int
+    burst: int
+    every: int
+
+    @property
+    def behind(self) -> int:
+        """Number of the first word behind them."""
+        return self.ahead + self.words
+
+    def time(self, number: int) -> int:
+        """When word ``number`` entered."""
+        burst, place = divmod(number - self.ahead, self.burst)
+        return self.start + burst * self.every + place
 
 
 class Streamer:
@@ -54,7 +86,7 @@ class Streamer:
         self._busy: Stream | None = None  # its last address is not known to be out
         self._free = 0  # when the last address of the job before was out
         self._total = 0  # words of all jobs so far
-        self._runs: deque[tuple[int, int]] = deque([(0, 0)])  # latest words in the array: number behind, last cycle
+        self._runs: deque[Run] = deque([Run(0, 0, 0, 1, 1)])  # latest words in the array
         self._shared = unit is isa.Unit.INPUT and machine.cfg.sparse is not None
 
     def accepts(self, _job: Job) -> bool:
@@ -75,19 +107,20 @@ class Streamer:
         if not self._shared or not self.jobs:
             return bool(self.jobs)
         stream = self.jobs[0]
-        return of_sparse(stream.job) == sparse and stream.last - stream.words < self._runs[-1][0]
+        return of_sparse(stream.job) == sparse and stream.last - stream.words < self._runs[-1].behind
 
     def leave(self) -> None:
         """All words of the oldest job have entered the sparse engine."""
         self.jobs.popleft()
         self.machine.streamed.fire()
 
-    def enter(self, words: int, start: int) -> None:
-        """Words enter the array from cycle ``start`` on, one per cycle."""
-        self.entered = start + words - 1
-        self._runs.append((self._runs[-1][0] + words, self.entered))
+    def enter(self, words: int, start: int, burst: int = 0, every: int = 0) -> None:
+        """Words enter the array from cycle ``start`` on: one per cycle, or only ``burst`` of them ``every`` so many."""
+        run = Run(self._runs[-1].behind, start, words, burst or words, every)
+        self.entered = run.time(run.behind - 1)
+        self._runs.append(run)
         self._finish()
-        while len(self._runs) > 2 and self._busy is None and self._runs[1][0] < self._total - STREAM_DEPTH:
+        while len(self._runs) > 2 and self._busy is None and self._runs[1].behind < self._total - STREAM_DEPTH:
             self._runs.popleft()
         if self._shared:
             self.machine.streamed.fire()
@@ -99,10 +132,9 @@ class Streamer:
             return
         end, before = stream.taken + stream.words, stream.last - STREAM_DEPTH
         if before >= 0:
-            if before >= self._runs[-1][0]:
+            if before >= self._runs[-1].behind:
                 return
-            behind, cycle = next(run for run in self._runs if run[0] > before)
-            end = max(end, cycle - (behind - 1 - before) + 1)
+            end = max(end, next(run for run in self._runs if run.behind > before).time(before) + 1)
         self._busy, self._free = None, end
         self.machine.at(end, self.machine.progress[self.unit])
         self.machine.give(stream.job, stream.taken, end + 1)
@@ -170,7 +202,9 @@ def depth(cfg: Config) -> int:
         return PRODUCT + stages
     turned = cols if flow.output_transposed else 0
     shifted = rows - 1 if flow.temporal is Dim.REDUCTION else 0
-    return GRID + rows + cols + turned + shifted
+    kind = cfg.multiplier.kind if cfg.multiplier else None
+    pieces = PIECES.get(kind, 1) if kind and flow.temporal is Dim.REDUCTION else 0
+    return GRID + rows + cols + turned + shifted + pieces
 
 
 class Array:
@@ -186,6 +220,8 @@ class Array:
     def run(self) -> Process:
         """All jobs."""
         flow = self.machine.cfg.dataflow
+        if flow.temporal is Dim.REDUCTION and self.machine.cfg.multiplier:
+            return self._steps()
         if flow.temporal is Dim.REDUCTION or flow.stationary is None:
             return self._pairs()
         return self._tiles()
@@ -202,6 +238,24 @@ class Array:
             first.enter(one.words, start)
             second.enter(two.words, start)
             acc.summed(job, taken, first.entered + depth(self.machine.cfg))
+
+    def _steps(self) -> Process:
+        """Reduction words: ``rows`` input words in their first cycles, a weight word every few cycles."""
+        first, second, acc, cfg = self.input, self.weight, self.acc, self.machine.cfg
+        free = 0  # first cycle in which the array has no word
+        while True:
+            while not (first.next() and second.next() and acc.next()):
+                yield self.machine.streamed
+            one, two, (job, taken) = first.jobs.popleft(), second.jobs.popleft(), acc.jobs.popleft()
+            told = one.job.registers["precision"]
+            reduction = cfg.reduction(told["a_bits"], told["w_bits"])
+            cycles = one.words // cfg.array.rows * reduction.word_cycles
+            start = max(max(one.taken, two.taken) + STREAM + 1, taken + 1, free)
+            free = start + cycles
+            self.machine.work(start, cycles)
+            first.enter(one.words, start, cfg.array.rows, reduction.word_cycles)
+            second.enter(two.words, start, 1, reduction.cycles)
+            acc.summed(job, taken, free - 1 + depth(cfg))
 
     def _tiles(self) -> Process:
         """Tiles of a stationary and a moving operand.
