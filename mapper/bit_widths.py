@@ -9,15 +9,22 @@ begin with a byte, the width is the narrowest with which they do.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+
+import numpy as np
 
 from dataflows.config import Config
 from dataflows.errors import InputError
 from dataflows.formats import container
-from mapper.graph import Add, AvgPool, Clamp, Concat, Conv, Flatten, FloatGraph, MaxPool, Node, Pad
+from mapper.fake_quantize import early
+from mapper.graph import Add, AvgPool, Clamp, Concat, Conv, Flatten, FloatGraph, MaxPool, Node, Pad, Quantized
 from mapper.layer_specs import LayerSpec
+from mapper.narrow_weights import arrives_with
 from mapper.precision import Precision, Request, resolve, usual
 from mapper.window_shape import is_window
+
+TELLING = 8
+"""Weights of an output channel, at least, that say something when all of them are multiples of one step."""
 
 KEEPS = MaxPool, Clamp, Flatten, Pad
 """Operators whose result has scale and width of their input."""
@@ -75,7 +82,11 @@ class _Solver:
     def run(self) -> Widths:
         names = layer_names(self.graph)
         asked = {name: resolve(r, self.cfg) for name, r in self.spec.resolve(names, "--bits").items()}
-        self.asked = {name: asked.get(name, usual(self.cfg)) for name in names}
+        arrived = early(self.graph)
+        self.asked = {
+            node.name: asked.get(node.name) or self._arrived(node, arrived.get(node.inputs[0]))
+            for node in self.graph.nodes if isinstance(node, Conv)
+        }  # fmt: skip
         for name in self.graph.inputs:
             self.root[name] = name
         for node in self.graph.nodes:
@@ -86,6 +97,17 @@ class _Solver:
         self._check(tensors)
         layers = {n.name: self._precision(n, tensors[n.inputs[0]]) for n in self.graph.nodes if isinstance(n, Conv)}
         return Widths(tensors, layers, tuple(self.notes))
+
+    def _arrived(self, node: Conv, levels: Quantized | None) -> Precision:
+        """Precision of a layer that nothing is said about: the one it was trained with, or the usual one."""
+        precision, there = usual(self.cfg), self.cfg.operand_bits
+        weight = node.weight.reshape(len(node.weight), -1).astype(np.float64)
+        if precision.scheme == "linear" and weight.shape[1] >= TELLING:
+            needed = arrives_with(weight, precision.w_bits)
+            precision = replace(precision, w_bits=next(bits for bits in there if bits >= needed))
+        if levels is not None and levels.bits <= there[-1]:
+            precision = replace(precision, a_bits=next(bits for bits in there if bits >= levels.bits))
+        return precision
 
     def _wishes(self) -> dict[str, int]:
         """Bits of every group of tensors, by the tensor it begins with: the widest that is wanted."""

@@ -32,7 +32,7 @@ from dataflows.errors import InputError
 from mapper.prune_masks import by_magnitude, check_density, check_finite
 from mapper.weight_sharing import MOST, share
 
-Value = TypeVar("Value", int, float)
+Value = TypeVar("Value", int, float, str)
 Layer = nn.Linear | nn.Conv2d
 
 
@@ -53,12 +53,12 @@ class Pruner:
     """
 
     def __init__(self, model: nn.Module, densities: float | Mapping[str, float]):
-        self._layers = _layers(model, densities)
+        self._layers = layers(model, densities)
         for name, (_, density) in self._layers.items():
             check_density(name, density)
         for layer, density in self._layers.values():
             mask = torch.from_numpy(by_magnitude(_weights(layer), density)).to(layer.weight.device)
-            _begin(layer, _Masked(mask))
+            begin(layer, _Masked(mask))
 
     @property
     def densities(self) -> dict[str, float]:
@@ -67,7 +67,7 @@ class Pruner:
 
     def finish(self) -> None:
         """Leave plain weights, zeros among them. The model can be exported, or given to :class:`Sharer`."""
-        _finish(layer for layer, _ in self._layers.values())
+        finish(layer for layer, _ in self._layers.values())
 
 
 class Sharer:
@@ -90,14 +90,14 @@ class Sharer:
     """
 
     def __init__(self, model: nn.Module, clusters: int | Mapping[str, int]):
-        self._layers = _layers(model, clusters)
+        self._layers = layers(model, clusters)
         for name, (_, count) in self._layers.items():
             if not 2 <= count <= MOST:
                 raise InputError(f"layer {name}: clusters must be 2 to {MOST}, zero among them, not {count}")
         for layer, count in self._layers.values():
             shared = share(_weights(layer), count)
             codes = torch.from_numpy(shared.codes.astype("int32")).to(layer.weight.device)
-            _begin(layer, _Shared(codes))
+            begin(layer, _Shared(codes))
 
     @property
     def values(self) -> dict[str, int]:
@@ -106,7 +106,7 @@ class Sharer:
 
     def finish(self) -> None:
         """Leave plain weights of few values. The model can be exported."""
-        _finish(layer for layer, _ in self._layers.values())
+        finish(layer for layer, _ in self._layers.values())
 
 
 class _Masked(nn.Module):
@@ -147,8 +147,8 @@ class _Shared(nn.Module):
         return (sums / torch.bincount(codes, minlength=self.count + 1).clamp(min=1))[1:].to(weight.dtype)
 
 
-def _layers(model: nn.Module, values: Value | Mapping[str, Value]) -> dict[str, tuple[Layer, Value]]:
-    """Layers to change, by name, with the value that each gets."""
+def layers(model: nn.Module, values: Value | Mapping[str, Value]) -> dict[str, tuple[Layer, Value]]:
+    """Layers to change, by name, with the value that each gets; ``InputError`` for those that are not there."""
     found = {name: module for name, module in model.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)}
     if not isinstance(values, Mapping):
         values = dict.fromkeys(found, values)
@@ -166,12 +166,14 @@ def _weights(layer: Layer) -> NDArray[np.float32]:
     return layer.weight.detach().float().cpu().numpy()
 
 
-def _begin(layer: Layer, parametrization: nn.Module) -> None:
+def begin(layer: Layer, parametrization: nn.Module) -> None:
+    """Let a module make a layer's weights from what trains."""
     layer.weight.grad = None  # of the shape that the weights had before
     parametrize.register_parametrization(layer, "weight", parametrization)
 
 
-def _finish(layers: Iterable[Layer]) -> None:
+def finish(layers: Iterable[Layer]) -> None:
+    """Leave plain weights, as they were made last."""
     for layer in layers:
         if parametrize.is_parametrized(layer, "weight"):
             for parameter in layer.parameters():

@@ -45,6 +45,7 @@ def execute(graph: FloatGraph, inputs: Mapping[str, NDArray[np.float32]], visit:
         for name in graph.inputs:
             value = torch.tensor(inputs[name], dtype=torch.float32)
             live[name] = value.reshape(value.shape[0], *graph.shapes[name][1:])
+            live[name] = _rounded(graph, name, live[name])
             visit(name, live[name])
         for node in graph.nodes:
             result = compute(node, [live[name] for name in node.inputs])
@@ -52,12 +53,21 @@ def execute(graph: FloatGraph, inputs: Mapping[str, NDArray[np.float32]], visit:
                 result = torch.where(result >= 0, 1.0, -1.0)
             elif node.low > -inf or node.high < inf:
                 result = result.clamp(node.low, node.high)
+            result = _rounded(graph, node.output, result)
             visit(node.output, result)
             live[node.output] = result
             for name in node.inputs:
                 uses[name] -= 1
                 if not uses[name]:
                     live.pop(name, None)
+
+
+def _rounded(graph: FloatGraph, name: str, value: torch.Tensor) -> torch.Tensor:
+    """Values on the levels that the model gives a tensor."""
+    levels = graph.quantized.get(name)
+    if levels is None:
+        return value
+    return torch.fake_quantize_per_tensor_affine(value, levels.scale, levels.zero, levels.least, levels.most)
 
 
 def compute(node: Node, inputs: list[torch.Tensor]) -> torch.Tensor:

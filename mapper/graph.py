@@ -106,6 +106,25 @@ class Sign(Node):
 
 
 @dataclass(frozen=True)
+class Quantized:
+    """Levels that values are rounded to: ``scale * (q - zero)`` for ``least <= q <= most``, which fit ``bits`` bits."""
+
+    bits: int
+    scale: float
+    zero: int
+    least: int
+    most: int
+
+
+@dataclass(frozen=True)
+class FakeQuantize(Node):
+    """Rounding to ``levels``, on its way to become a property of the tensor (``FloatGraph.quantized``)."""
+
+    op: ClassVar[str] = "fake_quantize"
+    levels: Quantized = Quantized(8, 1.0, 0, -128, 127)
+
+
+@dataclass(frozen=True)
 class Pad(Node):
     """Zeros, or another value, around the map: padding is (top, left, bottom, right)."""
 
@@ -167,6 +186,8 @@ class FloatGraph:
     ranks : dict
         Dimensions (2 or 4) that inputs and outputs have in the original model.
     nodes : tuple of Node
+    quantized : dict
+        Levels of tensors that the model rounds.
     """
 
     name: str
@@ -175,6 +196,7 @@ class FloatGraph:
     shapes: dict[str, Shape]
     ranks: dict[str, int]
     nodes: tuple[Node, ...]
+    quantized: dict[str, Quantized] = field(default_factory=dict)
 
     def uses(self) -> Counter[str]:
         """How often each tensor is read; being an output of the graph is one use."""

@@ -62,6 +62,8 @@ def on_grid(weight: Reals, highest: int, tolerance: float = 1e-5) -> Reals | Non
 
     The coarsest step counts. Rows of zeros have step 0.
     """
+    if len(weight) > 1 and on_grid(weight[:1], highest, tolerance) is None:
+        return None  # most weights are not, and one row tells
     peak = np.abs(weight).max(1)
     steps = np.zeros(len(weight))
     open_ = peak > 0
@@ -114,6 +116,8 @@ def two_scales(weight: Reals, highest: int) -> tuple[Reals, float]:
 
 def arrives_with(weight: Reals, widest: int = 8) -> int:
     """Bits that weights need as they are, at least 2; ``widest`` if they are not multiples of any step."""
+    if on_grid(weight, (1 << widest - 2) - 1) is None:
+        return widest
     for bits in range(2, widest):
         if on_grid(weight, (1 << bits - 1) - 1) is not None:
             return bits

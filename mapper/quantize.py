@@ -20,6 +20,7 @@ from mapper.activation_scale import activation_scale
 from mapper.bit_widths import Widths, uniform
 from mapper.calibrate import Calibration
 from mapper.clipping import NARROW, clipped
+from mapper.fake_quantize import early
 from mapper.graph import FloatGraph, Node
 from mapper.sign_padding import check_padding
 from mapper.weight_sharing import is_shared
@@ -58,6 +59,7 @@ class _Quantizer:
         self.tensors: dict[str, Tensor] = {}
         self.orders: dict[str, Order] = {}  # of flattened maps: where the model's element j is
         self.signs: set[str] = set()  # tensors of +1 and -1
+        self.levels = early(self.graph)
         for name in self.graph.inputs:
             self._tensor(name)
         layers = [self._layer(node) for node in self.graph.nodes]
@@ -74,6 +76,8 @@ class _Quantizer:
             sign = like.name in self.signs
         elif sign or bits == 1:
             scale, zero, sign = 1.0, 0, True
+        elif (levels := self._levels(name)) is not None:
+            scale, zero = float(np.float32(levels.scale)), levels.zero
         else:
             scale, zero = activation_scale(*self._range(name, bits), bits)
         if sign:
@@ -81,6 +85,11 @@ class _Quantizer:
         n, c, h, w = self.graph.shapes[name]
         self.tensors[name] = Tensor(name, (n, h, w, c), scale, zero, bits)
         return self.tensors[name]
+
+    def _levels(self, name: str) -> floats.Quantized | None:
+        """Levels that the model gives a tensor, if its integers can hold them."""
+        levels = self.levels.get(name)
+        return levels if levels is not None and levels.bits <= self.widths.tensors[name] else None
 
     def _range(self, name: str, bits: int) -> tuple[float, float]:
         """Smallest and largest value of a tensor."""
@@ -94,6 +103,8 @@ class _Quantizer:
         else:
             target = self._tensor(node.output, sign=node.sign)
         low, high = (-1, 1) if node.sign else (_code(node.low, target), _code(node.high, target))
+        if (levels := self._levels(node.output)) is not None and not node.sign:
+            low, high = max(low, levels.least), min(high, levels.most)
         if isinstance(node, floats.Conv | floats.Pad | floats.AvgPool):
             check_padding(node, source)
         common = (node.name, node.inputs, node.output, low, high)

@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from dataflows.network import Window
+from mapper.fake_quantize import absorb
 from mapper.graph import Add, Affine, AvgPool, Clamp, Concat, Conv, Flatten, FloatGraph, MaxPool, Node, Pad, Unfolded
 from mapper.simplify_sign import alone, merge_sign, sign_early
 
@@ -20,7 +21,7 @@ Merge = Callable[[Node, Node], Node | None]
 
 def simplify(graph: FloatGraph) -> FloatGraph:
     """The same function with fewer nodes, no :class:`Affine`, and every tensor named after its node."""
-    graph = _remove_dead(graph)
+    graph = absorb(_remove_dead(graph))
     graph = _fuse(graph, _merge_affine)
     graph = replace(graph, nodes=tuple(_depthwise(n) if isinstance(n, Affine) else n for n in graph.nodes))
     graph = _clamp_before_flatten(graph)
@@ -186,4 +187,5 @@ def _name_tensors(graph: FloatGraph) -> FloatGraph:
         {new: graph.shapes[old] for old, new in names.items()},
         {names[old]: rank for old, rank in graph.ranks.items() if old in names},
         nodes,
+        {names[old]: levels for old, levels in graph.quantized.items() if old in names},
     )
