@@ -263,7 +263,7 @@ def test_a_part_alone(resnet, rtl, tmp_path, text, fuse):
 
 
 def test_cut_keeps_what_others_read(pairs):
-    network = stages.load(parse([pairs]), 8, progress.Progress()).network
+    network = stages.load(parse([pairs]), [config.load(TINY)], progress.Progress()).network
     names = [layer.name for layer in network.layers]
     flatten = next(i for i, layer in enumerate(network.layers) if isinstance(layer, Reshape))
     with pytest.raises(InputError, match="only reshapes"):

@@ -72,7 +72,7 @@ def mapped(tmp_path_factory):
     folder = tmp_path_factory.mktemp("m")
     path = models.save_export(models.resnet_tiny(), folder / "net<1>.pt2", torch.zeros(1, 3, 8, 8))
     arguments = parse([str(path), "--config", "configs/tiny.toml", "--run"])
-    model = stages.load(arguments, 8, Progress())
+    model = stages.load(arguments, [config.load(arguments.configs[0])], Progress())
     return model, stages.schedule(model, config.load(arguments.configs[0]), arguments.configs[0], arguments, Progress())
 
 
@@ -372,6 +372,6 @@ def test_sqnr_of_known_noise(mapped):
 
 def test_flattened_maps_are_not_judged(tmp_path):
     path = models.save_export(models.lenet(), tmp_path / "m.pt2", torch.zeros(1, 1, 24, 20))
-    network = stages.load(parse([str(path)]), 8, Progress()).network
+    network = stages.load(parse([str(path)]), [config.load("configs/tiny.toml")], Progress()).network
     flat = [layer.output for layer in network.layers if layer.op == "reshape"]
     assert quality.reordered(network) == set(flat) and flat

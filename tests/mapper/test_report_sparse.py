@@ -54,7 +54,7 @@ def mapped(tmp_path_factory):
     net = models.seeded(nn.Sequential(nn.Linear(33, 22), nn.ReLU(), nn.Linear(22, 7)))
     path = models.save_export(net, folder / "mlp.pt2", torch.zeros(1, 33))
     arguments = parse([str(path), "--config", "configs/tiny.toml"])
-    model = stages.load(arguments, 8, Progress())
+    model = stages.load(arguments, [config.load(arguments.configs[0])], Progress())
     return stages.schedule(model, config.load(arguments.configs[0]), arguments.configs[0], arguments, Progress())
 
 
@@ -243,7 +243,7 @@ def pruned(tmp_path_factory):
     net = nn.Sequential(clustered(rng, 90, 70), nn.ReLU(), clustered(rng, 70, 33), nn.ReLU(), clustered(rng, 33, 5))
     path = models.save_export(net.eval(), folder / "pruned.pt2", torch.zeros(1, 90))
     arguments = parse([str(path), "--config", "configs/eie4.toml", "--engine", "sparse"])
-    model = stages.load(arguments, 8, Progress())
+    model = stages.load(arguments, [config.load(arguments.configs[0])], Progress())
     return stages.schedule(model, EIE4, arguments.configs[0], arguments, Progress())
 
 
