@@ -9,7 +9,7 @@ from dataflows import config
 from dataflows.config import Config
 from dataflows.errors import InputError
 from dataflows.network import Add, Conv, Layer, Network, Tensor, Window
-from mapper.compile import compile_network
+from mapper.compile import Program, compile_network
 from mapper.conv_plan import Options
 from mapper.image import Image
 from sim import golden
@@ -108,6 +108,21 @@ def random_network(cfg: Config, seed: int) -> Network:
     return Network(f"packed{seed}", named, tuple(layers), ("x",), (result.output,))
 
 
+def wide_layer(cfg: Config, seed: int, outputs: int) -> Network:
+    """A layer of few channels whose rows are whole strips of some outputs, with padding on every side."""
+    rng = np.random.default_rng(seed)
+    kernel, stride = (int(rng.integers(3, 8)), int(rng.choice([1, 3, 5, 7]))), tuple(map(int, rng.integers(1, 4, 2)))
+    padding = tuple(int(rng.integers(0, 4)) for _ in range(4))
+    width = outputs * int(rng.integers(1, 5)) * stride[1] + kernel[1] - 1 - padding[1] - padding[3]
+    images, height, channels = int(rng.choice([1, 2])), int(rng.integers(7, 16)), int(rng.integers(1, 4))
+    source = Tensor("x", (images, height, max(1, width), channels), 0.1, -1, 2)
+    w = Window(kernel, stride, padding)
+    out = tensor(cfg, rng, "out", (source.shape[0], *w.output_size(*source.shape[1:3]), 5), (2, 8))
+    layer = convolution(cfg, rng, "conv", source, out, 1, w)
+    layer = replace(layer, weight=rng.integers(-2, 2, layer.weight.shape).astype(np.int8), weight_bits=2)
+    return Network(f"wide{seed}", {"x": source, "out": out}, (layer,), ("x",), ("out",))
+
+
 def random_codes(cfg: Config, t: Tensor, seed: int) -> np.ndarray:
     """Values over the whole range."""
     rng = np.random.default_rng(seed)
@@ -118,9 +133,14 @@ def random_codes(cfg: Config, t: Tensor, seed: int) -> np.ndarray:
     return x.astype(np.int8)
 
 
+def compiled(cfg: Config, network: Network, **options: object) -> Program:
+    """The program under some options."""
+    return compile_network(cfg, network, Options(bytes_per_cycle=cfg.bus_bytes, **options))
+
+
 def check(cfg: Config, network: Network, seed: int, **options: object) -> None:
     """Compile, execute, compare every tensor that leaves the chip."""
-    program = compile_network(cfg, network, Options(bytes_per_cycle=cfg.bus_bytes, **options))
+    program = compiled(cfg, network, **options)
     image = Image.of(program)
     memory = image.memory(seed)
     x = random_codes(cfg, network.tensors["x"], seed)
@@ -149,6 +169,17 @@ def test_every_layout(case, layout):
     cfg = configuration(case, 3, lean=False)
     for seed in range(100, 104):
         check(cfg, random_network(cfg, seed), seed, layout=layout)
+
+
+@pytest.mark.parametrize("outputs", [1, 2, 4])
+def test_strips(outputs):
+    found = []
+    for seed in range(6):
+        cfg = configuration("fusion", 12, lean=seed % 2 == 0)
+        network = wide_layer(cfg, seed, outputs)
+        check(cfg, network, seed, layout=f"strips{outputs}")
+        found += [entry.plan.layout for entry in compiled(cfg, network, layout=f"strips{outputs}").schedule]
+    assert found.count(f"strips{outputs}") >= 3
 
 
 def test_widths_that_the_hardware_lacks():
