@@ -5,7 +5,8 @@ import pytest
 from tests.system.mixed_regression import SHORT, run_case
 from tests.system.regression import RESULTS, failures, surprises, table, write
 
-FUSION = [number for number, shape in enumerate(SHORT) if shape["kind"] == "fusion"]
+KINDS = {str(shape["kind"]): number for number, shape in reversed(list(enumerate(SHORT)))}
+"""First configuration of each kind."""
 
 
 def check(number: int, cases: range) -> None:
@@ -17,12 +18,12 @@ def check(number: int, cases: range) -> None:
     assert not surprises(outcomes), "cycles differ from the prediction:\n" + table(surprises(outcomes))
 
 
-@pytest.mark.parametrize("number", FUSION[:1])
-def test_mixed_precision(number: int) -> None:
-    check(number, range(5))
+@pytest.mark.parametrize(("kind", "cases"), [("fusion", 5), ("serial", 3), ("binary", 3)])
+def test_mixed_precision(kind: str, cases: int) -> None:
+    check(KINDS[kind], range(cases))
 
 
 @pytest.mark.regress
-@pytest.mark.parametrize("number", [number for number in range(24) if number % 7 == 0])
+@pytest.mark.parametrize("number", range(24))
 def test_more_mixed_precision(number: int) -> None:
     check(number, range(5, 30))
