@@ -9,6 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from mapper.compressed_layers import Compression
 from mapper.outcome import Outcome
+from mapper.precisions import precisions
 from mapper.report_figure import figure, unit, widths
 from mapper.report_layers import View, dram_rate, total_parts, views
 from mapper.report_roofline import roofline
@@ -43,7 +44,7 @@ def render(
     return environment().get_template("report.html.j2").render(
         outcome=outcome, cfg=outcome.cfg, m=outcome.cfg.memory, network=outcome.program.network, totals=outcome.totals,
         run=outcome.run, notes=notes(outcome), tiles=tiles(outcome), counters=counters(outcome),
-        roofline=roofline(outcome, layers), figure=figure(outcome.cfg),
+        roofline=roofline(outcome, layers), figure=figure(outcome.cfg), precisions=precisions(outcome),
         unit=unit(outcome.cfg), widths=widths(outcome.cfg), sections=sections(outcome.cfg),
         sparse=sparse, compressed=compressed, synthesis=synthesis(outcome.cfg),
         dram_rate=dram_rate(outcome), columns=_columns(outcome), **_layers(outcome, layers),

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from dataflows.config import Config
 from mapper.outcome import Outcome
+from mapper.precisions import precisions
 from mapper.table import aligned, all_multipliers
 
 if TYPE_CHECKING:
@@ -83,6 +84,23 @@ def sparse_table(outcome: Outcome) -> Table | None:
             percent(sparse.padding / sparse.entries if sparse.entries else 0.0),
             f"{sparse.tiles}, resident" if sparse.resident else str(sparse.tiles),
             number(sparse.theoretical_cycles), number(sparse.engine_cycles), percent(sparse.load_balance),
+        )  # fmt: skip
+    return table
+
+
+def precision_table(outcome: Outcome) -> Table | None:
+    """One line per pair of widths; None where there are not several."""
+    found = precisions(outcome)
+    if len(found) < 2:
+        return None
+    table = Table(title="by precision", title_justify="left")
+    for name in ("bits", "layers", "MACs", "cycles", "multipliers", "utilization", "weights", "with 8 bits"):
+        table.add_column(name, justify="right")
+    table.add_column("on")
+    for p in found:
+        table.add_row(
+            p.widths, str(p.layers), number(p.macs), number(p.cycles), f"{p.multipliers:,.6g}", percent(p.utilization),
+            size(p.weight_bytes), size(p.plain_bytes), p.engine,
         )  # fmt: skip
     return table
 
@@ -166,7 +184,7 @@ def show(console: Console, outcomes: Sequence[Outcome]) -> None:
     for outcome in outcomes:
         if len(outcomes) == 1:
             console.print(layer_table(outcome))
-            for more in filter(None, [sparse_table(outcome), compression_table(outcome)]):
+            for more in filter(None, [precision_table(outcome), sparse_table(outcome), compression_table(outcome)]):
                 console.print(more)
         for line in summary(outcome):
             console.print(line if len(outcomes) == 1 else f"{outcome.cfg.name}: {line}", markup=False)

@@ -12,6 +12,7 @@ from dataflows import config
 from dataflows.formats import container
 from mapper.cli import main
 from mapper.options import parse
+from mapper.precisions import precisions
 from mapper.progress import Progress
 from mapper.report import report
 from mapper.report_layers import views
@@ -84,12 +85,24 @@ def test_terminal_and_page_tell_the_widths(outcome):
     for name, widths in (("conv1", "8/8"), ("stages.0.0.conv1", "4/4"), ("stages.1.0.conv1", "4/2")):
         (line,) = [line for line in lines if f" {name} " in line]
         assert f" {widths} " in line
-    assert "at each layer's widths" in lines[-2]
+    assert any("at each layer's widths" in line for line in lines) and "by precision" in stream.getvalue()
     page = report(outcome)
+    assert "By precision" in page
     assert "fusion units of 2-bit bricks" in page and "operands of 2 to 8 bits" in page
     details = dict(tips(views(outcome), packed=True))["stages.1.0.conv1"]
     assert ("bits", "inputs 4, weights 2, outputs 4") in details and ("multipliers at these", "128") in details
     assert "bits" not in dict(dict(tips(views(outcome)))["stages.1.0.conv1"])
+
+
+def test_layers_are_summed_by_precision(outcome):
+    found = {p.widths: p for p in precisions(outcome)}
+    assert set(found) == {"8/8", "4/4", "4/2"} and sum(p.layers for p in found.values()) == len(outcome.rows)
+    assert sum(p.macs for p in found.values()) == outcome.totals["macs"]
+    assert sum(p.cycles for p in found.values()) == sum(row.cycles for row in outcome.rows)
+    assert (found["8/8"].weight_bytes, found["4/2"].weight_bytes) == (8 * 27, 12 * 72 // 4)
+    assert found["4/4"].plain_bytes == 2 * found["4/4"].weight_bytes
+    (row,) = [row for row in outcome.rows if row.widths == "4/2"]
+    assert found["4/2"].utilization == row.utilization
 
 
 def test_every_precision_has_its_roof(outcome):
