@@ -25,7 +25,8 @@ Codes = NDArray[np.signedinteger[Any]]
 class Tensor:
     """An activation: name, shape (N, H, W, C), float32 scale, zero point (any value of its type), width in bits.
 
-    One-bit elements are +1 and -1, and their zero point is 0 (``docs/numerics.md``, section 8).
+    One-bit elements are +1 and -1, and their zero point is 0; ``ternary`` ones, of two bits, are -1, 0 and +1
+    (``docs/numerics.md``, section 8).
     """
 
     name: str
@@ -33,6 +34,7 @@ class Tensor:
     scale: float
     zero: int
     bits: int = 8
+    ternary: bool = False
 
     @property
     def size(self) -> int:
@@ -64,7 +66,7 @@ class Tensor:
     @property
     def lowest(self) -> int:
         """Smallest value of an element."""
-        return -(1 << self.bits - 1)
+        return -1 if self.ternary else -(1 << self.bits - 1)
 
     @property
     def highest(self) -> int:

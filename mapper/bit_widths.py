@@ -32,11 +32,15 @@ KEEPS = MaxPool, Clamp, Flatten, Pad
 
 @dataclass(frozen=True)
 class Widths:
-    """Bits of every tensor, the precision of every layer with weights, and what a reader should know about them."""
+    """Bits of every tensor, the precision of every layer with weights, and what a reader should know about them.
+
+    ``ternary``: tensors of two bits hold -1, 0 and +1, as the array takes no others.
+    """
 
     tensors: Mapping[str, int]
     layers: Mapping[str, Precision]
     notes: tuple[str, ...] = ()
+    ternary: bool = False
 
 
 def uniform(graph: FloatGraph, bits: int) -> Widths:
@@ -96,7 +100,8 @@ class _Solver:
         tensors = {name: bits[root] for name, root in self.root.items()}
         self._check(tensors)
         layers = {n.name: self._precision(n, tensors[n.inputs[0]]) for n in self.graph.nodes if isinstance(n, Conv)}
-        return Widths(tensors, layers, tuple(self.notes))
+        ternary = self.cfg.multiplier is not None and self.cfg.multiplier.kind == "ternary"
+        return Widths(tensors, layers, tuple(self.notes), ternary)
 
     def _arrived(self, node: Conv, levels: Quantized | None) -> Precision:
         """Precision of a layer that nothing is said about: the one it was trained with, or the usual one."""

@@ -18,8 +18,8 @@ STEPS = 24
 """Fractions of each end of the range that are tried."""
 
 
-def clipped(found: Histogram, bits: int) -> tuple[float, float]:
-    """Smallest and largest value for a tensor of ``bits`` bits."""
+def clipped(found: Histogram, bits: int, ternary: bool = False) -> tuple[float, float]:
+    """Smallest and largest value for a tensor of ``bits`` bits, or a ternary one."""
     low, high = min(found.low, 0.0), max(found.high, 0.0)
     counts = found.counts
     used = counts > 0
@@ -28,13 +28,13 @@ def clipped(found: Histogram, bits: int) -> tuple[float, float]:
     values = (found.low + (np.arange(len(counts)) + 0.5) * ((found.high - found.low) / len(counts)))[used]
     weights = counts[used]
     best = low, high
+    lowest, highest = -1 if ternary else -(1 << bits - 1), (1 << bits - 1) - 1
     least = np.inf
     fractions = np.arange(STEPS, 0, -1) / STEPS
     for bottom in low * fractions if low < 0 else [0.0]:
         for top in high * fractions if high > 0 else [0.0]:
-            scale, zero = activation_scale(bottom, top, bits)
-            limit = 1 << bits - 1
-            codes = np.clip(np.rint(values / scale) + zero, -limit, limit - 1)
+            scale, zero = activation_scale(bottom, top, bits, ternary)
+            codes = np.clip(np.rint(values / scale) + zero, lowest, highest)
             error = float(np.dot(weights, ((codes - zero) * scale - values) ** 2))
             if error < least * (1 - 1e-9):
                 least, best = error, (float(bottom), float(top))

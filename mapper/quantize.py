@@ -71,6 +71,7 @@ class _Quantizer:
     def _tensor(self, name: str, like: Tensor | None = None, sign: bool = False) -> Tensor:
         """Declare a tensor, with the scale of ``like`` or one of its own; ``sign``: it holds +1 and -1."""
         bits = self.widths.tensors[name]
+        ternary = self.widths.ternary and bits == 2
         if like is not None:
             scale, zero = like.scale, like.zero
             sign = like.name in self.signs
@@ -79,22 +80,24 @@ class _Quantizer:
         elif (levels := self._levels(name)) is not None:
             scale, zero = float(np.float32(levels.scale)), levels.zero
         else:
-            scale, zero = activation_scale(*self._range(name, bits), bits)
+            scale, zero = activation_scale(*self._range(name, bits, ternary), bits, ternary)
         if sign:
             self.signs.add(name)
         n, c, h, w = self.graph.shapes[name]
-        self.tensors[name] = Tensor(name, (n, h, w, c), scale, zero, bits)
+        self.tensors[name] = Tensor(name, (n, h, w, c), scale, zero, bits, ternary)
         return self.tensors[name]
 
     def _levels(self, name: str) -> floats.Quantized | None:
         """Levels that the model gives a tensor, if its integers can hold them."""
-        levels = self.levels.get(name)
-        return levels if levels is not None and levels.bits <= self.widths.tensors[name] else None
+        levels, bits = self.levels.get(name), self.widths.tensors[name]
+        if levels is None or levels.bits > bits or (self.widths.ternary and bits == 2 and levels.least < -1):
+            return None
+        return levels
 
-    def _range(self, name: str, bits: int) -> tuple[float, float]:
+    def _range(self, name: str, bits: int, ternary: bool) -> tuple[float, float]:
         """Smallest and largest value of a tensor."""
         found = self.calibration.histograms.get(name)
-        return self.calibration.ranges[name] if found is None or bits > NARROW else clipped(found, bits)
+        return self.calibration.ranges[name] if found is None or bits > NARROW else clipped(found, bits, ternary)
 
     def _layer(self, node: Node) -> Layer:
         source = self.tensors[node.inputs[0]]

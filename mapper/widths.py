@@ -55,6 +55,9 @@ def check_layers(cfg: Config, network: Network, apart: Collection[str]) -> None:
                     f"layer {layer.name} has {what} of {bits} bits; the multipliers of {cfg.name} "
                     f"({cfg.multiplier.kind}) take {_listed(cfg.operand_bits)} bits"
                 )
+        if cfg.multiplier.kind == "ternary" and not (source.ternary and layer.weight.min(initial=0) >= -1):
+            what = f"weights of {layer.weight.min()}" if source.ternary else f"inputs ({source.name}) of -2 to 1"
+            raise InputError(f"layer {layer.name} has {what}; the multipliers of {cfg.name} take -1, 0 and 1")
 
 
 def _listed(widths: Iterable[int]) -> str:

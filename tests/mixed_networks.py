@@ -55,7 +55,8 @@ class Draw:
         least = self.least(bits, array=array)
         most = (1 << bits - 1) - 1
         zero = 0 if bits == 1 else int(self.rng.choice([least, most, 0, self.rng.integers(least, most + 1)]))
-        tensor = Tensor(name, shape, float(np.float32(self.rng.uniform(0.01, 0.2))), zero, bits)
+        ternary = self.limits.ternary and array and bits == 2
+        tensor = Tensor(name, shape, float(np.float32(self.rng.uniform(0.01, 0.2))), zero, bits, ternary)
         self.tensors[name] = tensor
         return tensor
 
@@ -67,8 +68,7 @@ class Draw:
         """Lower clamp: the range, which may be that of a ternary array, or the zero point as behind a ReLU."""
         if target.bits == 1:
             return -1
-        lowest = self.least(target.bits, array=True)
-        return max(lowest, target.zero) if self.rng.random() < 0.4 else lowest
+        return max(target.lowest, target.zero) if self.rng.random() < 0.4 else target.lowest
 
     def convolution(
         self, name: str, source: Tensor, outputs: int, groups: int, w: Window, *, array: bool,
@@ -195,14 +195,13 @@ def mixed_network(seed: int, limits: Limits) -> Network:
     return Network(f"mixed{seed}", d.tensors, tuple(d.layers), ("x",), (d.layers[-1].output,))
 
 
-def mixed_input(network: Network, limits: Limits, seed: int) -> np.ndarray:
+def mixed_input(network: Network, seed: int) -> np.ndarray:
     """Inputs over the whole range, with runs of the extremes."""
     rng = np.random.default_rng(seed + 1_000_003)
     tensor = network.tensors["x"]
     if tensor.bits == 1:
         return rng.choice(np.array([-1, 1], np.int8), tensor.shape)
-    lowest = -1 if limits.ternary else tensor.lowest
-    x = rng.integers(lowest, tensor.highest + 1, tensor.shape).astype(tensor.dtype)
-    x[rng.random(x.shape) < 0.05] = lowest
+    x = rng.integers(tensor.lowest, tensor.highest + 1, tensor.shape).astype(tensor.dtype)
+    x[rng.random(x.shape) < 0.05] = tensor.lowest
     x[rng.random(x.shape) < 0.05] = tensor.highest
     return x

@@ -40,7 +40,7 @@ def run(network: Network, inputs: Mapping[str, Codes]) -> dict[str, Codes]:
             raise InputError(f"input {name!r} must be an array of {wanted}, not {inputs[name].dtype}")
         values[name] = inputs[name]
         _check_shape(network, name, values[name], "input")
-        check_codes(values[name], network.tensors[name].bits, f"input {name!r}")
+        check_codes(values[name], network.tensors[name].lowest, network.tensors[name].bits, f"input {name!r}")
     for layer in network.layers:
         values[layer.output] = run_layer(network, layer, values)
     return values

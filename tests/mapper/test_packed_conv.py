@@ -48,13 +48,9 @@ def tensor(cfg: Config, rng: np.random.Generator, name: str, shape: tuple[int, .
     bits = int(rng.choice(widths))
     if bits == 1:
         return Tensor(name, shape, 1.0, 0, 1)
-    t = Tensor(name, shape, float(np.float32(rng.uniform(0.01, 0.2))), 0, bits)
-    return replace(t, zero=int(rng.choice([least(cfg, t), t.highest, 0])))
-
-
-def least(cfg: Config, t: Tensor) -> int:
-    """Smallest value: -2 is none of the ternary ones."""
-    return -1 if cfg.multiplier.kind == "ternary" and t.bits == 2 else t.lowest
+    ternary = cfg.multiplier.kind == "ternary" and bits == 2
+    t = Tensor(name, shape, float(np.float32(rng.uniform(0.01, 0.2))), 0, bits, ternary)
+    return replace(t, zero=int(rng.choice([t.lowest, t.highest, 0])))
 
 
 def convolution(
@@ -72,7 +68,7 @@ def convolution(
     weight_scale = (scale * target.scale / source.scale).astype(np.float32)
     bias = rng.integers(-int(reach), int(reach) + 1, shape[0]).astype(np.int32)
     return Conv(
-        name, (source.name,), target.name, least(cfg, target), target.highest, weight.astype(np.int8), weight_scale,
+        name, (source.name,), target.name, target.lowest, target.highest, weight.astype(np.int8), weight_scale,
         bias, w, groups, bits,
     )  # fmt: skip
 
@@ -128,8 +124,8 @@ def random_codes(cfg: Config, t: Tensor, seed: int) -> np.ndarray:
     rng = np.random.default_rng(seed)
     if t.bits == 1:
         return rng.choice([-1, 1], t.shape).astype(np.int8)
-    x = rng.integers(least(cfg, t), t.highest + 1, t.shape)
-    x[rng.random(t.shape) < 0.1] = least(cfg, t)
+    x = rng.integers(t.lowest, t.highest + 1, t.shape)
+    x[rng.random(t.shape) < 0.1] = t.lowest
     return x.astype(np.int8)
 
 

@@ -51,5 +51,5 @@ def _program() -> Program:
 def mixed(seed: int = 0) -> Small:
     """The network's program with an input of its own for every seed."""
     program = _program()
-    x: np.ndarray = mixed_input(program.network, LIMITS, seed)
+    x: np.ndarray = mixed_input(program.network, seed)
     return prepare(program, x, seed)

@@ -124,8 +124,7 @@ def run_case(number: int, case: int) -> Outcome:
     started = time.perf_counter()
     cfg, memory, networks, batches = draw(number, case)
     program, refused = fitting(cfg, case, memory, networks)
-    limits = Limits.of(cfg)
-    inputs = np.concatenate([mixed_input(program.network, limits, case + i) for i in range(batches)])
+    inputs = np.concatenate([mixed_input(program.network, case + i) for i in range(batches)])
     outcome = measure(number, case, program, inputs, memory)
     return replace(outcome, refused=refused, module=MODULE, seconds=time.perf_counter() - started)
 
