@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import atan2, ceil, degrees, floor, log10, sqrt
 
@@ -125,12 +125,12 @@ def roofline(outcome: Outcome, layers: Sequence[View]) -> Roofline | None:
     y = _Scale(min(*(r / 2 for r in ys), array / DEPTH), max(*ys, array) * 3, HEIGHT - BOTTOM, TOP)
     foot = max(low, 10**y.low / rate)
     roofs: list[Roof] = []
+    places = _label_places({peak: y(peak) for peak in peaks}, several=outcome.cfg.multiplier is not None)
     for peak, owners in peaks.items():
         corner = f"{x(peak / rate)},{y(peak)}"
         line = f"M{x(foot)},{y(foot * rate)}L{corner}L{x(high)},{y(peak)}"
-        below = OFFSETS[min(len(roofs), len(OFFSETS) - 1)]
         label = f"{peak:,.6g} multipliers of the {' and of the '.join(owners)}"
-        roofs.append(Roof(line, label, x(high), y(peak) + below))
+        roofs.append(Roof(line, label, x(high), places[peak]))
     most = max(v.row.cycles for v, _, _ in shown)
     points = [
         Point(v, x(i), y(r), round(max(SMALLEST, LARGEST * sqrt(v.row.cycles / most)), 1)) for v, i, r in shown
@@ -140,6 +140,17 @@ def roofline(outcome: Outcome, layers: Sequence[View]) -> Roofline | None:
     at, above = (x(along), y(along * rate)), (x(along * 2), y(along * 2 * rate))
     angle = degrees(atan2(above[1] - at[1], above[0] - at[0]))
     return Roofline(x.ticks(), y.ticks(), roofs, points, _labelled(points), ridge, Slope(*at, round(angle, 1), rate))
+
+
+def _label_places(lines: Mapping[float, float], several: bool) -> dict[float, float]:
+    """Heights of the names of roofs, by rate; where the array has ``several`` each is just above its line."""
+    if len(lines) == 1 or not several:
+        return {peak: at + below for (peak, at), below in zip(lines.items(), OFFSETS, strict=False)}
+    places: dict[float, float] = {}
+    last = -ROOM[1]
+    for peak in sorted(lines, reverse=True):  # from the top down
+        last = places[peak] = max(lines[peak] - 6, last + ROOM[1])
+    return places
 
 
 def _peaks(cfg: Config, shown: Sequence[View]) -> dict[float, list[str]]:
