@@ -32,7 +32,7 @@ from mapper.timing_write import WriteMaster
 
 __all__ = ["Prediction", "Span", "predict"]
 
-END = 6
+END = 7
 """All units idle, to the end of the last cycle that counts."""
 
 

@@ -9,6 +9,11 @@ from mapper.timing_machine import Cause, Machine
 from mapper.timing_read import ReadMaster
 
 BEAT = 1 + QUEUE  # command beat on the bus, to the output of its queue
+CHECK = 1  # word out of the register that holds its beat, to its way into the queue of its unit
+HEAD = 1  # word out of a queue, to its execution
+OFFER = 1  # START with its tokens, to its job
+LOOK = 1  # tokens there, to their WAIT
+SETTLED = 2  # WAIT, to the next word
 REQUESTS = 4  # parts of the fetch queue, each filled by one request
 
 
@@ -56,21 +61,22 @@ def decode(machine: Machine, reads: ReadMaster) -> Process:
     """Forward one word a cycle to the queue of its unit."""
     fetch, depth = Fetch(machine, reads), machine.cfg.control.queue_words
     sent = dict.fromkeys(machine.words, 0)
-    time, cause = -1, Cause(0, None)
+    time = checked = -1
+    cause = Cause(0, None)
     for index, entry in enumerate(machine.order):
         beat, place = divmod(index, fetch.per_beat)
-        before, time = time, time + 1
+        before, previous = time, checked
+        checked = max(checked + 1, before)  # with the word before it, a word leaves the register behind the check
         if place == 0:
             while beat >= len(fetch.beats):
                 yield fetch.answered
-            if fetch.per_beat == 1:
-                time = max(time, fetch.beats[beat])
-            else:  # into the register that holds the words of a beat, with the last word of the one before
-                out = max(fetch.beats[beat], before)
-                fetch.take(out)
-                time = max(time, out + 1)
-            if time > before + 1:
-                cause = Cause(time, None)
+            # Into the register that holds the words of a beat, with the last word of the one before.
+            out = max(fetch.beats[beat], previous)
+            fetch.take(out)
+            checked = max(checked, out + 1)
+        time = checked + CHECK
+        if time > before + 1:
+            cause = Cause(time, None)
         if entry is not None:
             unit, word = entry
             if sent[unit] >= depth:
@@ -83,38 +89,41 @@ def decode(machine: Machine, reads: ReadMaster) -> Process:
             sent[unit] += 1
             word.time, word.cause = time + QUEUE, cause
             machine.arrived[unit].fire()
-        if fetch.per_beat == 1:
-            fetch.take(time)
     machine.idle = max(machine.idle, time + 1)
 
 
 def front(machine: Machine, unit: isa.Unit) -> Process:
     """A unit's front end: goes through its words, and hands each job to the engine when that can take it."""
     kernel, popped, engine = machine.kernel, machine.popped[unit], machine.engines[unit]
-    time, cause, latest = -1, Cause(0, None), None
+    left = free = -1  # when the word before has left the head, and from when on the next may be executed
+    cause, latest = Cause(0, None), None
     for word in machine.words[unit]:
         while word.time is None:
             yield machine.arrived[unit]
-        time += 1
-        if word.time > time:
-            time, cause = word.time, word.cause
-        if word.job is not None or word.waits:
-            if time > kernel.now:
-                yield time
-            while any(machine.semaphores[s] < n for s, n in word.waits):
-                yield machine.tokens[unit]
-                cause = Cause(kernel.cycle, machine.given[unit])
-            while word.job is not None and not engine.accepts(word.job):
-                yield machine.progress[unit]
-                cause = Cause(kernel.cycle, latest)
-            time = kernel.cycle
-            for s, n in word.waits:
-                machine.semaphores[s] -= n
-        if word.job is not None:
-            latest = word.job.index
-            machine.causes[latest] = cause
-        popped.append(time)
+        popped.append(max(word.time, left))
         machine.begun[unit].append(latest)
         machine.room[unit].fire()
-        if word.job is not None:
-            engine.take(word.job)
+        if word.time > left:
+            cause = word.cause
+        left = max(popped[-1] + HEAD, free)
+        if word.job is None and not word.waits:
+            continue
+        if left > kernel.now:
+            yield left
+        while any(machine.semaphores[s] < n for s, n in word.waits):
+            yield machine.tokens[unit]
+            cause = Cause(kernel.cycle, machine.given[unit])
+        for s, n in word.waits:
+            machine.semaphores[s] -= n
+        left = kernel.cycle
+        if word.job is None:
+            left += LOOK
+            free = left + SETTLED
+            continue
+        yield left + OFFER
+        while not engine.accepts(word.job):
+            yield machine.progress[unit]
+            cause = Cause(kernel.cycle, latest)
+        latest, free = word.job.index, kernel.cycle + 1
+        machine.causes[latest] = cause
+        engine.take(word.job)

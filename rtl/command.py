@@ -1,6 +1,6 @@
 """Command unit: checks every word of the program and forwards it to the queue of its unit."""
 
-from amaranth import Module, Mux, Signal, unsigned
+from amaranth import Cat, Module, Mux, Signal, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -82,7 +82,8 @@ class CommandUnit(wiring.Component):
 
     Timing
     ------
-    One word per cycle; done comes ``quiet_cycles`` + 2 cycles after ``idle``.
+    One word per cycle, two cycles from the fetch to a queue: a word is checked in the first. Done comes
+    ``quiet_cycles`` + 2 cycles after ``idle``.
 
     Raises
     ------
@@ -113,7 +114,29 @@ class CommandUnit(wiring.Component):
         wiring.connect(m, fetch.data, wiring.flipped(self.data))
         m.submodules.check = check = CommandCheck(self.cfg)
 
-        word = fetch.o.payload
+        # A word that has been checked: what it says of itself is known.
+        word = Signal(64, reset_less=True)
+        full = Signal()
+        leave = Signal()
+        is_legal, is_hash, is_end, is_ours = (
+            Signal(name=name, reset_less=True) for name in ("is_legal", "is_hash", "is_end", "is_ours")
+        )
+        goes_to = Signal(len(isa.units(self.cfg)), reset_less=True)  # one-hot
+        coming = data.View(SET, fetch.o.payload)
+        m.d.comb += fetch.o.ready.eq(~full | leave)
+        with m.If(fetch.o.ready):
+            m.d.sync += [
+                full.eq(fetch.o.valid),
+                word.eq(fetch.o.payload),
+                is_legal.eq(check.legal),
+                is_hash.eq(coming.op == isa.Op.HASH),
+                is_end.eq(coming.op == isa.Op.END),
+                is_ours.eq(fetch.o.payload[:56] == self.cfg.hash_value),
+                *(goes_to[unit].eq(coming.unit == unit) for unit in isa.units(self.cfg)),
+            ]
+        with m.If(fetch.flush):
+            m.d.sync += full.eq(0)
+
         fields = data.View(SET, word)
         left = Signal(32)
         first = Signal()
@@ -121,7 +144,7 @@ class CommandUnit(wiring.Component):
         error = self.error.payload
         forward = Signal()
         m.d.comb += [
-            check.word.eq(word),
+            check.word.eq(fetch.o.payload),
             fetch.base.eq(self.base),
             fetch.words.eq(self.words),
             error.unit.eq(Mux(error.code == isa.Error.ILLEGAL_COMMAND, fields.unit, 0)),
@@ -130,7 +153,7 @@ class CommandUnit(wiring.Component):
         for unit in isa.units(self.cfg):
             m.d.comb += [
                 self.o[unit].payload.eq(word),
-                self.o[unit].valid.eq(forward & (fields.unit == unit)),
+                self.o[unit].valid.eq(forward & goes_to[unit]),
             ]
 
         with m.FSM():
@@ -141,22 +164,19 @@ class CommandUnit(wiring.Component):
             with m.State("RUN"):
                 with m.If(left == 0):
                     m.d.comb += [error.code.eq(isa.Error.PROGRAM_END), error.info.eq(self.words)]
-                with m.Elif(fetch.o.valid):
-                    with m.If(~check.legal | (first != (fields.op == isa.Op.HASH))):
+                with m.Elif(full):
+                    with m.If(~is_legal | (first != is_hash)):
                         m.d.comb += error.code.eq(isa.Error.ILLEGAL_COMMAND)
                     with m.Elif(first):
-                        m.d.comb += fetch.o.ready.eq(1)
-                        with m.If(word[:56] != self.cfg.hash_value):
+                        m.d.comb += leave.eq(1)
+                        with m.If(~is_ours):
                             m.d.comb += error.code.eq(isa.Error.HASH_MISMATCH)
-                    with m.Elif(fields.op == isa.Op.END):
+                    with m.Elif(is_end):
                         m.next = "QUIET"
                     with m.Else():
-                        m.d.comb += forward.eq(1)
-                        with m.Switch(fields.unit):
-                            for unit in isa.units(self.cfg):
-                                with m.Case(unit):
-                                    m.d.comb += fetch.o.ready.eq(self.o[unit].ready)
-                with m.If(fetch.o.valid & fetch.o.ready):
+                        room = Cat(self.o[unit].ready for unit in isa.units(self.cfg))
+                        m.d.comb += [forward.eq(1), leave.eq((room & goes_to).any())]
+                with m.If(leave):
                     m.d.sync += [left.eq(left - 1), first.eq(0)]
                 with m.If(error.code != isa.Error.NONE):
                     m.d.comb += self.error.valid.eq(1)

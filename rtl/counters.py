@@ -77,15 +77,26 @@ class Counters(wiring.Component):
         for index in range(self.cfg.control.semaphores):
             events[f"semaphore_{index}_wait"] = waited_for[index]
 
-        totals = {"cycles": 1, "gated_total": self.gated}
+        amounts = {"gated_total": self.gated}
         if self.cfg.sparse:
-            totals["entries_total"] = self.entries
+            amounts["entries_total"] = self.entries
             events["sparse_full"] = self.full
+        # What is counted comes from everywhere: it is counted a cycle later. Cycles are read by STORE, and are not.
+        counted = Signal()
+        m.d.sync += counted.eq(self.running)
+        totals = {"cycles": (self.running, 1)}
+        for name, amount in amounts.items():
+            late = Signal.like(amount, name=f"{name}_amount", reset_less=True)
+            m.d.sync += late.eq(amount)
+            totals[name] = (counted, late)
+        for name in self.names:
+            late = Signal(name=f"{name}_event", reset_less=True)
+            m.d.sync += late.eq(events[name])
+            totals[name] = (counted & late, 1)
         with m.If(self.clear):
-            m.d.sync += [getattr(self, name).eq(0) for name in (*totals, *self.names)]
-        with m.Elif(self.running):
-            m.d.sync += [getattr(self, name).eq(getattr(self, name) + amount) for name, amount in totals.items()]
-            for name in self.names:
-                with m.If(events[name]):
-                    m.d.sync += getattr(self, name).eq(getattr(self, name) + 1)
+            m.d.sync += [getattr(self, name).eq(0) for name in totals]
+        with m.Else():
+            for name, (enable, amount) in totals.items():
+                with m.If(enable):
+                    m.d.sync += getattr(self, name).eq(getattr(self, name) + amount)
         return m

@@ -39,7 +39,8 @@ class ProgramFetch(wiring.Component):
 
     Timing
     ------
-    One word per cycle as long as the bus delivers them; at least 128 words can be on their way.
+    One word per cycle as long as the bus delivers them; at least 128 words can be on their way. Words leave from a
+    register, one cycle after the memory that holds the beats.
     """
 
     def __init__(self, cfg: Config):
@@ -92,10 +93,6 @@ class ProgramFetch(wiring.Component):
             rounded_up = self.words + (beat_words - 1)
             m.d.sync += [address.eq(self.base), wanted.eq(rounded_up >> (beat_words.bit_length() - 1))]
 
-        if beat_words == 1:
-            m.d.comb += [self.o.payload.eq(beats.o.payload), self.o.valid.eq(beats.o.valid)]
-            m.d.comb += beats.o.ready.eq(self.o.ready | self.flush)
-            return m
         held = Signal(8 * beat_bytes, reset_less=True)
         left = Signal(range(beat_words + 1))
         m.d.comb += [
@@ -106,7 +103,7 @@ class ProgramFetch(wiring.Component):
         with m.If(popped):
             m.d.sync += [held.eq(beats.o.payload), left.eq(beat_words)]
         with m.Elif(self.o.valid & self.o.ready):
-            m.d.sync += [held.eq(held[64:]), left.eq(left - 1)]
+            m.d.sync += [held.eq(held >> 64), left.eq(left - 1)]
         with m.If(self.flush):
             m.d.sync += left.eq(0)
         return m

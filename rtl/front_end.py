@@ -18,11 +18,23 @@ START = data.StructLayout({"take": 16, "give": 16, "tag": 16, "mark": 1, "zero":
 """Bits of a START word."""
 
 
+def look_layout(cfg: Config) -> data.StructLayout:
+    """A word as the semaphores see it: mask of a START; ``wait``: semaphore and amount of a WAIT."""
+    return data.StructLayout({
+        "mask": cfg.control.semaphores, "wait": 1, "semaphore": 4, "amount": isa.SEMAPHORE_BITS,
+    })
+
+
+def take_layout(cfg: Config) -> data.StructLayout:
+    """Where ``valid`` is set: ``amount`` tokens of each semaphore in ``mask``."""
+    return data.StructLayout({"valid": 1, "mask": cfg.control.semaphores, "amount": isa.SEMAPHORE_BITS})
+
+
 class FrontEnd(wiring.Component):
     """Executes the commands of one unit in order.
 
     SET writes a shadow register. WAIT stays until its semaphore holds the count, and takes it. START
-    waits for one token of every semaphore in its first mask, then offers the shadow registers as a job.
+    waits for one token of every semaphore in its first mask, takes them, then offers the shadow registers as a job.
 
     Parameters
     ----------
@@ -34,19 +46,24 @@ class FrontEnd(wiring.Component):
     words : In(stream of 64 bits)
         Legal SET, WAIT and START words of this unit (the command unit has checked them).
     job : Out(stream of job_layout)
-    want, amount : Out(mask), Out(SEMAPHORE_BITS)
-        The command at the head needs ``amount`` tokens of each semaphore in ``want`` (0: none).
-    available : In(1)
-        All of them are there. They stay there: one unit only takes from a semaphore.
-    take : Out(1)
-        The tokens are taken in this cycle.
+    look : Out(look_layout(cfg))
+        What the semaphores are to be looked up for: the word at the head, read as a START and as a WAIT.
+    there : In(1)
+        Every semaphore of the START's mask has a token. They stay there: one unit only takes from a semaphore.
+    enough : In(1)
+        The semaphore of the WAIT had its count in the cycle before.
+    take : Out(take_layout(cfg))
+        Tokens to take in this cycle.
     waiting : Out(1)
         The command at the head lacks tokens.
+    idle : Out(1)
+        No command is at the head, and no job is offered.
 
     Timing
     ------
-    One command per cycle. A START is offered in the cycle in which it reaches the head and its tokens are there;
-    it stays there, and the registers with it, until the engine takes the job; the next SET follows one cycle later.
+    One command per cycle, at the head one cycle after it is taken. A job is offered in the cycle after its START found
+    its tokens, and the registers stay until the engine takes it; the next command is executed in the cycle after that.
+    A WAIT takes two cycles once its tokens are there, and the next command follows two cycles later.
     """
 
     def __init__(self, cfg: Config, unit: isa.Unit):
@@ -55,47 +72,65 @@ class FrontEnd(wiring.Component):
         super().__init__({
             "words": In(stream.Signature(unsigned(64))),
             "job": Out(stream.Signature(job_layout(cfg, unit))),
-            "want": Out(cfg.control.semaphores),
-            "amount": Out(isa.SEMAPHORE_BITS),
-            "available": In(1),
-            "take": Out(1),
+            "look": Out(look_layout(cfg)),
+            "there": In(1),
+            "enough": In(1),
+            "take": Out(take_layout(cfg)),
             "waiting": Out(1),
+            "idle": Out(1),
         })
 
     def elaborate(self, platform):
         m = Module()
-        word = self.words.payload
+        word = Signal(64, reset_less=True)  # the command at the head: queues of words are slow memories
+        full = Signal()
+        offered = Signal()  # a job, which the engine has not taken
+        settling = Signal()  # a WAIT's tokens are being taken
+        looked = Signal()  # the semaphore of the WAIT at the head was looked at in the cycle before
         as_set, as_wait, as_start = data.View(SET, word), data.View(WAIT, word), data.View(START, word)
 
-        is_wait = Signal()
-        is_start = Signal()
+        head = Signal()  # the command may be executed
+        is_wait, is_start = Signal(), Signal()
+        waited, started, leave = Signal(), Signal(), Signal()
         m.d.comb += [
-            is_wait.eq(self.words.valid & (as_set.op == isa.Op.WAIT)),
-            is_start.eq(self.words.valid & (as_set.op == isa.Op.START)),
-            self.words.ready.eq(1),
+            head.eq(full & ~offered & ~settling),
+            is_wait.eq(as_set.op == isa.Op.WAIT),
+            is_start.eq(as_set.op == isa.Op.START),
+            waited.eq(head & is_wait & looked & self.enough),
+            started.eq(head & is_start & self.there),
+            leave.eq(waited | started | (head & ~is_wait & ~is_start)),
+            self.words.ready.eq(~full | leave),
+            self.look.mask.eq(as_start.take),
+            self.look.wait.eq(is_wait),
+            self.look.semaphore.eq(as_wait.semaphore),
+            self.look.amount.eq(as_wait.count),
+            self.waiting.eq(head & ((is_start & ~self.there) | (is_wait & looked & ~self.enough))),
+            self.idle.eq(~full & ~offered),
         ]
+        m.d.sync += [looked.eq(head & is_wait & ~waited), settling.eq(waited)]
+        with m.If(self.words.ready):
+            m.d.sync += [full.eq(self.words.valid), word.eq(self.words.payload)]
+        with m.If(started):
+            m.d.sync += offered.eq(1)
+        with m.Elif(self.job.ready):
+            m.d.sync += offered.eq(0)
 
         job = self.job.payload
         for number, register in enumerate(isa.units(self.cfg)[self.unit]):
             shadow = Signal(job.shape()[register.name].shape, name=f"shadow_{register.name}", reset_less=True)
             m.d.comb += job[register.name].eq(shadow)
-            with m.If(self.words.valid & (as_set.op == isa.Op.SET) & (as_set.register == number)):
+            with m.If(head & (as_set.op == isa.Op.SET) & (as_set.register == number)):
                 m.d.sync += shadow.eq(as_set.value)
+        for name in ("give", "tag", "mark"):
+            kept = Signal(job.shape()[name].shape, name=name, reset_less=True)
+            m.d.comb += job[name].eq(kept)
+            with m.If(started):
+                m.d.sync += kept.eq(as_start[name])
+        m.d.comb += self.job.valid.eq(offered)
 
-        m.d.comb += [
-            self.want.eq(Mux(is_wait, 1 << as_wait.semaphore[:4], Mux(is_start, as_start.take, 0))),
-            self.amount.eq(Mux(is_wait, as_wait.count, 1)),
-            self.waiting.eq((is_wait | is_start) & ~self.available),
-            job.give.eq(as_start.give),
-            job.tag.eq(as_start.tag),
-            job.mark.eq(as_start.mark),
-            self.job.valid.eq(is_start & self.available),
+        m.d.sync += [
+            self.take.valid.eq(waited | started),
+            self.take.mask.eq(Mux(is_wait, 1 << as_wait.semaphore[:4], as_start.take)),
+            self.take.amount.eq(Mux(is_wait, as_wait.count, 1)),
         ]
-        with m.If(is_wait):
-            m.d.comb += [self.words.ready.eq(self.available), self.take.eq(self.available)]
-        with m.Elif(is_start):
-            m.d.comb += [
-                self.words.ready.eq(self.available & self.job.ready),
-                self.take.eq(self.available & self.job.ready),
-            ]
         return m

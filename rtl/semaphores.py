@@ -9,6 +9,7 @@ from amaranth.lib.wiring import In, Out
 
 from dataflows import isa
 from dataflows.config import Config
+from rtl.front_end import look_layout, take_layout
 
 
 class Semaphores(wiring.Component):
@@ -20,50 +21,61 @@ class Semaphores(wiring.Component):
 
     Members
     -------
-    take : In(array over units of {want: mask, amount, take})
-        As in :class:`rtl.front_end.FrontEnd`. A semaphore has one taker only; that is the program's duty.
-    available : Out(1 bit per unit)
-        All wanted semaphores hold ``amount``.
+    look : In(array over units of rtl.front_end.look_layout)
+        A semaphore has one taker only; that is the program's duty.
+    there : Out(1 bit per unit)
+        Every semaphore of the mask has a token.
+    enough : Out(1 bit per unit)
+        The semaphore of the WAIT had the amount in the cycle before.
     lacking : Out(mask per unit)
-        Wanted semaphores that hold less.
+        Semaphores that hold less than is looked for; of a WAIT as for ``enough``.
+    take : In(array over units of rtl.front_end.take_layout)
     give : In(mask per unit)
         One token to each semaphore of the mask; several units may give to one in the same cycle.
 
     Timing
     ------
-    A token given in a cycle is available in the next one.
+    Tokens given or taken in a cycle count in the next one.
     """
 
     def __init__(self, cfg: Config):
         self.cfg = cfg
         count = cfg.control.semaphores
         units = len(isa.units(cfg))
-        request = data.StructLayout({"want": count, "amount": isa.SEMAPHORE_BITS, "take": 1})
         super().__init__({
-            "take": In(data.ArrayLayout(request, units)),
-            "available": Out(units),
+            "look": In(data.ArrayLayout(look_layout(cfg), units)),
+            "there": Out(units),
+            "enough": Out(units),
             "lacking": Out(data.ArrayLayout(count, units)),
+            "take": In(data.ArrayLayout(take_layout(cfg), units)),
             "give": In(data.ArrayLayout(count, units)),
         })
 
     def elaborate(self, platform):
         m = Module()
-        semaphores = range(self.cfg.control.semaphores)
-        level = [Signal(isa.SEMAPHORE_BITS, name=f"level_{s}") for s in semaphores]
-        empty = Signal(self.cfg.control.semaphores)
-        m.d.comb += empty.eq(Cat(count == 0 for count in level))
+        count = self.cfg.control.semaphores
+        level = [Signal(isa.SEMAPHORE_BITS, name=f"level_{s}") for s in range(count)]
+        empty = Signal(count)
+        m.d.comb += empty.eq(Cat(tokens == 0 for tokens in level))
         for unit in isa.units(self.cfg):
-            request = self.take[unit]
-            lacking = Signal(self.cfg.control.semaphores, name=f"lacking_{unit.name.lower()}")
-            with m.If(request.amount == 1):  # the usual case, cheap to simulate
-                m.d.comb += lacking.eq(request.want & empty)
+            look = self.look[unit]
+            name = unit.name.lower()
+            lacking = Signal(count, name=f"lacking_{name}")
+            amount = Signal(isa.SEMAPHORE_BITS, name=f"amount_{name}")
+            with m.If(look.wait):
+                m.d.comb += lacking.eq(~self.enough[unit].replicate(count) & (1 << look.semaphore))
             with m.Else():
-                m.d.comb += [lacking[s].eq(request.want[s] & (level[s] < request.amount)) for s in semaphores]
-            m.d.comb += [self.lacking[unit].eq(lacking), self.available[unit].eq(~lacking.any())]
+                m.d.comb += lacking.eq(look.mask & empty)
+            with m.Switch(look.semaphore):
+                for s, tokens in enumerate(level):
+                    with m.Case(s):
+                        m.d.comb += amount.eq(tokens)
+            m.d.sync += self.enough[unit].eq(amount >= look.amount)
+            m.d.comb += [self.lacking[unit].eq(lacking), self.there[unit].eq(~(look.mask & empty).any())]
         takes = [self.take[unit] for unit in isa.units(self.cfg)]
-        with m.If(Cat(take.take for take in takes).any() | self.give.as_value().any()):
-            for s in semaphores:
-                taken = reduce(or_, (Mux(take.take & take.want[s], take.amount, 0) for take in takes))
+        with m.If(Cat(take.valid for take in takes).any() | self.give.as_value().any()):
+            for s, tokens in enumerate(level):
+                taken = reduce(or_, (Mux(take.valid & take.mask[s], take.amount, 0) for take in takes))
                 given = sum(self.give[unit][s] for unit in isa.units(self.cfg))
-                m.d.sync += level[s].eq(level[s] - taken + given)
+                m.d.sync += tokens.eq(tokens - taken + given)
         return m

@@ -248,22 +248,22 @@ class Accelerator(wiring.Component):
             join(m, front.job, engine.job)
             done = engine.done
             m.d.comb += [
-                semaphores.take[unit].want.eq(front.want),
-                semaphores.take[unit].amount.eq(front.amount),
-                semaphores.take[unit].take.eq(front.take),
-                front.available.eq(semaphores.available[unit]),
+                semaphores.look[unit].eq(front.look),
+                semaphores.take[unit].eq(front.take),
+                front.there.eq(semaphores.there[unit]),
+                front.enough.eq(semaphores.enough[unit]),
                 semaphores.give[unit].eq(Mux(done.valid, done.payload, 0)),
                 counters.busy[unit].eq(engine.busy),
                 counters.stalled[unit].eq(engine.stalled),
                 counters.waiting[unit].eq(front.waiting),
                 counters.lacking[unit].eq(semaphores.lacking[unit]),
             ]
-            idle.append((queue.level == 0) & ~engine.busy)
+            idle.append((queue.level == 0) & front.idle & ~engine.busy)
             moved += [engine.job.valid & engine.job.ready, done.valid]
             if unit is Unit.SPARSE:  # its jobs may be longer than the watchdog waits
                 moved.append(engine.busy & ~engine.stalled)
             held_up |= semaphores.lacking[unit] & front.waiting.replicate(self.cfg.control.semaphores)
-        m.d.comb += [
+        m.d.sync += [
             command.idle.eq(Cat(idle).all()),
             supervisor.held_up.eq(held_up | (counters.waiting << 16)),
             supervisor.progress.eq(Cat(moved).any() | self._handshakes()),

@@ -34,12 +34,11 @@ class Bench(wiring.Component):
         m.submodules.semaphores = self.semaphores
         for unit, front in self.units.items():
             m.submodules[unit.name.lower()] = front
-            request = self.semaphores.take[unit]
             m.d.comb += [
-                request.want.eq(front.want),
-                request.amount.eq(front.amount),
-                request.take.eq(front.take),
-                front.available.eq(self.semaphores.available[unit]),
+                self.semaphores.look[unit].eq(front.look),
+                self.semaphores.take[unit].eq(front.take),
+                front.there.eq(self.semaphores.there[unit]),
+                front.enough.eq(self.semaphores.enough[unit]),
             ]
         return m
 
@@ -136,10 +135,10 @@ def test_random_program_gives_jobs_in_order(cfg, seed):
 
     async def tokens(ctx):
         for _ in range(LIMIT):
-            ctx.set(dut.available, rng.random() < 0.5 or ctx.get(dut.available))
+            ctx.set(dut.there, rng.random() < 0.5 or ctx.get(dut.there))
             await ctx.tick()
-            if ctx.get(dut.take):
-                ctx.set(dut.available, 0)
+            if ctx.get(dut.take.valid):
+                ctx.set(dut.there, 0)
 
     _simulate(dut, source, engine, background=[tokens])
     assert seen == expected
@@ -156,7 +155,7 @@ def test_next_job_is_prepared_while_the_engine_has_not_taken_this_one_only(cfg):
             await _put(ctx, dut.words, _word(isa.Op.START, isa.Unit.STORE))
 
     async def engine(ctx):
-        ctx.set(dut.available, 1)
+        ctx.set(dut.there, 1)
         for _ in range(10):
             await ctx.tick()
         for _ in range(2):
@@ -166,7 +165,7 @@ def test_next_job_is_prepared_while_the_engine_has_not_taken_this_one_only(cfg):
 
     _simulate(dut, source, engine, clock=clock)
     assert [value for value, _ in seen] == [7, 9]
-    assert seen[1][1] - seen[0][1] == 2  # one SET and one START later
+    assert seen[1][1] - seen[0][1] == 3  # SET, START, and the job behind it
 
 
 def test_wait_takes_its_count_and_reports_what_lacks(cfg):
@@ -175,19 +174,57 @@ def test_wait_takes_its_count_and_reports_what_lacks(cfg):
     semaphores = dut.semaphores
 
     async def bench(ctx):
-        ctx.set(front.words.payload, _word(isa.Op.WAIT, isa.Unit.LOAD, semaphore=11, count=3))
+        await _put(ctx, front.words, _word(isa.Op.WAIT, isa.Unit.LOAD, semaphore=11, count=3))
+        ctx.set(front.words.payload, _word(isa.Op.SET, isa.Unit.LOAD, register=0, value=5))
         ctx.set(front.words.valid, 1)
+        await ctx.tick()
         for given in range(3):
             assert ctx.get(front.waiting) and not ctx.get(front.words.ready), given
             assert ctx.get(semaphores.lacking[isa.Unit.LOAD]) == 1 << 11
             ctx.set(semaphores.give[isa.Unit.STORE], 1 << 11)
             await ctx.tick()
         ctx.set(semaphores.give[isa.Unit.STORE], 0)
-        assert ctx.get(front.words.ready) and not ctx.get(front.waiting)
+        assert not ctx.get(front.words.ready)  # it is looked at in one cycle, and taken in the next
         await ctx.tick()
+        assert ctx.get(front.words.ready) and not ctx.get(front.waiting)
+        ctx.set(front.words.payload, _word(isa.Op.WAIT, isa.Unit.LOAD, semaphore=11, count=1))
+        await ctx.tick()
+        for _ in range(3):
+            await ctx.tick()
         assert ctx.get(front.waiting)  # all three are gone
 
     _simulate(dut, bench)
+
+
+@pytest.mark.parametrize("kind", ["WAIT", "START"])
+def test_commands_in_a_row_take_different_tokens(cfg, kind):
+    """Tokens that a command has taken are gone when the one behind it looks."""
+    dut = Bench(cfg)
+    front = dut.units[isa.Unit.STORE]
+
+    async def source(ctx):
+        for _ in range(5):  # the last one stays at the head
+            fields = {"semaphore": 4, "count": 1} if kind == "WAIT" else {"take": 1 << 4}
+            await _put(ctx, front.words, _word(isa.Op[kind], isa.Unit.STORE, **fields))
+
+    async def bench(ctx):
+        ctx.set(front.job.ready, 1)
+        ctx.set(dut.semaphores.give[isa.Unit.LOAD], 1 << 4)
+        for _ in range(4):
+            await ctx.tick()
+        ctx.set(dut.semaphores.give[isa.Unit.LOAD], 0)
+        for _ in range(40):
+            await ctx.tick()
+        assert ctx.get(front.waiting)
+
+    async def count(ctx):
+        while True:
+            await ctx.tick()
+            taken.append(ctx.get(front.take.valid))
+
+    taken = []
+    _simulate(dut, source, bench, background=[count])
+    assert sum(taken) == 4
 
 
 def test_start_waits_for_all_semaphores_of_its_mask(cfg):
@@ -196,28 +233,32 @@ def test_start_waits_for_all_semaphores_of_its_mask(cfg):
     give = dut.semaphores.give
 
     async def bench(ctx):
-        ctx.set(front.words.payload, _word(isa.Op.START, isa.Unit.STORE, take=0b101, give=0b10))
-        ctx.set(front.words.valid, 1)
+        await _put(ctx, front.words, _word(isa.Op.START, isa.Unit.STORE, take=0b101, give=0b10))
         for unit in isa.units(cfg):  # six gives of one semaphore in one cycle add up
             ctx.set(give[unit], 0b001)
         await ctx.tick()
         for unit in isa.units(cfg):
             ctx.set(give[unit], 0)
-        assert not ctx.get(front.job.valid)
+        assert ctx.get(front.waiting) and not ctx.get(front.job.valid)
         assert ctx.get(dut.semaphores.lacking[isa.Unit.STORE]) == 0b100
         ctx.set(give[isa.Unit.LOAD], 0b100)
         await ctx.tick()
         ctx.set(give[isa.Unit.LOAD], 0)
-        for _ in range(3):  # an engine that is not ready costs no tokens
-            assert ctx.get(front.job.valid) and ctx.get(front.job.payload.give) == 0b10
+        assert not ctx.get(front.waiting) and not ctx.get(front.job.valid)
+        for _ in range(3):
             await ctx.tick()
+            assert ctx.get(front.job.valid) and ctx.get(front.job.payload.give) == 0b10
         ctx.set(front.job.ready, 1)
         await ctx.tick()
-        assert not ctx.get(front.job.valid)
-        ctx.set(front.words.payload, _word(isa.Op.WAIT, isa.Unit.STORE, semaphore=0, count=5))
-        assert ctx.get(front.words.ready)  # five of six are left
-        ctx.set(front.words.payload, _word(isa.Op.WAIT, isa.Unit.STORE, semaphore=0, count=6))
-        assert not ctx.get(front.words.ready)
+        assert not ctx.get(front.job.valid) and ctx.get(front.idle)
+        await _put(ctx, front.words, _word(isa.Op.WAIT, isa.Unit.STORE, semaphore=0, count=6))
+        await ctx.tick()
+        assert ctx.get(front.waiting)  # five of six are left
+        ctx.set(give[isa.Unit.LOAD], 0b001)
+        await ctx.tick()
+        ctx.set(give[isa.Unit.LOAD], 0)
+        await ctx.tick()
+        assert not ctx.get(front.waiting)
 
     _simulate(dut, bench)
 
@@ -230,22 +271,27 @@ def test_semaphores_against_counters(cfg, seed):
     level = [0] * count
 
     async def bench(ctx):
+        enough = None
         for _ in range(300):
+            for unit in isa.units(cfg):
+                assert enough is None or ctx.get(dut.enough[unit]) == enough[unit]
             owners = {unit: 0 for unit in isa.units(cfg)}  # a semaphore has one taker
             for s in range(count):
                 owners[rng.choice(list(isa.units(cfg)))] |= rng.getrandbits(1) << s
-            taken = [0] * count
-            for unit, want in owners.items():
-                amount = rng.choice([0, 1, 2, 255])
-                ctx.set(dut.take[unit].want, want)
-                ctx.set(dut.take[unit].amount, amount)
-                lacking = sum(1 << s for s in range(count) if want >> s & 1 and level[s] < amount)
-                assert ctx.get(dut.lacking[unit]) == lacking
-                assert ctx.get(dut.available[unit]) == (not lacking)
-                take = not lacking and rng.random() < 0.8
-                ctx.set(dut.take[unit].take, take)
+            taken, enough = [0] * count, {}
+            for unit, mask in owners.items():
+                amount, semaphore, wait = rng.choice([0, 1, 2, 255]), rng.randrange(count), rng.getrandbits(1)
+                look = {"mask": mask, "wait": wait, "semaphore": semaphore, "amount": amount}
+                ctx.set(dut.look[unit], look)
+                empty = sum(1 << s for s in range(count) if mask >> s & 1 and not level[s])
+                late = 0 if ctx.get(dut.enough[unit]) else 1 << semaphore
+                assert ctx.get(dut.lacking[unit]) == (late if wait else empty)
+                assert ctx.get(dut.there[unit]) == (not empty)
+                enough[unit] = level[semaphore] >= amount
+                take = all(level[s] >= amount for s in range(count) if mask >> s & 1) and rng.random() < 0.8
+                ctx.set(dut.take[unit], {"valid": take, "mask": mask, "amount": amount})
                 for s in range(count):
-                    taken[s] += amount * take * (want >> s & 1)
+                    taken[s] += amount * take * (mask >> s & 1)
             for s in range(count):
                 level[s] -= taken[s]
             for unit in isa.units(cfg):
