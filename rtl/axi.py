@@ -1,6 +1,6 @@
 """The AXI4 buses as plain signal lists, and the splitter that turns rows of bytes into legal bursts."""
 
-from amaranth import Module, Mux, Signal, unsigned
+from amaranth import Cat, Const, Module, Mux, Signal, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -143,22 +143,25 @@ class BurstSplitter(wiring.Component):
         m = Module()
         lane_bits = (self.bus_bytes - 1).bit_length()
         page_bits = (PAGE_BYTES // self.bus_bytes - 1).bit_length()
+        page, most = 1 << page_bits, self.max_beats
         beat_address = Signal(ADDRESS_BITS - lane_bits, reset_less=True)
         left = Signal(ROW_BYTES_BITS, reset_less=True)  # beats of the row that are still to come
+        to_page = Signal(page_bits + 1, reset_less=True)  # beats to the end of the page
         first = Signal(lane_bits, reset_less=True)
         tail = Signal(range(self.bus_bytes + 1), reset_less=True)
         last = Signal(reset_less=True)
 
-        to_page = Signal(page_bits + 1)
-        limit = Signal(range(257))
-        beats = Signal(range(257))
+        # How a burst ends is known before it is looked at: comparisons of the next burst are made with numbers that
+        # are there, not with those of the next burst.
+        fits_page = Signal(reset_less=True)  # left <= to_page
+        fits_most = Signal(reset_less=True)  # left <= most
+        near = Signal(reset_less=True)  # to_page <= most
         final = Signal()
+        beats = Signal(range(257))
         burst = self.o.payload
         m.d.comb += [
-            to_page.eq((1 << page_bits) - beat_address[:page_bits]),
-            limit.eq(Mux(to_page < self.max_beats, to_page, self.max_beats)),
-            final.eq(left <= limit),
-            beats.eq(Mux(final, left, limit)),
+            final.eq(Mux(near, fits_page, fits_most)),
+            beats.eq(Mux(final, left, Mux(near, to_page, most))),
             burst.address.eq(beat_address << lane_bits),
             burst.beats.eq(beats),
             burst.first.eq(first),
@@ -167,21 +170,45 @@ class BurstSplitter(wiring.Component):
             burst.last_of_job.eq(final & last),
             self.i.ready.eq(~self.o.valid | (self.o.ready & final)),
         ]
+        behind = Signal(ROW_BYTES_BITS)  # beats behind the page
+        m.d.comb += behind.eq(left - to_page)
         with m.If(self.o.valid & self.o.ready):
-            m.d.sync += [
-                beat_address.eq(beat_address + beats),
-                left.eq(left - beats),
-                first.eq(0),
-                self.o.valid.eq(~final),
-            ]
+            m.d.sync += [first.eq(0), self.o.valid.eq(~final)]
+            with m.If(near):
+                m.d.sync += [
+                    beat_address.eq(Cat(Const(0, page_bits), beat_address[page_bits:] + 1)),
+                    left.eq(behind),
+                    to_page.eq(page),
+                    fits_page.eq(behind <= page),
+                    fits_most.eq(behind <= most),
+                    near.eq(int(page <= most)),
+                ]
+            with m.Else():
+                m.d.sync += [
+                    beat_address.eq(beat_address + most),
+                    left.eq(left - most),
+                    to_page.eq(to_page - most),
+                    fits_most.eq(left <= 2 * most),
+                    near.eq(to_page <= 2 * most),
+                ]
         row = self.i.payload
         end = Signal(ROW_BYTES_BITS + 1)  # offset behind the row's last byte, from the start of its first beat
-        m.d.comb += end.eq(row.address[:lane_bits] + row.bytes)
+        row_beats = Signal(ROW_BYTES_BITS)
+        row_page = Signal(page_bits + 1)
+        m.d.comb += [
+            end.eq(row.address[:lane_bits] + row.bytes),
+            row_beats.eq((end + self.bus_bytes - 1) >> lane_bits),
+            row_page.eq(page - row.address[lane_bits : lane_bits + page_bits]),
+        ]
         with m.If(self.i.valid & self.i.ready):
             m.d.sync += [
                 self.o.valid.eq(1),
                 beat_address.eq(row.address[lane_bits:]),
-                left.eq((end + self.bus_bytes - 1) >> lane_bits),
+                left.eq(row_beats),
+                to_page.eq(row_page),
+                fits_page.eq(row_beats <= row_page),
+                fits_most.eq(row_beats <= most),
+                near.eq(row_page <= most),
                 first.eq(row.address[:lane_bits]),
                 last.eq(row.last),
                 tail.eq(Mux(end[:lane_bits] == 0, self.bus_bytes, end[:lane_bits])),

@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from dataflows import isa
 from rtl import axi
+from rtl.relay import Relay
 
 
 def word_layout(size: int) -> data.StructLayout:
@@ -103,7 +104,8 @@ class Packer(wiring.Component):
 
     Timing
     ------
-    One word or one beat per cycle, whichever there are more of; a beat leaves one cycle after its last byte.
+    One word or one beat per cycle, whichever there are more of. Words and bursts come through relays: a beat leaves two
+    cycles after its last byte, and two words and two bursts may be inside.
     """
 
     def __init__(self, word_bytes: int, bus_bytes: int, max_beats: int):
@@ -119,44 +121,58 @@ class Packer(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
+        m.submodules.words = words = Relay(self.i.payload.shape())
+        layout = data.StructLayout({"burst": self.burst.payload.shape(), "single": 1})
+        m.submodules.bursts = bursts = Relay(layout)
+        wiring.connect(m, wiring.flipped(self.i), words.i)
+        m.d.comb += [
+            bursts.i.valid.eq(self.burst.valid),
+            bursts.i.p.burst.eq(self.burst.payload),
+            bursts.i.p.single.eq(self.burst.p.beats == 1),
+            self.burst.ready.eq(bursts.i.ready),
+        ]
         room = Signal()
         m.d.comb += room.eq(~self.o.valid | self.o.ready)
         with m.If(self.o.ready):
             m.d.sync += self.o.valid.eq(0)
-        sent = Signal(range(256))  # beats of the open burst that have left
+        fresh = Signal(init=1)  # no beat of the burst has left
         border = Signal()
-        m.d.comb += border.eq(self.record.valid & (sent == 0))
+        m.d.comb += border.eq(self.record.valid & fresh)
         with m.If(border):
             self._elaborate_record(m, room)
         with m.Else():
-            self._elaborate_data(m, room, sent)
+            self._elaborate_data(m, room, fresh, words.o, bursts.o)
         return m
 
-    def _elaborate_data(self, m, room, sent):
+    def _elaborate_data(self, m, room, fresh, words, bursts):
         size = self.bus_bytes
-        burst = self.burst.payload
-        word = self.i.payload
+        burst = bursts.payload.burst
+        word = words.payload
         row_start = Signal(init=1)  # no byte of the row has been taken
         filled = Signal(range(size), reset_less=True)  # where the next byte goes, once the row has begun
         held = Signal(8 * (size - 1), reset_less=True)  # bytes of the open beat below that
 
+        rest = Signal(range(257), reset_less=True)  # beats of the burst from the open one on, but for its first
+        final = Signal(reset_less=True)  # the open beat is the last one, if it is not the first
+        beats = Signal(range(257))
         last_beat = Signal()
         start = Signal(range(size))
         end = Signal(range(size + 1))
-        flush = Signal()  # the beat has all its bytes already
+        flush = Signal()  # the beat, the last one of its row, has all its bytes already
         total = Signal(range(size + self.word_bytes + 1))
         complete = Signal()
         step = Signal()
         m.d.comb += [
-            last_beat.eq(sent == burst.beats - 1),
+            beats.eq(Mux(fresh, burst.beats, rest)),
+            last_beat.eq(Mux(fresh, bursts.payload.single, final)),
             start.eq(Mux(row_start, burst.first, filled)),
             end.eq(Mux(last_beat, burst.tail, size)),
             flush.eq(~row_start & (filled >= end)),
-            total.eq(start + Mux(flush, 0, word.count)),
-            complete.eq(total >= end),
-            step.eq(self.burst.valid & (flush | self.i.valid) & room),
-            self.i.ready.eq(self.burst.valid & ~flush & room),
-            self.burst.ready.eq(step & complete & last_beat),
+            total.eq(start + word.count),
+            complete.eq(flush | (total >= end)),
+            step.eq(bursts.valid & (flush | words.valid) & room),
+            words.ready.eq(bursts.valid & ~flush & room),
+            bursts.ready.eq(step & complete & last_beat),
         ]
         window = word.data.as_value()
         for i in range(len(start)):
@@ -169,9 +185,14 @@ class Packer(wiring.Component):
         with m.If(step):
             m.d.sync += [row_start.eq(0), filled.eq(total), held.eq(Mux(complete, window >> (8 * size), beat))]
             with m.If(complete):
-                m.d.sync += [sent.eq(Mux(last_beat, 0, sent + 1)), row_start.eq(last_beat & burst.last_of_row)]
+                m.d.sync += [
+                    fresh.eq(last_beat),
+                    rest.eq(beats - 1),
+                    final.eq(beats == 2),
+                    row_start.eq(last_beat & burst.last_of_row),
+                ]
                 self._send(m, beat, last_beat, burst.address, burst.beats, burst.last_of_job, record=0)
-                skip = Mux(sent == 0, burst.first, 0)
+                skip = Mux(fresh, burst.first, 0)
                 m.d.sync += self.o.p.strobe.eq(((1 << end) - 1) & ~((1 << skip) - 1))
 
     def _elaborate_record(self, m, room):

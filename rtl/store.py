@@ -53,7 +53,8 @@ class StoreEngine(wiring.Component):
 
     Timing
     ------
-    One word, one beat and one burst per cycle, no gap between rows or jobs. Words wider than the bus are taken in
+    One word, one beat and one burst per cycle, no gap between rows or jobs; up to two words are taken ahead of their
+    beats. Words wider than the bus are taken in
     pieces of one beat, one per cycle.
     """
 
