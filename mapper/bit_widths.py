@@ -70,6 +70,14 @@ def widths(graph: FloatGraph, cfg: Config, spec: LayerSpec[Request] | None = Non
     return _Solver(graph, cfg, spec or LayerSpec()).run()
 
 
+def groups(graph: FloatGraph) -> dict[str, str]:
+    """The tensor that each tensor has its width and scale from, by name; itself where it has its own."""
+    root = {name: name for name in graph.inputs}
+    for node in graph.nodes:
+        root[node.output] = root[node.inputs[0]] if isinstance(node, KEEPS) else node.output
+    return root
+
+
 def layer_names(graph: FloatGraph) -> list[str]:
     """Layers that ``--bits`` can name."""
     return [node.name for node in graph.nodes if isinstance(node, Conv)]
@@ -91,10 +99,7 @@ class _Solver:
             node.name: asked.get(node.name) or self._arrived(node, arrived.get(node.inputs[0]))
             for node in self.graph.nodes if isinstance(node, Conv)
         }  # fmt: skip
-        for name in self.graph.inputs:
-            self.root[name] = name
-        for node in self.graph.nodes:
-            self.root[node.output] = self.root[node.inputs[0]] if isinstance(node, KEEPS) else node.output
+        self.root = groups(self.graph)
         bits = self._wishes()
         self._align(bits)
         tensors = {name: bits[root] for name, root in self.root.items()}

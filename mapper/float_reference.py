@@ -37,6 +37,18 @@ def run(graph: FloatGraph, inputs: Mapping[str, NDArray[np.float32]]) -> dict[st
     return values
 
 
+def outputs(graph: FloatGraph, inputs: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
+    """The outputs of the graph; otherwise as :func:`run`."""
+    values: dict[str, NDArray[np.float32]] = {}
+
+    def keep(name: str, value: torch.Tensor) -> None:
+        if name in graph.outputs:
+            values[name] = value.numpy()
+
+    execute(graph, inputs, keep)
+    return values
+
+
 def execute(graph: FloatGraph, inputs: Mapping[str, NDArray[np.float32]], visit: Visit) -> None:
     """Run the graph, show every tensor to ``visit`` and forget it after its last use."""
     uses = graph.uses()

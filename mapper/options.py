@@ -11,6 +11,7 @@ from typing import Any, Literal, NoReturn
 
 from dataflows.errors import InputError
 from mapper import layer_specs
+from mapper.budget import Budget, budget
 from mapper.compression_options import COMPRESSION, add_compression
 from mapper.layer_specs import LayerSpec
 from mapper.option_values import engine, number, path_to, shape
@@ -62,6 +63,7 @@ class Arguments:
     method: Method
     percentile: float
     bits: LayerSpec[Request]
+    auto_bits: Budget | None
     prune: LayerSpec[float]
     prune_pattern: LayerSpec[tuple[int, int]]
     prune_channels: LayerSpec[float]
@@ -158,6 +160,10 @@ def _parser() -> argparse.ArgumentParser:
         "--bits", type=layer_specs.parser(request), metavar="SPEC", default=LayerSpec(),
         help="widths of inputs and weights, for all layers or by layer: 8/4, 8/ternary, 4,conv1=8/8 (8 where there is)",
     )  # fmt: skip
+    g.add_argument(
+        "--auto-bits", type=budget, metavar="BUDGET",
+        help="choose widths of layers that --bits does not name: cycles=0.5 or size=0.3 of what the widest take",
+    )  # fmt: skip
 
     add_compression(p)
 
@@ -209,7 +215,7 @@ def parse(argv: Sequence[str]) -> Arguments:
     return Arguments(
         model=a.model, configs=tuple(a.config or [_default_config()]), out=a.out, input_shape=a.input_shape,
         calibration=a.calibration, method=method, percentile=99.99 if a.percentile is None else a.percentile,
-        bits=a.bits,
+        bits=a.bits, auto_bits=a.auto_bits,
         prune=a.prune, prune_pattern=a.prune_pattern, prune_channels=a.prune_channels, cluster=a.cluster,
         run=a.run, inputs=a.inputs, latency=int(a.dram_latency), bytes_per_cycle=a.dram_bytes_per_cycle,
         stall=a.dram_stall, json=a.json, fuse=not a.no_fuse, layers=a.layers, dump=a.dump, trace=a.trace,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from dataflows.config import Config
 from mapper import table
+from mapper.allocation import Allocation
 from mapper.compile import Program
 from mapper.compressed_layers import Compression
 from mapper.options import Arguments
@@ -37,6 +38,8 @@ class Outcome:
         Pruned and clustered layers, by name.
     masks : tuple of Masks
         Activations that are not zero, of the first batches that were run, or as they are expected.
+    allocation : Allocation or None
+        How widths were chosen.
     """
 
     arguments: Arguments
@@ -49,6 +52,7 @@ class Outcome:
     notes: tuple[str, ...]
     compression: dict[str, Compression] = field(default_factory=dict)
     masks: tuple[Masks, ...] = (Masks(),)
+    allocation: Allocation | None = None
 
     @property
     def cfg(self) -> Config:
@@ -123,4 +127,5 @@ class Outcome:
             "first_mismatches": first,
             "sim": sim,
             "notes": list(self.notes),
+            "bit_allocation": self.allocation.document() if self.allocation else None,
         }

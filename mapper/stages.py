@@ -15,8 +15,10 @@ from dataflows.config import Config
 from dataflows.errors import InputError
 from dataflows.network import Codes, Network
 from mapper import float_reference, part, quality
-from mapper.bit_widths import Widths, widths
+from mapper.allocation import Allocation
+from mapper.bit_widths import widths
 from mapper.calibrate import observe
+from mapper.choose_bits import allocate_bits, common_widths
 from mapper.clipping import NARROW
 from mapper.cluster import cluster
 from mapper.compile import Program, compile_network, fuse_additions
@@ -52,6 +54,8 @@ KEEP_BYTES = 1 << 30
 class Model:
     """A quantized model and what to feed it: ``samples`` as given, ``inputs`` as integers NHWC; both by input name.
 
+    ``allocation`` says why layers have their widths, where these were chosen.
+
     ``graph`` is what was quantized, ``original`` the same before it was pruned and clustered; ``engine`` says what is
     to run its layers, by their names.
     """
@@ -63,6 +67,7 @@ class Model:
     inputs: Tensors
     notes: tuple[str, ...]
     engine: Mapping[str, str] | str = "auto"
+    allocation: Allocation | None = None
 
     @property
     def batch(self) -> int:
@@ -92,7 +97,7 @@ def load(arguments: Arguments, accelerators: Sequence[Config], progress: Progres
         with progress.step("prune and cluster"):
             graph = _compress(graph, arguments)
         notes.append("pruned or clustered on the way: SQNR compares with the float model after that, not before")
-    chosen = _widths(graph, accelerators, arguments)
+    chosen = common_widths(graph, accelerators, arguments.bits)
     notes += chosen.notes
     signs = {name for name in graph.inputs if chosen.tensors[name] == 1}
     if arguments.calibration:
@@ -105,28 +110,23 @@ def load(arguments: Arguments, accelerators: Sequence[Config], progress: Progres
     for name in signs:
         check_signs(name, calibration[name], samples[name])
     with progress.step("calibrate and quantize"):
-        narrow = min(chosen.tensors.values()) <= NARROW
+        narrow = arguments.auto_bits is not None or min(chosen.tensors.values()) <= NARROW
         observed = observe(graph, calibration, arguments.method, arguments.percentile, histograms=narrow)
         network = quantize(graph, observed, chosen)
+    allocation = None
+    if arguments.auto_bits is not None:
+        with progress.step("allocate bits"):
+            allocation = allocate_bits(graph, accelerators, calibration, observed, arguments, progress.detail)
+            network = quantize(graph, observed, widths(graph, accelerators[0], allocation.spec))
     inputs = {name: quantize_input(network, name, values) for name, values in samples.items()}
-    model = Model(graph, original, network, samples, inputs, tuple(notes), resolved(network, arguments.engine))
+    engine = resolved(network, arguments.engine)
+    model = Model(graph, original, network, samples, inputs, tuple(notes), engine, allocation)
     if model.count % model.batch:
         raise InputError(
             f"{arguments.inputs} holds {model.count} samples, but the model takes {model.batch} at a time; "
             "give a multiple of that, or export the model with batch 1"
         )
     return model if arguments.layers is None else _cut(model, arguments, progress)
-
-
-def _widths(graph: FloatGraph, accelerators: Sequence[Config], arguments: Arguments) -> Widths:
-    """Widths of all tensors, which are the same on all accelerators."""
-    first, *others = accelerators
-    result = widths(graph, first, arguments.bits)
-    for cfg in others:
-        found = widths(graph, cfg, arguments.bits)
-        if (found.tensors, found.layers) != (result.tensors, result.layers):
-            raise InputError(f"{first.name} and {cfg.name} take this model in different widths; map it one by one")
-    return result
 
 
 def _compress(graph: FloatGraph, arguments: Arguments) -> FloatGraph:
@@ -175,13 +175,17 @@ def schedule(model: Model, cfg: Config, config_file: Path, arguments: Arguments,
         index = part.position(model.network, arguments.trace, "layer to trace:")
         if index not in (entry.index for entry in program.schedule):
             raise InputError(f"layer {arguments.trace!r} does not run by itself and cannot be traced (try --no-fuse)")
+    if model.allocation:  # commands that repeat a layer are to have its widths
+        arguments = replace(arguments, bits=model.allocation.spec, auto_bits=None)
     samples = model.count if arguments.run else model.batch
     notes = (*model.notes, *_compression_note(program))
     if program.sparse and not arguments.run:
         notes = (*notes, "cycles on the sparse engine are estimated from shares of zeros; --run knows the activations")
     compression = compressed_layers(model.network, cfg, model.original, model.graph)
     masks = (Masks(zeros=zeros),)
-    return Outcome(arguments, config_file, program, prediction, samples, None, {}, notes, compression, masks)
+    return Outcome(
+        arguments, config_file, program, prediction, samples, None, {}, notes, compression, masks, model.allocation
+    )
 
 
 def _zeros(model: Model) -> dict[str, float]:

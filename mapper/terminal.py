@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from dataflows.config import Config
+from mapper.allocation_table import allocation_table
 from mapper.outcome import Outcome
 from mapper.precisions import precisions
 from mapper.table import aligned, all_multipliers
@@ -184,7 +185,9 @@ def show(console: Console, outcomes: Sequence[Outcome]) -> None:
     for outcome in outcomes:
         if len(outcomes) == 1:
             console.print(layer_table(outcome))
-            for more in filter(None, [precision_table(outcome), sparse_table(outcome), compression_table(outcome)]):
+            chosen = allocation_table(outcome.allocation) if outcome.allocation else None
+            tables = precision_table(outcome), sparse_table(outcome), compression_table(outcome), chosen
+            for more in filter(None, tables):
                 console.print(more)
         for line in summary(outcome):
             console.print(line if len(outcomes) == 1 else f"{outcome.cfg.name}: {line}", markup=False)
