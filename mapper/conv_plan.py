@@ -20,13 +20,13 @@ class Options:
 
     ``engine`` is "auto" (the faster one), "array" or "sparse" for all layers that both can run, or says so by the name
     of a layer; layers left out are "auto". ``layout`` is the layout of input tiles (:mod:`mapper.conv_shape`) of all
-    layers that can have it; None is the fastest one of each.
+    layers that can have it, or says so by the name of a layer; None is the fastest one of each.
     """
 
     latency: int = 100  # cycles
     bytes_per_cycle: float = 16
     engine: Mapping[str, str] | str = "auto"
-    layout: str | None = None
+    layout: Mapping[str, str] | str | None = None
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from math import ceil
 
 from dataflows.errors import InputError
@@ -66,8 +66,11 @@ def cheapest(
 
 
 def layouts(shape: ConvShape, options: Options) -> tuple[str, ...]:
-    """Layouts to try: the one that is asked for, where the layer can have it."""
-    return tuple(name for name in shape.layouts() if name == options.layout) or shape.layouts()
+    """Layouts to try: the one that is asked for, where the layer can have it; every layer can have taps."""
+    wanted = options.layout
+    if isinstance(wanted, Mapping):
+        wanted = wanted.get(shape.layer.name)
+    return (wanted,) if wanted in ("taps", *shape.layouts()) else shape.layouts()
 
 
 def candidates(shape: ConvShape, options: Options = DEFAULT) -> Iterator[ConvPlan]:

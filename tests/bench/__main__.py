@@ -12,6 +12,7 @@ from rich.table import Table
 from dataflows.errors import InputError
 from tests.bench import (
     area,
+    bitfusion,
     compression,
     conv56,
     dataflows,
@@ -26,6 +27,7 @@ from tests.bench import (
     eie_queue,
     every_dataflow,
     eyeriss,
+    fusion,
     generation,
     imagenet,
     resnet18,
@@ -53,6 +55,8 @@ TOPICS: dict[str, Callable[[], list[Figure]]] = {
     "eie_alexnet": eie_alexnet.run,
     "eie_cycles": eie_cycles.run,
     "area": area.run,
+    "fusion": fusion.run,
+    "bitfusion": bitfusion.run,
 }
 
 
