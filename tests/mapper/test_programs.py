@@ -47,8 +47,9 @@ def execute(program: Program, x: np.ndarray) -> dict[str, np.ndarray]:
     bases, size = bases_of(program)
     dram = np.random.default_rng(5).integers(0, 256, size, np.uint8)
     dram[bases[isa.Region.CONSTANT] :][: program.constants.size] = program.constants
-    place = program.places["x"]
-    raw = pack(x, program.network.tensors["x"].bits)
+    (source,) = program.network.inputs
+    place = program.places[source]
+    raw = pack(x, program.network.tensors[source].bits)
     dram[bases[place.region] + place.offset :][: raw.size] = raw.ravel()
     machine = Machine(program.cfg, dram, bases)
     machine.run(program.words)
@@ -71,7 +72,7 @@ def check(network: Network, cfg: config.Config, seed: int, *, fuse: bool = True)
 def check_program(program: Program, x: np.ndarray) -> None:
     """Execute, compare every tensor that leaves the chip."""
     network = program.network
-    found, wanted = execute(program, x), golden.run(network, {"x": x})
+    found, wanted = execute(program, x), golden.run(network, {network.inputs[0]: x})
     for entry in program.schedule:
         if not isinstance(entry.layer, Reshape):
             name = entry.output
