@@ -31,6 +31,7 @@ from tests.bench import (
     generation,
     imagenet,
     resnet18,
+    serial,
     simulation,
 )
 from tests.bench.figures import Figure, write
@@ -54,6 +55,7 @@ TOPICS: dict[str, Callable[[], list[Figure]]] = {
     "eie_mlp": eie_mlp.run,
     "eie_alexnet": eie_alexnet.run,
     "eie_cycles": eie_cycles.run,
+    "serial": serial.run,
     "area": area.run,
     "fusion": fusion.run,
     "bitfusion": bitfusion.run,
