@@ -69,7 +69,7 @@ def product(engine: Engine, rows: int, a: int, w: int) -> tuple[int, int, str]:
     y = draw.convolution("product", x, engine.cols, 1, Window(), array=False, bits=a, weight_bits=w)
     network = Network("product", draw.tensors, tuple(draw.layers), (x.name,), (y.name,))
     program = compile_network(cfg, network, Options(LATENCY, cfg.bus_bytes))
-    outcome = measure(0, 0, program, mixed_input(network, limits, 0), Dram(LATENCY, cfg.bus_bytes))
+    outcome = measure(0, 0, program, mixed_input(network, 0), Dram(LATENCY, cfg.bus_bytes))
     return outcome.measured, outcome.predicted, outcome.failure
 
 
