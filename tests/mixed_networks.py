@@ -60,6 +60,12 @@ class Draw:
         self.tensors[name] = tensor
         return tensor
 
+    def whole(self, first: int, *, array: bool) -> int | None:
+        """A width of more than one bit in which ``first`` channels are whole bytes; None where there is none."""
+        widths = self.limits.operands if array else self.limits.activations
+        fitting = [bits for bits in widths if bits > 1 and not first * container(bits) % 8]
+        return int(self.rng.choice(fitting)) if fitting else None
+
     def least(self, bits: int, *, array: bool) -> int:
         """Smallest number of a width; the ternary array has no -2."""
         return -1 if bits == 1 or (self.limits.ternary and array and bits == 2) else -(1 << bits - 1)
@@ -120,7 +126,8 @@ class Draw:
 
     def concat(self, source: Tensor, mid: Tensor) -> None:
         """The channels of both, where their maps have one size."""
-        out = self.tensor("out", (*mid.shape[:3], mid.shape[3] + source.shape[3]), array=False, one=False)
+        bits = self.whole(source.shape[3], array=False)
+        out = self.tensor("out", (*mid.shape[:3], mid.shape[3] + source.shape[3]), array=False, one=False, bits=bits)
         self.layers.append(Concat("concat", (source.name, mid.name), out.name, out.lowest, out.highest))
 
     def max_pool(self, mid: Tensor) -> None:

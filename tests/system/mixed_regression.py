@@ -14,6 +14,7 @@ from dataflows import config
 from dataflows.config import Config
 from dataflows.network import Conv, Network
 from sim.runner import Dram
+from tests.mixed_chains import mixed_chain
 from tests.mixed_networks import Limits, mixed_input, mixed_network
 from tests.system.regression import Outcome, dram, fitting, measure
 from tests.system.regression import main as run_cases
@@ -106,8 +107,10 @@ def work(cfg: Config, network: Network) -> int:
 def candidates(cfg: Config, seeds: np.random.Generator) -> Iterator[Network]:
     """Networks that an array of this size works through in a short time."""
     limits = Limits.of(cfg)
+    shallow = replace(limits, channels=24, size=10)
     while True:
-        network = mixed_network(int(seeds.integers(1 << 30)), limits)
+        seed = int(seeds.integers(1 << 30))
+        network = mixed_chain(seed, shallow) if seeds.random() < 0.3 else mixed_network(seed, limits)
         if work(cfg, network) <= MOST_CYCLES:
             yield network
 
