@@ -14,7 +14,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.sim import Simulator
 
 from dataflows import catalogue, isa
-from dataflows.config import Config, Numbers, load, parse
+from dataflows.config import Config, Multiplier, Numbers, load, parse
 from rtl import emit as emitter
 from rtl.__main__ import main
 from rtl.array import Grid
@@ -71,6 +71,13 @@ def test_odd_sizes_of_every_dataflow_are_lint_clean(dataflow, size, tmp_path):
 def test_wide_operands_are_lint_clean(dataflow, bus, tmp_path):
     wide = {"act_bits": 16, "weight_bits": 16, "acc_bits": 48}
     cfg = _config(3, 5, dataflow, numbers=wide, bus={"data_bits": bus})
+    _lint(cfg, emit(cfg, tmp_path))
+
+
+@pytest.mark.parametrize(("leaf", "bus"), [pytest.param(2, 64, marks=pytest.mark.regress), (4, 256)])
+def test_fusion_units_are_lint_clean(leaf, bus, tmp_path):
+    values = _config(3, 4, bus={"data_bits": bus}).model_dump(exclude_none=True)
+    cfg = parse(values | {"multiplier": {"kind": "fusion", "leaf": leaf}}, "test")
     _lint(cfg, emit(cfg, tmp_path))
 
 
@@ -163,14 +170,22 @@ def test_text_is_the_same_on_every_run(tiny):
     assert again.stdout.splitlines()[1:] == (folder / f"{cfg.name}.v").read_text().splitlines()[1:]
 
 
-def test_large_grids_are_converted_once_per_module():
+FUSED = ["brick", "fusion_tree_4", "fusion_tree", "fusion_unit", "fusion_pe", "row", "grid"]
+
+
+@pytest.mark.parametrize(
+    ("unit", "names"),
+    [(None, ["pe", "row", "grid"]), (Multiplier(kind="fusion"), FUSED)],
+    ids=["fixed", "fusion"],
+)
+def test_large_grids_are_converted_once_per_module(unit, names):
     """What keeps generation fast: the number of netlists does not depend on the size."""
     for rows, cols in ((4, 4), (24, 24)):
         library = Library()
-        library.convert(Grid(catalogue.get("weight_stationary"), Numbers(), rows, cols), "grid")
-        assert [re.search(r"^module \\(\S+)", text, re.MULTILINE)[1] for text in library.texts] == ["pe", "row", "grid"]
+        library.convert(Grid(catalogue.get("weight_stationary"), Numbers(), rows, cols, unit), "grid")
+        assert [re.search(r"^module \\(\S+)", text, re.MULTILINE)[1] for text in library.texts] == names
         assert "".join(library.texts).count(r"cell \row ") == rows
-        assert "".join(library.texts).count(r"cell \pe ") == cols
+        assert "".join(library.texts).count(rf"cell \{names[-3]} ") == cols
 
 
 # -- merging ---------------------------------------------------------------------------------------
