@@ -164,9 +164,14 @@ class _Solver:
                 yield node.output, [self.graph.shapes[name][1] for name in node.inputs[:-1]], f"parts of {node.name}"
             elif isinstance(node, Flatten) and height * width > 1:
                 yield node.output, [channels], f"pixels that {node.name} joins"
-            elif isinstance(node, Conv) and node.groups > 1 and not self._window(node):
+            elif isinstance(node, Conv) and node.groups > 1 and not self._window(node) and self._signs:
                 yield node.inputs[0], [channels // node.groups], f"groups of {node.name}"
                 yield node.output, [len(node.weight) // node.groups], f"groups of {node.name}"
+
+    @property
+    def _signs(self) -> bool:
+        """Whether the array has +1 and -1 only: without a weight of zero it cannot take several groups together."""
+        return self.cfg.operand_bits == (1,)
 
     def _window(self, node: Conv) -> bool:
         """Whether a layer runs in the vector unit, which takes channels one by one and weights of 8 bits."""

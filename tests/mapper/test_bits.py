@@ -173,3 +173,11 @@ def test_one_width_for_all(tmp_path):
     graph = imported(Mixed(), tmp_path, (1, 3, 8, 8))
     found = uniform(graph, 16)
     assert set(found.tensors.values()) == {16} and set(map(str, found.layers.values())) == {"16/16"}
+
+
+@pytest.mark.parametrize("config", ["configs/bitfusion.toml", "configs/bismo.toml", TERNARY])
+def test_groups_need_not_fill_bytes(config, tmp_path):
+    """Arrays take several groups together, with weights of zero between them."""
+    graph = imported(models.mobile(), tmp_path, (1, 3, 15, 12))
+    found = widths(graph, load(config), parse("2/2", request))
+    assert found.tensors["expand"] == found.tensors["depthwise"] == found.tensors["add"] == 2 and not found.notes
