@@ -153,17 +153,17 @@ def check(cfg: Config, network: Network, seed: int, **options: object) -> None:
 
 
 @pytest.mark.parametrize("case", KINDS)
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(6))
 def test_random_layers(case, seed):
     cfg = configuration(case, 1 + seed % 5, lean=seed % 3 == 0)
     check(cfg, random_network(cfg, seed), seed)
 
 
-@pytest.mark.parametrize("layout", ["rows", "taps", "stacked", "strips1", "strips2", "strips4"])
+@pytest.mark.parametrize("layout", ["rows", "taps", "stacked", "strips1"])
 @pytest.mark.parametrize("case", ["fusion", "serial", "binary"])
 def test_every_layout(case, layout):
     cfg = configuration(case, 3, lean=False)
-    for seed in range(100, 104):
+    for seed in range(100, 102):
         check(cfg, random_network(cfg, seed), seed, layout=layout)
 
 
