@@ -154,7 +154,7 @@ def run() -> list[Figure]:
             for (layer, cycles), expected in zip(busy.items(), rule, strict=True):
                 title = f"{name} {layer}, {way}: array cycles"
                 figures.append(Figure(title, cycles, "cycles", "published rule", expected, COMMAND))
-            inputs = {"x": mixed_input(net, Limits.of(cfg), 0)}
+            inputs = {"x": mixed_input(net, 0)}
             result = execute(program, inputs, dram=Dram(LATENCY, RATE), build_root=FOLDER / "rtl")
             predicted = predict(program, LATENCY, RATE).cycles
             title = f"{name}, {way}"
