@@ -70,3 +70,17 @@ class RoundedInputs(nn.Module):
         codes = (x / step + self.zero).clamp(self.least, self.most)
         codes = codes + (codes.round() - codes).detach()
         return (codes - self.zero) * step
+
+
+class Sign(nn.Module):
+    """``torch.sign`` with the gradient of a clamp to -1..1 (Courbariaux et al., Binarized Neural Networks, 2016).
+
+    Zero counts as positive. In evaluation mode it is ``torch.sign`` alone, as ``torch.export`` shall see it.
+    """
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Take the sign."""
+        if not self.training:
+            return torch.sign(x)
+        near = x.clamp(-1, 1)
+        return near + (torch.where(x >= 0, 1.0, -1.0) - near).detach()
