@@ -8,7 +8,7 @@ from mapper.timing_bus import QUEUE
 from mapper.timing_machine import Cause, Machine
 from mapper.timing_read import ReadMaster
 
-BEAT = 1 + QUEUE  # command beat on the bus, to the output of its queue
+REQUEST = 2  # start, or room for a request, to the request
 CHECK = 1  # word out of the register that holds its beat, to its way into the queue of its unit
 HEAD = 1  # word out of a queue, to its execution
 OFFER = 1  # START with its tokens, to its job
@@ -33,7 +33,7 @@ class Fetch:
         self.answered = Signal(machine.kernel)
         reads.commands = self._answer
         for _ in range(REQUESTS):
-            machine.kernel.schedule(0, self._ask())
+            machine.kernel.schedule(REQUEST, self._ask())
 
     def _ask(self) -> Process:
         """Ask for the next beats, now."""
@@ -47,26 +47,26 @@ class Fetch:
 
     def _answer(self, times: list[int]) -> None:
         """Beats on the bus at ``times``."""
-        self.beats.extend(time + BEAT for time in times)
+        self.beats.extend(time + QUEUE for time in times)
         self.answered.fire()
 
     def take(self, time: int) -> None:
         """A beat leaves the queue."""
         self.taken += 1
         if self.taken % self.chunk == 0:
-            self.machine.kernel.schedule(time + 1, self._ask())
+            self.machine.kernel.schedule(time + 1 + REQUEST, self._ask())
 
 
 def decode(machine: Machine, reads: ReadMaster) -> Process:
     """Forward one word a cycle to the queue of its unit."""
     fetch, depth = Fetch(machine, reads), machine.cfg.control.queue_words
     sent = dict.fromkeys(machine.words, 0)
-    time = checked = -1
+    before = time = checked = -1
     cause = Cause(0, None)
     for index, entry in enumerate(machine.order):
         beat, place = divmod(index, fetch.per_beat)
-        before, previous = time, checked
-        checked = max(checked + 1, before)  # with the word before it, a word leaves the register behind the check
+        previous, checked = checked, max(checked + 1, before + 1)  # the relay behind the check holds two words
+        before = time
         if place == 0:
             while beat >= len(fetch.beats):
                 yield fetch.answered
@@ -74,7 +74,7 @@ def decode(machine: Machine, reads: ReadMaster) -> Process:
             out = max(fetch.beats[beat], previous)
             fetch.take(out)
             checked = max(checked, out + 1)
-        time = checked + CHECK
+        time = max(checked + CHECK, before + 1)
         if time > before + 1:
             cause = Cause(time, None)
         if entry is not None:
@@ -95,17 +95,19 @@ def decode(machine: Machine, reads: ReadMaster) -> Process:
 def front(machine: Machine, unit: isa.Unit) -> Process:
     """A unit's front end: goes through its words, and hands each job to the engine when that can take it."""
     kernel, popped, engine = machine.kernel, machine.popped[unit], machine.engines[unit]
-    left = free = -1  # when the word before has left the head, and from when on the next may be executed
+    taken = before = left = -1  # the word before out of the queue; the one before it, and itself, executed
+    free = -1  # from when on the next may be executed
     cause, latest = Cause(0, None), None
     for word in machine.words[unit]:
         while word.time is None:
             yield machine.arrived[unit]
-        popped.append(max(word.time, left))
+        taken = max(word.time, taken + 1, before + 1)  # the relay at the head holds two words
+        popped.append(taken)
         machine.begun[unit].append(latest)
         machine.room[unit].fire()
-        if word.time > left:
+        if word.time + HEAD > max(left + 1, free):
             cause = word.cause
-        left = max(popped[-1] + HEAD, free)
+        before, left = left, max(taken + HEAD, left + 1, free)
         if word.job is None and not word.waits:
             continue
         if left > kernel.now:

@@ -145,9 +145,10 @@ class Loader:
     def _land(self, load: LoadJob, offset: int, beats: int, size: int) -> int:
         """Beats of a burst are taken and written; returns when the last one is taken.
 
-        A beat is taken when the one before is written, and written in one cycle for each piece.
+        A relay holds two beats: one is taken behind the cycle in which the one before the last is written. It is
+        written in one cycle for each piece.
         """
-        dram, bus, gate = self.machine.dram, self.machine.bus, self.reads.gate
+        dram, bus, reads = self.machine.dram, self.machine.bus, self.reads
         start = dram.read(beats, self.machine.kernel.cycle + ADDRESS)
         position = load.position
         load.position += size
@@ -155,28 +156,33 @@ class Loader:
         # The last segment opens when what is before it is written.
         border = load.last if position < load.last <= load.position else 0
         if pieces(position, size, load.segment, offset, bus) == beats:
-            before = max(gate, self.end)
+            before = max(reads.left, self.end)
             if border:
                 self._opened.append(self._written(start, (offset + border - position - 1) // bus, before))
-            taken = max(dram.offered(start, beats - 1), self._written(start, beats - 2, before) if beats > 1 else gate)
+            taken = max(dram.offered(start, beats - 1), reads.gate)
+            if beats > 1:
+                place = self._written(start, beats - 3, before) if beats > 2 else reads.left
+                taken = max(taken, place + 1, dram.offered(start, beats - 2) + 1)
             if load.operands:
                 writes = (self._written(start, beat, before) + WRITE for beat in range(beats))
                 self.machine.operand_writes.update(writes)
-            self.end = self.reads.gate = self._written(start, beats - 1, before)
+            reads.gate = max(taken, self._written(start, beats - 2, before) if beats > 1 else reads.left) + 1
+            self.end = reads.left = self._written(start, beats - 1, before)
             return taken
-        taken, stop = gate, position + size
+        taken, stop = 0, position + size
         for beat in range(beats):
-            taken = max(dram.offered(start, beat), gate)
+            taken = max(dram.offered(start, beat), reads.gate)
+            before = max(taken, reads.left, self.end)
             behind = min(position + bus - offset, stop)  # of the beat's bytes
             if position < border <= behind:
                 count = -(-border // load.segment) - position // load.segment
-                self._opened.append(max(taken, self.end) + count)
-            before, count = max(taken, self.end), (behind - 1) // load.segment - position // load.segment + 1
-            self.end = gate = before + count
+                self._opened.append(before + count)
+            count = (behind - 1) // load.segment - position // load.segment + 1
+            reads.gate = max(taken, reads.left) + 1
+            self.end = reads.left = before + count
             if load.operands:
                 self.machine.operand_writes.update(before + piece + 1 + WRITE for piece in range(count))
             position, offset = behind, 0
-        self.reads.gate = gate
         return taken
 
     def _written(self, start: int, beat: int, before: int) -> int:

@@ -31,11 +31,11 @@ class ReadMaster:
     ----------
     work : Signal
         There may be another burst.
-    gate : int
-        First cycle in which the next beat can be taken.
+    gate, left : int
+        First cycle in which the next beat can be taken; when the last one leaves the relay.
     load : Reader
     commands : callable
-        Told the cycles in which the beats of a burst of the program are taken.
+        Told the cycles in which the beats of a burst of the program leave the relay.
     """
 
     def __init__(self, machine: Machine):
@@ -44,7 +44,7 @@ class ReadMaster:
         self.apart = 2 if self.limit == 2 else 1  # a queue of two tags takes one every other cycle
         self.in_flight: deque[int] = deque()  # last beats of the latest bursts
         self.work = Signal(machine.kernel)
-        self.gate = 0
+        self.gate = self.left = 0
         self.load: Reader | None = None
         self.commands: Callable[[list[int]], None] = lambda times: None
         self._requests: deque[tuple[int, int]] = deque()
@@ -100,8 +100,10 @@ class ReadMaster:
         dram, beats, times = self.machine.dram, self._beats, []
         start = dram.read(beats, self.machine.kernel.cycle + ADDRESS)
         for beat in range(beats):
-            times.append(max(self.gate, dram.offered(start, beat)))
-            self.gate = times[-1] + 1
+            taken = max(self.gate, dram.offered(start, beat))
+            self.gate = max(taken, self.left) + 1
+            self.left = self.gate
+            times.append(self.left)
         self._next_burst()
         self.commands(times)
-        return times[-1]
+        return taken

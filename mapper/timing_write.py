@@ -12,6 +12,7 @@ from mapper.timing_bus import QUEUE
 from mapper.timing_machine import Machine
 
 ADDRESS = 1  # burst chosen, to its address on the bus
+RESPONSE = 1  # response on the bus, to what it ends
 AFTER_READS = 0.5  # of the addresses in a cycle the read is served first
 
 
@@ -70,7 +71,7 @@ class WriteMaster:
         if not self._marked:
             return False
         burst = self._marked[0]
-        after = ADDRESS + burst.beats + self.machine.dram.latency + QUEUE  # burst chosen, to its record
+        after = ADDRESS + burst.beats + self.machine.dram.latency + RESPONSE + QUEUE  # burst chosen, to its record
         if max(burst.time + QUEUE, self.machine.kernel.cycle) + after > time:
             return False
         self.machine.at(time - after + 1, self.wake)
@@ -101,11 +102,13 @@ class WriteMaster:
     def _respond(self, burst: Burst, time: int) -> None:
         """The response to a burst comes at ``time``."""
         job, machine = burst.job, self.machine
+        if job is not None and job.mark:
+            machine.result.layer_end[job.layer] = time
+        time += RESPONSE
         if job is not None:
             machine.give(job, burst.taken, time + 1)
             if job.mark:
                 self._marked.popleft()
-                machine.result.layer_end[job.layer] = time
                 self.records.append(time + QUEUE)
                 machine.at(time + QUEUE, self.wake)
         if burst.record or (job is not None and not job.mark):

@@ -66,9 +66,9 @@ class AddressGenerator(wiring.Component):
             for i in range(self.levels)
         ]
         out = self.o.payload
-        last = Signal(self.levels)
+        single = Signal(self.levels, reset_less=True)  # levels of one iteration
+        last = Signal(self.levels, reset_less=True)  # left is 1
         done = Signal()
-        m.d.comb += [last[i].eq(left[i] == 1) for i in range(self.levels)]
         m.d.comb += [out.last.eq(last), done.eq(last.all()), self.nest.ready.eq(~self.o.valid | (self.o.ready & done))]
 
         with m.If(self.o.valid & self.o.ready):
@@ -78,11 +78,16 @@ class AddressGenerator(wiring.Component):
             m.d.sync += [out.address.eq(out.address + chosen), self.o.valid.eq(~done)]
             for i in range(self.levels):
                 with m.If(last[:i].all() if i else 1):
-                    m.d.sync += [left[i].eq(Mux(last[i], count[i], left[i] - 1)), out.first[i].eq(last[i])]
+                    m.d.sync += [
+                        left[i].eq(Mux(last[i], count[i], left[i] - 1)),
+                        last[i].eq(Mux(last[i], single[i], left[i] == 2)),
+                        out.first[i].eq(last[i]),
+                    ]
         with m.If(self.nest.valid & self.nest.ready):
             nest = self.nest.payload
             m.d.sync += [self.o.valid.eq(1), out.address.eq(nest.base), out.first.eq(~0)]
             for i in range(self.levels):
                 level = nest.level[i]
                 m.d.sync += [count[i].eq(level.count), left[i].eq(level.count), step[i].eq(level.step)]
+                m.d.sync += [single[i].eq(level.count == 1), last[i].eq(level.count == 1)]
         return m

@@ -9,6 +9,7 @@ from dataflows.config import Config
 from rtl.axi import row_layout
 from rtl.fetch import ProgramFetch, beat_layout
 from rtl.front_end import SET, START, WAIT
+from rtl.relay import Relay
 
 ERROR = data.StructLayout({"code": 8, "unit": 8, "info": 32})
 """Contents of the ERROR and ERROR_INFO registers."""
@@ -115,27 +116,25 @@ class CommandUnit(wiring.Component):
         m.submodules.check = check = CommandCheck(self.cfg)
 
         # A word that has been checked: what it says of itself is known.
-        word = Signal(64, reset_less=True)
-        full = Signal()
+        layout = data.StructLayout({
+            "word": 64, "is_legal": 1, "is_hash": 1, "is_end": 1, "is_ours": 1, "goes_to": len(isa.units(self.cfg)),
+        })
+        m.submodules.checked = checked = Relay(layout)
         leave = Signal()
-        is_legal, is_hash, is_end, is_ours = (
-            Signal(name=name, reset_less=True) for name in ("is_legal", "is_hash", "is_end", "is_ours")
-        )
-        goes_to = Signal(len(isa.units(self.cfg)), reset_less=True)  # one-hot
-        coming = data.View(SET, fetch.o.payload)
-        m.d.comb += fetch.o.ready.eq(~full | leave)
-        with m.If(fetch.o.ready):
-            m.d.sync += [
-                full.eq(fetch.o.valid),
-                word.eq(fetch.o.payload),
-                is_legal.eq(check.legal),
-                is_hash.eq(coming.op == isa.Op.HASH),
-                is_end.eq(coming.op == isa.Op.END),
-                is_ours.eq(fetch.o.payload[:56] == self.cfg.hash_value),
-                *(goes_to[unit].eq(coming.unit == unit) for unit in isa.units(self.cfg)),
-            ]
-        with m.If(fetch.flush):
-            m.d.sync += full.eq(0)
+        coming, checks = data.View(SET, fetch.o.payload), checked.i.payload
+        m.d.comb += [
+            checked.i.valid.eq(fetch.o.valid),
+            fetch.o.ready.eq(checked.i.ready),
+            checks.word.eq(fetch.o.payload),
+            checks.is_legal.eq(check.legal),
+            checks.is_hash.eq(coming.op == isa.Op.HASH),
+            checks.is_end.eq(coming.op == isa.Op.END),
+            checks.is_ours.eq(fetch.o.payload[:56] == self.cfg.hash_value),
+            checks.goes_to.eq(Cat(coming.unit == unit for unit in isa.units(self.cfg))),
+            checked.o.ready.eq(leave | fetch.flush),
+        ]
+        full, now = checked.o.valid, checked.o.payload
+        word, goes_to = now.word, now.goes_to
 
         fields = data.View(SET, word)
         left = Signal(32)
@@ -165,13 +164,13 @@ class CommandUnit(wiring.Component):
                 with m.If(left == 0):
                     m.d.comb += [error.code.eq(isa.Error.PROGRAM_END), error.info.eq(self.words)]
                 with m.Elif(full):
-                    with m.If(~is_legal | (first != is_hash)):
+                    with m.If(~now.is_legal | (first != now.is_hash)):
                         m.d.comb += error.code.eq(isa.Error.ILLEGAL_COMMAND)
                     with m.Elif(first):
                         m.d.comb += leave.eq(1)
-                        with m.If(~is_ours):
+                        with m.If(~now.is_ours):
                             m.d.comb += error.code.eq(isa.Error.HASH_MISMATCH)
-                    with m.Elif(is_end):
+                    with m.Elif(now.is_end):
                         m.next = "QUIET"
                     with m.Else():
                         room = Cat(self.o[unit].ready for unit in isa.units(self.cfg))

@@ -77,17 +77,23 @@ class ProgramFetch(wiring.Component):
         popped = Signal()
         m.d.comb += [
             size.eq(Mux(wanted < chunk, wanted, chunk)),
-            self.request.payload.address.eq(address),
-            self.request.payload.bytes.eq(size * beat_bytes),
-            self.request.valid.eq((wanted != 0) & (room >= chunk)),
-            asked.eq(self.request.valid & self.request.ready),
+            asked.eq((wanted != 0) & (room >= chunk) & ~self.flush & (~self.request.valid | self.request.ready)),
             popped.eq(beats.o.valid & beats.o.ready),
             self.empty.eq((room == self.depth) & (wanted == 0)),
         ]
-        m.d.sync += room.eq(room - Mux(asked, size, 0) + popped)
+        freed = Signal()  # popped, in the cycle before
+        m.d.sync += [freed.eq(popped), room.eq(room - Mux(asked, size, 0) + freed)]
+        with m.If(self.request.ready):
+            m.d.sync += self.request.valid.eq(0)
         with m.If(asked):
-            m.d.sync += [address.eq(address + chunk * beat_bytes), wanted.eq(wanted - size)]
-        with m.If(self.flush & (asked | ~self.request.valid)):  # a request once offered stays
+            m.d.sync += [
+                address.eq(address + chunk * beat_bytes),
+                wanted.eq(wanted - size),
+                self.request.valid.eq(1),
+                self.request.payload.address.eq(address),
+                self.request.payload.bytes.eq(size * beat_bytes),
+            ]
+        with m.If(self.flush):
             m.d.sync += wanted.eq(0)
         with m.If(self.start):
             rounded_up = self.words + (beat_words - 1)

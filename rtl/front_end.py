@@ -7,6 +7,7 @@ from amaranth.lib.wiring import In, Out
 from dataflows import isa
 from dataflows.config import Config
 from rtl.job import job_layout
+from rtl.relay import Relay
 
 SET = data.StructLayout({"value": isa.VALUE_BITS, "register": 8, "unit": 4, "op": 4})
 """Bits of a SET word."""
@@ -82,8 +83,9 @@ class FrontEnd(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        word = Signal(64, reset_less=True)  # the command at the head: queues of words are slow memories
-        full = Signal()
+        m.submodules.head = relay = Relay(unsigned(64))  # queues of words are slow memories
+        wiring.connect(m, wiring.flipped(self.words), relay.i)
+        word, full = relay.o.payload, relay.o.valid
         offered = Signal()  # a job, which the engine has not taken
         settling = Signal()  # a WAIT's tokens are being taken
         looked = Signal()  # the semaphore of the WAIT at the head was looked at in the cycle before
@@ -99,7 +101,7 @@ class FrontEnd(wiring.Component):
             waited.eq(head & is_wait & looked & self.enough),
             started.eq(head & is_start & self.there),
             leave.eq(waited | started | (head & ~is_wait & ~is_start)),
-            self.words.ready.eq(~full | leave),
+            relay.o.ready.eq(leave),
             self.look.mask.eq(as_start.take),
             self.look.wait.eq(is_wait),
             self.look.semaphore.eq(as_wait.semaphore),
@@ -108,8 +110,6 @@ class FrontEnd(wiring.Component):
             self.idle.eq(~full & ~offered),
         ]
         m.d.sync += [looked.eq(head & is_wait & ~waited), settling.eq(waited)]
-        with m.If(self.words.ready):
-            m.d.sync += [full.eq(self.words.valid), word.eq(self.words.payload)]
         with m.If(started):
             m.d.sync += offered.eq(1)
         with m.Elif(self.job.ready):

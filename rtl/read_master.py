@@ -7,6 +7,7 @@ from amaranth.lib.wiring import In, Out
 from dataflows.config import Config
 from rtl import axi
 from rtl.queue import Queue
+from rtl.relay import Relay
 
 
 def beat_layout(bus_bytes: int) -> data.StructLayout:
@@ -41,7 +42,8 @@ class ReadMaster(wiring.Component):
     command_data : Out(stream of whole_beat_layout(bus_bytes))
     load_data : Out(stream of beat_layout(bus_bytes))
     error : Out(stream of 40-bit address, always ready)
-        One transfer per beat with an error response: the address of its burst. The beat is passed on all the same.
+        One transfer per beat with an error response, a cycle later: the address of its burst. The beat is passed on
+        all the same.
     drain : In(1)
         While high: no new burst begins, and data that returns is thrown away.
     idle : Out(1)
@@ -122,38 +124,34 @@ class ReadMaster(wiring.Component):
     def _elaborate_return(self, m, tag, retire):
         """Hand each beat that returns to the client of the oldest burst."""
         a = self.axi
+        layout = data.StructLayout({"beat": beat_layout(self.cfg.bus_bytes), "for_load": 1})
+        m.submodules.beats = beats = Relay(layout)
         burst = tag.payload.burst
         command, load = self.command_data, self.load_data
-        held = Signal()  # a beat waits at one of the outputs
         taken = Signal()
         begun = Signal()  # the first beat of the burst has passed
         first = Signal(len(burst.first))
         end = Signal(len(burst.tail))
         m.d.comb += [
-            held.eq((command.valid & ~command.ready) | (load.valid & ~load.ready)),
-            a.rready.eq(tag.valid & (self.drain | ~held)),
+            a.rready.eq(tag.valid & (self.drain | beats.i.ready)),
             taken.eq(a.rvalid & a.rready),
             retire.eq(taken & a.rlast),
             tag.ready.eq(retire),
             first.eq(Mux(begun, 0, burst.first)),
             end.eq(Mux(a.rlast, burst.tail, self.cfg.bus_bytes)),
             self.beats.eq(taken),
-            self.error.valid.eq(taken & (a.rresp != 0)),
-            self.error.payload.eq(burst.address),
+            beats.i.valid.eq(taken & ~self.drain),
+            beats.i.p.for_load.eq(tag.payload.for_load),
+            beats.i.p.beat.data.eq(a.rdata),
+            beats.i.p.beat.first.eq(first),
+            beats.i.p.beat.count.eq(end - first),
+            beats.i.p.beat.last.eq(a.rlast & burst.last_of_row),
+            command.valid.eq(beats.o.valid & ~beats.o.p.for_load),
+            command.p.data.eq(beats.o.p.beat.data),
+            load.valid.eq(beats.o.valid & beats.o.p.for_load),
+            load.payload.eq(beats.o.p.beat),
+            beats.o.ready.eq(Mux(beats.o.p.for_load, load.ready, command.ready)),
         ]
-        with m.If(command.ready):
-            m.d.sync += command.valid.eq(0)
-        with m.If(load.ready):
-            m.d.sync += load.valid.eq(0)
         with m.If(taken):
             m.d.sync += begun.eq(~a.rlast)
-        with m.If(taken & ~self.drain):
-            m.d.sync += [
-                command.valid.eq(~tag.payload.for_load),
-                load.valid.eq(tag.payload.for_load),
-                load.p.data.eq(a.rdata),
-                load.p.first.eq(first),
-                load.p.count.eq(end - first),
-                load.p.last.eq(a.rlast & burst.last_of_row),
-            ]
-        m.d.comb += command.p.data.eq(load.p.data)  # one register serves both
+        m.d.sync += [self.error.valid.eq(taken & (a.rresp != 0)), self.error.payload.eq(burst.address)]

@@ -34,13 +34,13 @@ class StoreEngine(wiring.Component):
     Members
     -------
     job, done, busy, stalled : engine_ports()
-        A job is done one cycle after its last write response; ``busy`` stays high until its record is written too.
+        A job is done two cycles after its last write response; ``busy`` stays high until its record is written too.
     regions : In(array of 40-bit addresses)
         Base address of each region.
     mark_base : In(40)
         Address of the mark table, a multiple of 16.
     cycle : In(64)
-        Cycle counter.
+        Cycle counter, of the cycle before.
     clear : In(1)
         Program start: the next record is the first.
     marks : Out(16)

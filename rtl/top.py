@@ -113,12 +113,12 @@ class Accelerator(wiring.Component):
             counters.read_beat.eq(reads.beats),
             counters.write_beat.eq(store.beats),
         ]
+        m.d.sync += store.cycle.eq(counters.cycles)  # STORE hears of responses one cycle later, too
         for region in Region:
             low, high = (getattr(registers, f"base_{region.name.lower()}_{half}") for half in ("low", "high"))
             m.d.comb += [load.regions[region].eq(Cat(low, high)), store.regions[region].eq(Cat(low, high))]
         m.d.comb += [
             store.mark_base.eq(Cat(registers.mark_low, registers.mark_high)),
-            store.cycle.eq(counters.cycles),
             store.clear.eq(supervisor.begin),
             registers.marks.eq(store.marks),
         ]
@@ -206,9 +206,6 @@ class Accelerator(wiring.Component):
         """Host registers to run control, counters and errors to host registers."""
         control = registers.control
         m.d.comb += [
-            supervisor.start.eq(control[0]),
-            supervisor.soft_reset.eq(control[1]),
-            supervisor.clear_done.eq(registers.irq_clear[0]),
             supervisor.finished.eq(command.done),
             registers.status.eq(supervisor.status),
             registers.error.eq(Cat(supervisor.error.code, supervisor.error.unit)),
@@ -221,10 +218,15 @@ class Accelerator(wiring.Component):
             self.irq.eq(registers.irq_enable[0] & (supervisor.status[1] | supervisor.status[2])),
             counters.clear.eq(supervisor.begin),
             counters.running.eq(supervisor.running),
-            command.start.eq(supervisor.begin),
             command.base.eq(Cat(registers.base_program_low, registers.base_program_high)),
             command.words.eq(registers.program_words),
         ]
+        m.d.host += [
+            supervisor.start.eq(control[0]),
+            supervisor.soft_reset.eq(control[1]),
+            supervisor.clear_done.eq(registers.irq_clear[0]),
+        ]
+        m.d.sync += command.start.eq(supervisor.begin)
         join(m, command.error, supervisor.command_error)
         m.d.comb += [getattr(registers, name).eq(getattr(counters, name)) for name in counters.names]
 

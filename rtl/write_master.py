@@ -29,9 +29,9 @@ class WriteMaster(wiring.Component):
     -------
     i : In(stream of write_beat_layout(bus_bytes))
     response : Out(stream of response_layout(), always ready)
-        One transfer per burst.
+        One transfer per burst, in the cycle after its response on the bus.
     error : Out(stream of 40-bit address, always ready)
-        One transfer per error response: the address of its burst.
+        One transfer per error response, a cycle later: the address of its burst.
     drain : In(1)
         While high no new burst begins; those that have begun end.
     idle : Out(1)
@@ -121,12 +121,14 @@ class WriteMaster(wiring.Component):
             a.bready.eq(tags.o.valid),
             retire.eq(a.bvalid & a.bready),
             tags.o.ready.eq(retire),
+            self.idle.eq(in_flight == 0),
+        ]
+        m.d.sync += [
             self.response.valid.eq(retire),
             self.response.p.last_of_job.eq(tags.o.p.last_of_job),
             self.response.p.record.eq(tags.o.p.record),
             self.error.valid.eq(retire & (a.bresp != 0)),
             self.error.payload.eq(tags.o.p.address),
-            self.idle.eq(in_flight == 0),
         ]
         m.d.sync += in_flight.eq(in_flight + issue - retire)
         return m

@@ -175,21 +175,18 @@ def test_wait_takes_its_count_and_reports_what_lacks(cfg):
 
     async def bench(ctx):
         await _put(ctx, front.words, _word(isa.Op.WAIT, isa.Unit.LOAD, semaphore=11, count=3))
-        ctx.set(front.words.payload, _word(isa.Op.SET, isa.Unit.LOAD, register=0, value=5))
-        ctx.set(front.words.valid, 1)
-        await ctx.tick()
+        await _put(ctx, front.words, _word(isa.Op.WAIT, isa.Unit.LOAD, semaphore=11, count=1))
         for given in range(3):
-            assert ctx.get(front.waiting) and not ctx.get(front.words.ready), given
+            assert ctx.get(front.waiting) and not ctx.get(front.take.valid), given
             assert ctx.get(semaphores.lacking[isa.Unit.LOAD]) == 1 << 11
             ctx.set(semaphores.give[isa.Unit.STORE], 1 << 11)
             await ctx.tick()
         ctx.set(semaphores.give[isa.Unit.STORE], 0)
-        assert not ctx.get(front.words.ready)  # it is looked at in one cycle, and taken in the next
+        await ctx.tick()  # they are looked at
+        assert not ctx.get(front.waiting)
         await ctx.tick()
-        assert ctx.get(front.words.ready) and not ctx.get(front.waiting)
-        ctx.set(front.words.payload, _word(isa.Op.WAIT, isa.Unit.LOAD, semaphore=11, count=1))
-        await ctx.tick()
-        for _ in range(3):
+        assert ctx.get(front.take) == {"valid": 1, "mask": 1 << 11, "amount": 3}
+        for _ in range(4):
             await ctx.tick()
         assert ctx.get(front.waiting)  # all three are gone
 
