@@ -13,8 +13,8 @@ from mapper.program import Job
 from mapper.timing_bus import iterations
 from mapper.timing_machine import Machine
 
-STREAM = 4  # address of an operand word, to that word at the array
-STREAM_DEPTH = 5  # operand words between address and array
+STREAM = 5  # address of an operand word, to that word at the array
+STREAM_DEPTH = 6  # operand words between address and array
 GRID = 2  # word at the array to its sum, beside one cycle per row and column
 PRODUCT = 3  # word at the array to its products, where an adder tree follows, counted as for GRID
 PIECES = {"table": 2}  # longer way to the sum where words are taken apart into pieces; 1 for other kinds

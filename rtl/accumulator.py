@@ -78,7 +78,8 @@ class Accumulator(wiring.Component):
     Members
     -------
     job, done, busy, stalled
-        See :func:`~rtl.job.engine_ports`. Holds the running job and the next one. Done when the last sum can be read.
+        See :func:`~rtl.job.engine_ports`. Holds the running job and the next one. Done when the last sum can be read
+        in the next cycle.
     open : Out(1)
         A job has been taken whose words come from the array.
     open_sparse : Out(1), only where the configuration has the sparse engine
@@ -96,7 +97,8 @@ class Accumulator(wiring.Component):
     """
 
     latency = AccumulatorBank.latency + 1
-    write_latency = 3
+    write_latency = 4
+    done_latency = 3  # it takes longer from the tokens to a read
 
     def __init__(self, cfg: Config):
         self.cfg = cfg
@@ -139,11 +141,11 @@ class Accumulator(wiring.Component):
         with m.If(take):
             m.d.sync += [full.eq(1), waiting.eq(self.job.payload)]
         end = self.i.valid & agu.o.payload.last.all()
-        ending = taps(m, end, self.write_latency, "ending", first=1, reset_less=False)
+        ending = taps(m, end, self.done_latency, "ending", first=1, reset_less=False)
         m.d.comb += [
             agu.o.ready.eq(self.i.valid),
             self.done.valid.eq(ending[-1]),
-            self.done.payload.eq(delay(m, give, self.write_latency, "give")),
+            self.done.payload.eq(delay(m, give, self.done_latency, "give")),
             self.busy.eq(full | agu.o.valid | Cat(ending).any()),
             self.stalled.eq(agu.o.valid & ~self.i.valid),
         ]
@@ -183,50 +185,71 @@ class Accumulator(wiring.Component):
                 bank.read_enable.eq(mine | (self.read_address.valid & (vector.bank == index))),
                 bank.read_address.eq(Mux(mine, place.row, vector.row)),
             ]
-        acc_bank, vector_bank = Signal(reset_less=True), Signal(reset_less=True)
+        vector_bank = Signal(reset_less=True)
+        acc_bank = Signal(reset_less=True)
         m.d.sync += [acc_bank.eq(place.bank), vector_bank.eq(vector.bank)]
         words = [data.View(self.read_data.shape(), bank.read_data) for bank in banks]
         lanes = []
         for index, port in enumerate(self.read_data):
             lane = Signal(port.shape(), name=f"vector_{index}", reset_less=True)
-            m.d.sync += lane.eq(Mux(vector_bank, words[1][index], words[0][index]))
+            mine = Signal(port.shape(), name=f"stored_{index}", reset_less=True)
+            m.d.sync += [
+                lane.eq(Mux(vector_bank, words[1][index], words[0][index])),
+                mine.eq(Mux(acc_bank, words[1][index], words[0][index])),
+            ]
             m.d.comb += port.eq(lane)
-            lanes.append(Mux(acc_bank, words[1][index], words[0][index]))
+            lanes.append(mine)
         return lanes
 
     def _add(self, m, banks, agu, place, words, keep):
-        """Stages "add" and "write". A word that is still on its way to the memory is taken from there."""
-        add_valid, write_valid = Signal(), Signal()
-        add_old = Signal(reset_less=True)  # add to what is there
-        add_place = Signal.like(place, reset_less=True)
-        write_place = Signal.like(place, reset_less=True)
-        # What the memory does not show yet to a word in stage "add": the sum now in stage "write", or the one before.
-        from_write, from_after = Signal(reset_less=True), Signal(reset_less=True)
-        m.d.comb += write_valid.eq(delay(m, add_valid & add_place.inside, 1, "write_valid", reset_less=False))
+        """Stages "read", "add" and "write". A word that is still on its way to the memory is taken from there."""
+        inside, read_valid, add_valid, write_valid = Signal(), Signal(), Signal(), Signal()
+        read_old, add_old = Signal(reset_less=True), Signal(reset_less=True)  # add to what is there
+        read_place, add_place, write_place, after_place = (
+            Signal.like(place, name=f"{stage}_place", reset_less=True) for stage in ("read", "add", "write", "after")
+        )
+        after_valid = Signal()
+        # What the memory does not show yet to a word in stage "add": the sum now in stage "write", or one of the two
+        # before it.
+        newer = {
+            "from_write": (add_valid, add_place), "from_after": (write_valid, write_place),
+            "from_late": (after_valid, after_place),
+        }
+        forward = {name: Signal(name=name, reset_less=True) for name in newer}
+        m.d.comb += inside.eq(self.i.valid & place.inside)
         m.d.sync += [
-            add_valid.eq(self.i.valid),
-            add_old.eq(keep | ~agu.o.payload.first[LEVELS.index("pass")]),
-            add_place.eq(place),
+            read_valid.eq(inside),
+            read_old.eq(keep | ~agu.o.payload.first[LEVELS.index("pass")]),
+            read_place.eq(place),
+            add_valid.eq(read_valid),
+            add_old.eq(read_old),
+            add_place.eq(read_place),
+            write_valid.eq(add_valid),
             write_place.eq(add_place),
-            from_write.eq(add_valid & add_place.inside & (add_place == place)),
-            from_after.eq(write_valid & (write_place == place)),
+            after_valid.eq(write_valid),
+            after_place.eq(write_place),
+            *(forward[name].eq(valid & (at == read_place)) for name, (valid, at) in newer.items()),
         ]
         sums = []
         shape = signed(self.cfg.numbers.acc_bits)
         for index, (new, stored) in enumerate(zip(self.i.payload, words, strict=True)):
+            came = Signal(shape, name=f"came_{index}", reset_less=True)
             added = Signal(shape, name=f"new_{index}", reset_less=True)
             old = Signal(shape, name=f"old_{index}")
             total = Signal(shape, name=f"sum_{index}", reset_less=True)
             after = Signal(shape, name=f"after_{index}", reset_less=True)
+            late = Signal(shape, name=f"late_{index}", reset_less=True)
             with m.If(~add_old):
                 m.d.comb += old.eq(0)
-            with m.Elif(from_write):
+            with m.Elif(forward["from_write"]):
                 m.d.comb += old.eq(total)
-            with m.Elif(from_after):
+            with m.Elif(forward["from_after"]):
                 m.d.comb += old.eq(after)
+            with m.Elif(forward["from_late"]):
+                m.d.comb += old.eq(late)
             with m.Else():
                 m.d.comb += old.eq(stored)
-            m.d.sync += [added.eq(new), total.eq(added + old), after.eq(total)]
+            m.d.sync += [came.eq(new), added.eq(came), total.eq(added + old), after.eq(total), late.eq(after)]
             sums.append(total)
         for index, bank in enumerate(banks):
             m.d.comb += [

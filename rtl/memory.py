@@ -9,6 +9,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
 from dataflows import isa
+from rtl.skew import delay
 
 
 def write_layout(beat_bytes: int) -> data.StructLayout:
@@ -100,7 +101,7 @@ class OperandBuffer(wiring.Component):
     Members
     -------
     write : In(stream of write_layout(beat_bytes), always ready)
-        Bytes outside the run stay. A read in the next cycle sees the new bytes.
+        Bytes outside the run stay. A read two cycles later sees the new bytes.
     read_address : In(stream of 32-bit byte address, always ready)
     read_data : Out(read_bytes x 8)
         The window that starts at ``read_address``, ``latency`` cycles later. Bytes at or beyond ``size_bytes`` are
@@ -112,7 +113,7 @@ class OperandBuffer(wiring.Component):
         If a size is not what it must be.
     """
 
-    latency = 2
+    latency = 3
 
     def __init__(
         self, size_bytes: int, word_bytes: int, beat_bytes: int, read_bytes: int, granule: int = 1,
@@ -174,9 +175,13 @@ class OperandBuffer(wiring.Component):
         scale = exact_log2(granule)
         with m.If(self.write.valid):
             m.d.comb += enable.eq(((Const(1) << (write.count >> scale)) - 1) << (write.first >> scale))
-        rows, bank, offset = self._locate(m, "write", base, banks)
-        enables = self._shift_up(m, enable, offset[scale:])
-        beat = self._rotate_up(m, write.data.as_value(), 8 * granule, offset[scale : exact_log2(self.beat_bytes)])
+        taken = Signal.like(base, name="taken_base", reset_less=True)
+        taken_enable = Signal.like(enable, name="taken_enable")
+        taken_data = Signal(8 * self.beat_bytes, reset_less=True)
+        m.d.sync += [taken.eq(base), taken_enable.eq(enable), taken_data.eq(write.data.as_value())]
+        rows, bank, offset = self._locate(m, "write", taken, banks)
+        enables = self._shift_up(m, taken_enable, offset[scale:])
+        beat = self._rotate_up(m, taken_data, 8 * granule, offset[scale : exact_log2(self.beat_bytes)])
         half = self.word_bytes // granule
         halves = [enables[:half], enables[half:]]
         for index, (port, row) in enumerate(zip(banks, rows, strict=True)):
@@ -206,10 +211,10 @@ class OperandBuffer(wiring.Component):
         rows, bank, offset = self._locate(m, "read", self.read_address.payload, banks)
         for port, row in zip(banks, rows, strict=True):
             m.d.comb += [port.read_address.eq(row), port.read_enable.eq(self.read_address.valid)]
-        words = [port.read_data for port in banks]
+        words = [Signal(8 * self.word_bytes, name=f"word_{i}", reset_less=True) for i in range(len(banks))]
+        m.d.sync += [word.eq(port.read_data) for word, port in zip(words, banks, strict=True)]
         if len(banks) > 1:
-            read_bank = Signal(reset_less=True)
-            m.d.sync += read_bank.eq(bank)
+            read_bank = delay(m, bank, 2, "read_bank")
             value = Signal(8 * (self.read_bytes + self.word_bytes - self.read_granule), name="read_words")
             m.d.comb += value.eq(Mux(read_bank, Cat(*reversed(words)), Cat(*words)))
             value = self._shift_down(m, value, offset)
@@ -222,8 +227,7 @@ class OperandBuffer(wiring.Component):
         places = offset[exact_log2(self.read_granule) :]
         if not len(places):
             return value
-        read_offset = Signal(len(places), reset_less=True)
-        m.d.sync += read_offset.eq(places)
+        read_offset = delay(m, places, 2, "read_offset")
         for i in reversed(range(len(places))):  # large steps first: what cannot be read any more is dropped early
             amount = 8 * self.read_granule << i
             stage = Signal(len(value) - amount, name=f"read_data_{i}")

@@ -128,7 +128,7 @@ def test_out_of_range_does_not_wrap(rng):
 
 
 def test_done_means_readable(rng):
-    """A read that starts with the done pulse sees the last sum, and one of the other bank is not disturbed."""
+    """A read in the cycle after the done pulse sees the last sum, and one of the other bank is not disturbed."""
     cfg = make_config(1, 1, "weight_stationary", acc_words=4)
     dut = Accumulator(cfg)
     got = []
@@ -144,10 +144,11 @@ def test_done_means_readable(rng):
             await ctx.tick()
             ctx.set(dut.i.valid, 0)
             assert ctx.get(dut.busy)
-            for _ in range(dut.write_latency - 1):
+            for _ in range(dut.done_latency - 1):
                 assert not ctx.get(dut.done.valid)
                 await ctx.tick()
             assert ctx.get(dut.done.valid)
+            await idle(ctx, dut.write_latency - dut.done_latency)
             ctx.set(dut.read_address.payload, base)
             await idle(ctx, dut.latency)
             got.append(ctx.get(dut.read_data[0]))
@@ -167,6 +168,6 @@ def test_jobs_follow_without_a_gap(rng):
     values, expected, _, times = run(cfg, jobs, rng)
     assert values == expected.tolist()
     assert set(np.diff(times["i"])) == {1}
-    assert times["done"] == [times["i"][127 + 8 * n] + Accumulator.write_latency for n in range(6)]
+    assert times["done"] == [times["i"][127 + 8 * n] + Accumulator.done_latency for n in range(6)]
     begins = [times["i"][128 + 8 * n] for n in range(5)]
     assert all(opened < begin for opened, begin in zip(times["open"][1:], begins, strict=True))
