@@ -13,6 +13,7 @@ from dataflows.errors import InputError
 from tests.bench import (
     area,
     bitfusion,
+    bits,
     compression,
     conv56,
     dataflows,
@@ -57,6 +58,7 @@ TOPICS: dict[str, Callable[[], list[Figure]]] = {
     "eie_cycles": eie_cycles.run,
     "serial": serial.run,
     "area": area.run,
+    "bits": bits.run,
     "fusion": fusion.run,
     "bitfusion": bitfusion.run,
 }
