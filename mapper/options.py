@@ -37,6 +37,8 @@ examples
       both accelerators side by side
   python -m mapper model.pt2 --config configs/eie64.toml --prune fc1=0.1,fc2=0.25 --cluster fc1=16,fc2=16
       keep 10 % and 25 % of two layers' weights, as 16 shared values each; the sparse engine can run them
+  python -m mapper model.pt2 --config configs/ws16_fusion.toml --bits 4,conv1=8/8 --calibration samples.npz
+      inputs and weights of 4 bits, except in one layer (docs/bits.md)
   python -m mapper model.pt2 --run --layers layer1.0.conv1..layer1.0.conv2 --trace layer1.0.conv2
       two layers alone, and a waveform of the second one
 

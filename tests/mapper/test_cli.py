@@ -291,7 +291,7 @@ def test_help_teaches(capsys):
         main(["--help"])
     assert left.value.code == 0
     out = capsys.readouterr().out
-    options = "config out input-shape calibration bits objective run inputs json prune prune-pattern cluster"
+    options = "config out input-shape calibration bits auto-bits objective run inputs json prune prune-pattern cluster"
     assert all(f"--{option}" in out for option in [*options.split(), "dram-latency", "dram-bytes-per-cycle"])
     assert "examples" in out and "torch.export.save(" in out
 
