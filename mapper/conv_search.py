@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from math import ceil
 
 from dataflows.errors import InputError
@@ -50,9 +51,13 @@ def plan(shape: ConvShape, options: Options, *, residual: bool = False) -> ConvP
 
 
 def cheapest(
-    shape: ConvShape, options: Options, *, residual: bool, accept: Callable[[ConvPlan], bool] = lambda _: True
-) -> ConvPlan | None:
-    """The cheapest plan of those that fit and that ``accept`` takes; None if there is none."""
+    shape: ConvShape, options: Options, *, residual: bool, accept: Callable[[ConvPlan], bool] = lambda _: True,
+    least: Callable[[ConvPlan], float] = lambda _: 0,
+) -> ConvPlan | None:  # fmt: skip
+    """The cheapest plan of those that fit and that ``accept`` takes; None if there is none.
+
+    A plan takes no less than the cycles ``least``.
+    """
     fitting = [
         c for c in candidates(shape, options)
         if (not residual or _residual_bytes(c) <= shape.cfg.memory.operand_bytes) and accept(c)
@@ -60,6 +65,7 @@ def cheapest(
     if not fitting:
         return None
     plans = [costed(c, options, residual=residual) for c in fitting]
+    plans = [replace(p, cycles=max(p.cycles, least(p))) for p in plans]
     fastest = min(p.cycles for p in plans)
     near = (p for p in plans if p.cycles <= fastest * (1 + NEAR))
     return min(near, key=lambda p: (p.dram_bytes, p.cycles))

@@ -53,7 +53,11 @@ def epilogue(context: Context, pool: Pool, index: int, shape: ConvShape, *, resi
     def legal(candidate: ConvPlan) -> bool:
         return PooledTiles(pool, source, target, candidate).legal
 
-    inside = cheapest(shape, options, residual=residual, accept=legal)
+    def least(candidate: ConvPlan) -> float:
+        """Cycles of the vector unit, in which narrow operands spend their time."""
+        return PooledTiles(pool, source, target, candidate).vector_cycles if context.cfg.multiplier else 0
+
+    inside = cheapest(shape, options, residual=residual, accept=legal, least=least)
     if inside is None:
         return None
     bus = min(context.cfg.bus_bytes, options.bytes_per_cycle)
