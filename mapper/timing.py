@@ -19,7 +19,7 @@ from dataflows.vocabulary import Kind
 from mapper.compile import Program
 from mapper.timing_array import Array
 from mapper.timing_causes import Causes, Taken, by_layer
-from mapper.timing_commands import decode, front
+from mapper.timing_commands import Decoder, FrontEnd
 from mapper.timing_load import Loader
 from mapper.timing_machine import Machine, Prediction, Span
 from mapper.timing_plane import PlaneArray
@@ -74,15 +74,17 @@ def _predict(machine: Machine, masks: Masks) -> Prediction:
         words = Rows(machine, array.input, array.weight, array.acc).run()
     elif program.cfg.dataflow.input.kind is Kind.NEIGHBOUR:
         words = PlaneArray(machine, array.input, array.weight, array.acc).run()
-    processes = [reads.run(), decode(machine, reads), words, packer.run(), writes.run()]
+    fronts = {unit: FrontEnd(machine, unit) for unit in machine.words}
+    decoder = Decoder(machine, reads, fronts)
+    processes = [reads.run(), decoder.run(), words, packer.run(), writes.run()]
     if program.cfg.sparse:
         sparse = SparseEngine(machine, array.input, array.acc, masks)
         machine.engines[isa.Unit.SPARSE] = sparse
         processes += [sparse.fetch(), sparse.run()]
-    for process in processes + [front(machine, unit) for unit in machine.words]:
+    for process in processes + [front.run() for front in fronts.values()]:
         machine.kernel.schedule(0, process)
     machine.kernel.run()
-    left = [u.name for u in machine.words if len(machine.popped[u]) < len(machine.words[u])]
+    left = [unit.name for unit, front in fronts.items() if not front.ended]
     if left:
         raise AssertionError(f"the program would never end: {', '.join(left)} wait for ever")
     machine.result.cycles = machine.idle + END

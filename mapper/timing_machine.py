@@ -92,8 +92,8 @@ class Machine:
     engines : dict
         By unit.
     arrived, tokens, room, progress : dict of Signal, by unit
-        A word is on its way to the queue; a semaphore the unit waits for has more tokens; a word has left the queue;
-        the engine has moved on.
+        A word is on its way through the queue; a semaphore the unit waits for has more tokens; a word has left the
+        queue; the engine has moved on.
     streamed : Signal
         INPUT, WEIGHT or ACC has taken a job.
     operand_writes : set of cycles
