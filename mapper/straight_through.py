@@ -22,13 +22,13 @@ class RoundedWeights(nn.Module):
 
     def forward(self, weight: torch.Tensor) -> torch.Tensor:
         """Round."""
-        flat = weight.detach().double().reshape(len(weight), -1).numpy()
+        flat = weight.detach().double().reshape(len(weight), -1).cpu().numpy()
         if self.precision.scheme == "ttq":
             codes, step = two_scales(flat, (1 << self.precision.w_bits - 1) - 1)
             scale = np.full(len(flat), step)
         else:
             codes, scale = levels(flat, self.precision.w_bits, self.precision.scheme)
-        rounded = torch.from_numpy(codes * scale[:, None]).to(weight.dtype).reshape(weight.shape)
+        rounded = torch.from_numpy(codes * scale[:, None]).to(weight).reshape(weight.shape)
         return weight + (rounded - weight).detach()
 
     def right_inverse(self, weight: torch.Tensor) -> torch.Tensor:
@@ -50,10 +50,10 @@ class RoundedInputs(nn.Module):
         low, high = (float(v) for v in torch.aminmax(samples))
         counts = torch.histc(samples.float(), BINS, low, high) if low < high else torch.zeros(BINS)
         if bits <= 8:
-            low, high = clipped(Histogram(low, high, counts.double().numpy()), bits)
+            low, high = clipped(Histogram(low, high, counts.double().cpu().numpy()), bits)
         scale, self.zero = activation_scale(low, high, bits)
         self.least, self.most = -(1 << bits - 1), (1 << bits - 1) - 1
-        self.scale = nn.Parameter(torch.tensor(scale))
+        self.scale = nn.Parameter(torch.tensor(scale, device=samples.device))
         self.slow = 1 / float(np.sqrt(samples[0].numel() * self.most))
         self.fixed: float | None = None
 
