@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from dataflows import isa
 from mapper.program import Job
-from mapper.timing_array import of_sparse
 from mapper.timing_bus import iterations
 from mapper.timing_machine import Cause
+from mapper.timing_streamer import of_sparse
 from mapper.timing_vector import ACC_LEVELS, LANES, OPERAND_LEVELS, TAP_LEVELS
 
 REASONS = ("dram", "weights", "write_back", "vector", "commands", "fill", "imbalance")

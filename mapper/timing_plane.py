@@ -9,8 +9,9 @@ from dataflows.config import Config
 from dataflows.plane_order import PlaneOrder
 from mapper.kernel import Process
 from mapper.program import Job
-from mapper.timing_array import STREAM, STREAM_DEPTH, Accumulator, Streamer
+from mapper.timing_array import Accumulator
 from mapper.timing_machine import Machine
+from mapper.timing_streamer import STREAM, STREAM_DEPTH, Streamer
 
 SUM = 3  # last step of a sum, to its first word out of the array
 

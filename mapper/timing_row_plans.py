@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from dataflows import isa
 from mapper.program import Job
-from mapper.timing_array import Stream, Streamer
 from mapper.timing_machine import Machine
+from mapper.timing_streamer import Stream, Streamer
 
 TOLD = 2  # INPUT job taken, to its geometry at the planner
 WAITING = 2  # geometries before the planner

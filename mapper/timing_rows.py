@@ -8,9 +8,10 @@ from dataflows import isa
 from dataflows.config import Config
 from mapper.kernel import Process
 from mapper.program import Job
-from mapper.timing_array import STREAM, Accumulator, Streamer
+from mapper.timing_array import Accumulator
 from mapper.timing_machine import Machine
 from mapper.timing_row_plans import Geometry, Plans, Told
+from mapper.timing_streamer import STREAM, Streamer
 
 JOB_GAP = 3  # last row's end of a job, to the plan of the next one taken
 SUM = 4  # last product of a filter in the last row but its skew, to its sum out of the array

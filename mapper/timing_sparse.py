@@ -16,8 +16,9 @@ from mapper.kernel import Process, Signal
 from mapper.program import Job
 from mapper.sparse_plan import SparseJob
 from mapper.sparse_walk import IDLE, walk
-from mapper.timing_array import STREAM, Accumulator, Streamer
+from mapper.timing_array import Accumulator
 from mapper.timing_machine import Machine
+from mapper.timing_streamer import STREAM, Streamer
 
 TAKEN = 1  # job taken, to its vector at the detection, and to its begin if nothing is before it
 LOADED = 1  # vector at the detection, to its first word there
