@@ -35,14 +35,13 @@ class Fire(nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("model", "kind", "spec"),
+    ("model", "kind", "spec", "windows"),
     [
-        (Fire, "fusion", "4/4,stem=8/8,right=3/2,out=2/8"), (Fire, "serial", "3/5,squeeze=6/2,left=8/8"),
-        (models.Mobile, "fusion", "2/2,expand=8/4,grouped=4/8"), (models.Mobile, "table", "5/3,depthwise=2/2"),
-        (models.Mobile, "ternary", "2/2"),
+        (Fire, "fusion", "4/4,stem=8/8,right=3/2,out=2/8", True), (Fire, "serial", "3/5,squeeze=6/2,left=8/8", False),
+        (models.Mobile, "fusion", "2/2,expand=8/4,grouped=4/8", False),
+        (models.Mobile, "table", "5/3,depthwise=2/2", True), (models.Mobile, "ternary", "2/2", False),
     ],
 )  # fmt: skip
-@pytest.mark.parametrize("windows", [True, False])
 def test_models_of_mixed_precision(model, kind, spec, windows, tmp_path):
     cfg = configuration(kind, operand_bytes=2048)
     if not windows:
