@@ -20,7 +20,7 @@ from mapper.fake_quantize import early
 from mapper.graph import Add, AvgPool, Clamp, Concat, Conv, Flatten, FloatGraph, MaxPool, Node, Pad, Quantized
 from mapper.layer_specs import LayerSpec
 from mapper.narrow_weights import arrives_with
-from mapper.precision import Precision, Request, resolve, usual
+from mapper.precision import Precision, Request, counted, resolve, usual
 from mapper.window_shape import is_window
 
 TELLING = 8
@@ -183,10 +183,10 @@ class _Solver:
         if self._window(node) and node.name not in self.spec.layers:
             return Precision(a_bits, 8)
         if a_bits not in self.cfg.operand_bits and not self._window(node):
-            there = " ".join(map(str, self.cfg.operand_bits))
             raise InputError(
-                f"layer {node.name} reads {node.inputs[0]}, which has {a_bits} bits, but {self.cfg.name} multiplies "
-                f"inputs of {there} bits only" + "".join(f" ({note})" for note in self.notes[:1])
+                f"layer {node.name} reads {node.inputs[0]}, which has {counted(a_bits)}, but {self.cfg.name} "
+                f"multiplies inputs of {counted(*self.cfg.operand_bits)} only"
+                + "".join(f" ({note})" for note in self.notes[:1])
             )
         return Precision(a_bits, asked.w_bits, asked.scheme)
 

@@ -12,7 +12,7 @@ from dataflows import config
 from dataflows.config import Config
 from dataflows.errors import InputError
 from mapper.options import Arguments, parse
-from mapper.precision import resolve, usual
+from mapper.precision import counted, resolve, usual
 
 if TYPE_CHECKING:
     from mapper.outcome import Outcome
@@ -67,7 +67,7 @@ def _check_widths(arguments: Arguments, accelerators: list[tuple[Path, Config]])
     for _, cfg in others:
         if cfg.operand_bits != first.operand_bits and usual(cfg) != usual(first):
             raise InputError(
-                f"{first.name} takes operands of {usual(first).a_bits} bits and {cfg.name} of {usual(cfg).a_bits}; "
+                f"{first.name} takes operands of {counted(usual(first).a_bits)} and {cfg.name} of {usual(cfg).a_bits}; "
                 "map configurations of different widths one by one"
             )
 

@@ -108,10 +108,15 @@ def resolve(wanted: Request, cfg: Config) -> Precision:
     for what, bits in (("inputs", a_bits), ("weights", w_bits)):
         if bits not in there:
             raise InputError(
-                f"--bits {wanted.text}: {cfg.name} takes operands of {' '.join(map(str, there))} bits, not "
+                f"--bits {wanted.text}: {cfg.name} takes operands of {counted(*there)}, not "
                 f"{what} of {bits}; {_advice(cfg, bits)}"
             )
     return Precision(a_bits, w_bits, wanted.scheme)
+
+
+def counted(*widths: int) -> str:
+    """Widths for people: ``1 bit``, ``2 3 4 bits``."""
+    return " ".join(map(str, widths)) + (" bit" if widths == (1,) else " bits")
 
 
 def _advice(cfg: Config, bits: int) -> str:

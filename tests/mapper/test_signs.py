@@ -171,5 +171,5 @@ def test_signs_of_vector_results_stay_layers(tmp_path):
 
     graph = imported(Residual(), tmp_path, (1, 8, 4, 4))
     assert [(type(n).__name__, n.sign) for n in graph.nodes][2] == ("Conv", True)
-    with pytest.raises(InputError, match="has 8 bits, but xnor multiplies inputs of 1 bits only"):
+    with pytest.raises(InputError, match="has 8 bits, but xnor multiplies inputs of 1 bit only"):
         widths(graph, load(XNOR))
