@@ -34,6 +34,9 @@ SHORT: tuple[dict[str, int | str], ...] = (
 """What is fixed of the first configurations; everything else, and all others, are drawn."""
 
 KINDS = ("fusion", "serial", "binary", "serial_input", "ternary", "table", "serial_weight")
+MOST_PRODUCTS = 384
+"""Of a row of PEs in a step: longer weight words take long to build."""
+
 MOST_CYCLES = 12_000
 """An estimate of array cycles beyond which a network is drawn again."""
 
@@ -51,7 +54,7 @@ def _shape(seed: int, rng: np.random.Generator) -> dict[str, int | str]:
     if kind == "fusion":
         drawn["leaf"] = int(rng.choice([2, 4]))
     else:
-        drawn["lanes"] = 8 * int(rng.integers(1, 9))
+        drawn["lanes"] = 8 * int(rng.integers(1, 1 + min(8, MOST_PRODUCTS // 8 // int(drawn["cols"]))))
     if kind in ("serial", "serial_input", "serial_weight", "table") and rng.random() < 0.4:
         drawn["bits"] = int(rng.integers(2, 9))
     return drawn | fixed
