@@ -7,16 +7,18 @@ import pytest
 
 from dataflows import config, isa
 from dataflows.config import Config
-from dataflows.vocabulary import Operand
+from dataflows.vocabulary import Kind, Operand
 from mapper.run import execute
 from mapper.timing import predict
 from sim.runner import Dram
+from tests.mixed_networks import mixed_input
 from tests.random_layers import random_input
+from tests.system import mixed_regression
 from tests.system.regression import candidates, fitting
 
 CONFIGURATIONS = [config.load(path) for path in sorted(Path("configs").glob("*.toml"))]
-LARGE = ("diannao", "eie64", "ws32")
-"""Configurations that take long to compile, whose like is among the others or in the random regression."""
+LARGE = ("diannao", "eie64", "ws32", *(cfg.name for cfg in CONFIGURATIONS if cfg.multiplier))
+"""Configurations that take long to compile, whose like is among the others or in the random regressions."""
 
 CASES = range(4)
 
@@ -35,8 +37,9 @@ def test_layers_end_in_the_predicted_cycles(cfg: Config) -> None:
     for case in CASES:
         rng = np.random.default_rng([case, 8])
         dram = slow_or_fast(cfg.bus_bytes, rng)
-        program, _ = fitting(cfg, case, dram, candidates(cfg, rng))
-        inputs = {"x": random_input(program.network, case)}
+        networks = mixed_regression.candidates(cfg, rng) if cfg.multiplier else candidates(cfg, rng)
+        program, _ = fitting(cfg, case, dram, networks)
+        inputs = {"x": (mixed_input if cfg.multiplier else random_input)(program.network, case)}
         result = execute(program, inputs, dram=dram, build_root=Path("build/test/rtl"), seed=case)
         same = predict(program, dram.latency, dram.bytes_per_cycle or cfg.bus_bytes)
         (found,) = result.predictions or [same]
@@ -44,7 +47,8 @@ def test_layers_end_in_the_predicted_cycles(cfg: Config) -> None:
         ends = np.cumsum([result.layer_cycles[entry.index] for entry in program.schedule])
         assert [found.layer_end[entry.index] for entry in program.schedule] == ends.tolist(), f"case {case}, {dram}"
         assert found.cycles == result.cycles, f"case {case}, {dram}"
-        if cfg.dataflow.matrix:  # each word that moves makes the array work
+        steps = cfg.multiplier is not None and cfg.dataflow.output.kind is Kind.DRAIN  # a word is there for some cycles
+        if cfg.dataflow.matrix and not steps:  # each word that moves makes the array work
             moving = isa.Unit.WEIGHT if cfg.dataflow.moving is Operand.WEIGHT else isa.Unit.INPUT
             work, jobs = sum(found.array_busy.values()), sum(job.unit is moving for job in program.jobs)
             assert work <= result.counters[f"{moving.name}_BUSY"] <= work + jobs
