@@ -41,7 +41,6 @@ class ReadMaster:
     def __init__(self, machine: Machine):
         self.machine, bus = machine, machine.cfg.bus
         self.most, self.limit = bus.max_read_burst, bus.reads_in_flight
-        self.apart = 2 if self.limit == 2 else 1  # a queue of two tags takes one every other cycle
         self.in_flight: deque[int] = deque()  # last beats of the latest bursts
         self.work = Signal(machine.kernel)
         self.gate = self.left = 0
@@ -93,7 +92,7 @@ class ReadMaster:
                     yield now + 1
                 else:
                     yield self.work
-            earliest = now + self.apart
+            earliest = now + 1
 
     def _command(self) -> int:
         """The burst of the program that is chosen in this cycle; returns the cycle of its last beat."""

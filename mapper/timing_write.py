@@ -42,7 +42,6 @@ class WriteMaster:
     def __init__(self, machine: Machine):
         self.machine, bus = machine, machine.cfg.bus
         self.limit = bus.writes_in_flight
-        self.apart = 2 if self.limit <= 2 else 1  # a queue of two tags takes one every other cycle
         self.wake, self._complete = Signal(machine.kernel), Signal(machine.kernel)
         self.open = 0
         self.records: deque[int] = deque()
@@ -81,12 +80,12 @@ class WriteMaster:
         """One burst after the other."""
         dram, bursts = self.machine.dram, self._bursts
         in_flight: deque[int] = deque()  # responses to the latest bursts
-        chosen, data = -self.apart, -1
+        chosen = data = -1
         while True:
             while not bursts:
                 yield self._complete
             burst = bursts[0]
-            chosen = max(chosen + self.apart, burst.time + QUEUE)
+            chosen = max(chosen + 1, burst.time + QUEUE)
             if len(in_flight) == self.limit:
                 chosen = max(chosen, in_flight.popleft() + 1)
             yield chosen + AFTER_READS

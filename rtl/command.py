@@ -79,7 +79,7 @@ class CommandUnit(wiring.Component):
     done : Out(1)
         Pulse: END reached, everything idle, nothing left on the bus.
     error : Out(stream of ERROR, always ready)
-        One transfer; the unit then stands still until reset.
+        One transfer, a cycle after it was found; the unit then stands still until reset.
 
     Timing
     ------
@@ -140,7 +140,7 @@ class CommandUnit(wiring.Component):
         left = Signal(32)
         first = Signal()
         quiet = Signal(range(self.quiet_cycles + 1))
-        error = self.error.payload
+        error = Signal(ERROR)
         forward = Signal()
         m.d.comb += [
             check.word.eq(fetch.o.payload),
@@ -178,7 +178,7 @@ class CommandUnit(wiring.Component):
                 with m.If(leave):
                     m.d.sync += [left.eq(left - 1), first.eq(0)]
                 with m.If(error.code != isa.Error.NONE):
-                    m.d.comb += self.error.valid.eq(1)
+                    m.d.sync += [self.error.valid.eq(1), self.error.payload.eq(error)]
                     m.next = "HALT"
             with m.State("QUIET"):
                 m.d.comb += fetch.flush.eq(1)
@@ -191,5 +191,5 @@ class CommandUnit(wiring.Component):
                     m.d.comb += self.done.eq(1)
                     m.next = "IDLE"
             with m.State("HALT"):
-                pass
+                m.d.sync += self.error.valid.eq(0)
         return m

@@ -60,39 +60,39 @@ class Counters(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        waiting = Signal(len(isa.units(self.cfg)))
-        m.d.comb += waiting.eq(self.waiting & ~self.busy)
-        lacking = 0
-        for unit in isa.units(self.cfg):
-            lacking |= self.lacking[unit] & waiting[unit].replicate(self.cfg.control.semaphores)
-        waited_for = Signal(self.cfg.control.semaphores)
-        m.d.comb += waited_for.eq(lacking)
-
-        events = {"read_beats": self.read_beat, "write_beats": self.write_beat}
-        for unit in isa.units(self.cfg):
-            name = unit.name.lower()
-            events[f"{name}_wait"] = waiting[unit]
-            events[f"{name}_busy"] = self.busy[unit] & ~self.stalled[unit]
-            events[f"{name}_stall"] = self.busy[unit] & self.stalled[unit]
-        for index in range(self.cfg.control.semaphores):
-            events[f"semaphore_{index}_wait"] = waited_for[index]
-
-        amounts = {"gated_total": self.gated}
-        if self.cfg.sparse:
-            amounts["entries_total"] = self.entries
-            events["sparse_full"] = self.full
         # What is counted comes from everywhere: it is counted a cycle later. Cycles are read by STORE, and are not.
         counted = Signal()
         m.d.sync += counted.eq(self.running)
-        totals = {"cycles": (self.running, 1)}
-        for name, amount in amounts.items():
-            late = Signal.like(amount, name=f"{name}_amount", reset_less=True)
-            m.d.sync += late.eq(amount)
-            totals[name] = (counted, late)
-        for name in self.names:
-            late = Signal(name=f"{name}_event", reset_less=True)
-            m.d.sync += late.eq(events[name])
-            totals[name] = (counted & late, 1)
+        late = {}
+        sparse = ("entries", "full") if self.cfg.sparse else ()
+        for name in ("busy", "stalled", "waiting", "read_beat", "write_beat", "gated", *sparse):
+            late[name] = Signal.like(getattr(self, name), name=f"{name}_late", reset_less=True)
+            m.d.sync += late[name].eq(getattr(self, name))
+        busy, stalled = late["busy"], late["stalled"]
+        waiting = Signal(len(isa.units(self.cfg)))
+        m.d.comb += waiting.eq(late["waiting"] & ~busy)
+        waited_for = Signal(self.cfg.control.semaphores)
+        lacking = 0
+        for unit in isa.units(self.cfg):
+            lacks = Signal(self.cfg.control.semaphores, name=f"{unit.name.lower()}_lacking_late", reset_less=True)
+            m.d.sync += lacks.eq(self.lacking[unit])
+            lacking |= lacks & waiting[unit].replicate(self.cfg.control.semaphores)
+        m.d.comb += waited_for.eq(lacking)
+
+        events = {"read_beats": late["read_beat"], "write_beats": late["write_beat"]}
+        for unit in isa.units(self.cfg):
+            name = unit.name.lower()
+            events[f"{name}_wait"] = waiting[unit]
+            events[f"{name}_busy"] = busy[unit] & ~stalled[unit]
+            events[f"{name}_stall"] = busy[unit] & stalled[unit]
+        for index in range(self.cfg.control.semaphores):
+            events[f"semaphore_{index}_wait"] = waited_for[index]
+
+        totals = {"cycles": (self.running, 1), "gated_total": (counted, late["gated"])}
+        if self.cfg.sparse:
+            totals["entries_total"] = (counted, late["entries"])
+            events["sparse_full"] = late["full"]
+        totals |= {name: (counted & events[name], 1) for name in self.names}
         with m.If(self.clear):
             m.d.sync += [getattr(self, name).eq(0) for name in totals]
         with m.Else():

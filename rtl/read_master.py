@@ -25,6 +25,11 @@ def whole_beat_layout(bus_bytes: int) -> data.StructLayout:
     return data.StructLayout({"data": data.ArrayLayout(unsigned(8), bus_bytes)})
 
 
+def has_room(count, limit: int, more, less):
+    """Whether ``count + more - less`` is below ``limit``; ``count`` is at most that, and then nothing is added."""
+    return (count < limit - 1) | less | ((count == limit - 1) & ~more)
+
+
 class ReadMaster(wiring.Component):
     """Reads rows for the command fetcher and for the LOAD unit.
 
@@ -78,14 +83,15 @@ class ReadMaster(wiring.Component):
         limit = self.cfg.bus.reads_in_flight
         burst_layout = axi.burst_layout(self.cfg.bus_bytes)
         tag_layout = data.StructLayout({"burst": burst_layout, "for_load": 1})
-        m.submodules.tags = tags = Queue(tag_layout, max(2, limit))
+        m.submodules.tags = tags = Queue(tag_layout, limit + 2)  # never full
         in_flight = Signal(range(limit + 1))
         issue = Signal()
         retire = Signal()
-        m.d.sync += in_flight.eq(in_flight + issue - retire)
+        room = Signal(init=1)  # in_flight < limit
+        m.d.sync += [in_flight.eq(in_flight + issue - retire), room.eq(has_room(in_flight, limit, issue, retire))]
         m.d.comb += self.idle.eq(in_flight == 0)
 
-        self._elaborate_issue(m, tags.i, issue, in_flight < limit)
+        self._elaborate_issue(m, tags.i, issue, room)
         self._elaborate_return(m, tags.o, retire)
         return m
 
@@ -100,7 +106,7 @@ class ReadMaster(wiring.Component):
         a = self.axi
         go = Signal()
         m.d.comb += [
-            go.eq(room & tag.ready & ~self.drain & (~a.arvalid | a.arready)),
+            go.eq(room & ~self.drain & (~a.arvalid | a.arready)),
             tag.payload.for_load.eq(~command.o.valid),
             tag.payload.burst.eq(Mux(command.o.valid, command.o.payload.as_value(), load.o.payload.as_value())),
             tag.valid.eq(issue),

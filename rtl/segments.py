@@ -66,6 +66,8 @@ class SegmentWriter(wiring.Component):
         open_ = Signal()
         address = Signal(isa.STEP_BITS, reset_less=True)
         left = Signal(24, reset_less=True)
+        far = Signal(reset_less=True)  # more is left of it than a piece may have; else ``near`` is all that is left
+        near = left[: (2 * bus_bytes).bit_length()]
         final = Signal(reset_less=True)  # last segment of its job
         coded = {name: job.shape()[name].shape for name in ("row", "codec")} if self.cfg.codec else {}
         current = Signal(
@@ -86,16 +88,16 @@ class SegmentWriter(wiring.Component):
         take = Signal()
         m.d.comb += [
             have.eq(Mux(fill, bus_bytes, self.data.p.count - used)),
-            ends_segment.eq(left <= have),
-            ends_beat.eq(have <= left),
-            count.eq(Mux(ends_segment, left, have)),
+            ends_segment.eq(~far & (near <= have)),
+            ends_beat.eq(far | (have <= near)),
+            count.eq(Mux(ends_segment, near, have)),
             take.eq(open_ & (fill | self.data.valid)),
             self.data.ready.eq(open_ & ~fill & ends_beat),
             self.moved.eq(take),
             segments.o.ready.eq(~open_ | (take & ends_segment)),
         ]
         with m.If(take):
-            m.d.sync += [address.eq(address + count), left.eq(left - count)]
+            m.d.sync += [address.eq(address + count), left.eq(left - count), far.eq(left > 2 * bus_bytes)]
             with m.If(ends_segment):
                 m.d.sync += open_.eq(0)
             with m.If(~fill):
@@ -106,6 +108,7 @@ class SegmentWriter(wiring.Component):
                 open_.eq(1),
                 address.eq(segments.o.p.address),
                 left.eq(coming.segment.bytes),
+                far.eq(coming.segment.bytes > 2 * bus_bytes),
                 final.eq(segments.o.p.last.all()),
                 *(current[name].eq(destination[name]) for name in ("target", "fill", "fill_value")),
                 *(current[name].eq(coming[name]) for name in ("give", *coded)),

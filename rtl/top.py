@@ -106,9 +106,11 @@ class Accelerator(wiring.Component):
             join(m, engines[Unit.SPARSE].error, supervisor.sparse_error)
         join(m, reads.error, supervisor.read_error)
         join(m, store.error, supervisor.write_error)
+        drain = Signal()
+        m.d.host += drain.eq(supervisor.drain)
         m.d.comb += [
-            reads.drain.eq(supervisor.drain),
-            store.drain.eq(supervisor.drain),
+            reads.drain.eq(drain),
+            store.drain.eq(drain),
             supervisor.bus_idle.eq(reads.idle & store.idle),
             counters.read_beat.eq(reads.beats),
             counters.write_beat.eq(store.beats),

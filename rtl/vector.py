@@ -197,6 +197,7 @@ class VectorEngine(wiring.Component):
                 drop.eq(queue.o.payload.drop),
             ]
         room = Signal(range(queue.depth + 1), init=queue.depth)
+        go = Signal(init=1)  # there is room
         m.d.comb += [
             queue.i.valid.eq(stage[-1]),
             queue.i.payload.end.eq(ends[-1]),
@@ -208,15 +209,18 @@ class VectorEngine(wiring.Component):
             self.result.valid.eq(queue.o.valid & ~drop & keeps),
             queue.o.ready.eq(Mux(keeps, self.result.ready, self.o.ready) | drop),
             leave.eq(queue.o.valid & queue.o.ready),
-            issue.go.eq(room != 0),
+            issue.go.eq(go),
             queued.eq(queue.level.any() & ~queue.o.valid),  # a word is on its way through the queue
             moving.eq(issue.o.valid | take | stage.any() | queued | leave | self.done.valid | beside),
             self.stalled.eq(self.busy & ~moving),
             self.done.payload.eq(constants.give),
             constants.done.eq(self.done.valid),
         ]
+        begun = Signal()
+        m.d.comb += begun.eq(issue.o.valid & issue.o.payload.last)
         m.d.sync += [
-            room.eq(room - (issue.o.valid & issue.o.payload.last) + leave),
+            room.eq(room - begun + leave),
+            go.eq((room > 1) | leave | ((room == 1) & ~begun)),
             self.done.valid.eq(leave & queue.o.payload.end),
         ]
 
@@ -253,10 +257,15 @@ class VectorEngine(wiring.Component):
     def _elaborate_result(self, m, begin, word):
         """Addresses of kept words."""
         m.submodules.result = agu = AddressGenerator(len(RESULT_LEVELS), isa.STEP_BITS)
-        job, write = self.job.payload, self.result.payload
+        names = ("result_base", *RESULT_LEVELS)
+        layout = self.job.payload.shape()
+        job = Signal(data.StructLayout({name: layout[name].shape for name in names}), reset_less=True)
+        begins, write = Signal(), self.result.payload
+        m.d.sync += [begins.eq(begin & self.job.payload.mode.keep)]
+        m.d.sync += [job[name].eq(self.job.payload[name]) for name in names]
         connect_nest(m, agu.nest.payload, job.result_base.address, [job[name] for name in RESULT_LEVELS])
         m.d.comb += [
-            agu.nest.valid.eq(begin & job.mode.keep),
+            agu.nest.valid.eq(begins),
             agu.o.ready.eq(self.result.valid & self.result.ready),
             write.address.eq(agu.o.payload.address),
             write.data.as_value().eq(word.data.as_value()),

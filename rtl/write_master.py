@@ -8,6 +8,7 @@ from dataflows.config import Config
 from rtl import axi
 from rtl.pack import write_beat_layout
 from rtl.queue import Queue
+from rtl.read_master import has_room
 
 
 def response_layout() -> data.StructLayout:
@@ -67,7 +68,7 @@ class WriteMaster(wiring.Component):
         depth = 2 * bus.max_write_burst + 2
         m.submodules.data = queue = Queue(beat_layout, depth)
         m.submodules.bursts = bursts = Queue(burst_layout, depth)
-        m.submodules.tags = tags = Queue(burst_layout, max(2, bus.writes_in_flight))
+        m.submodules.tags = tags = Queue(burst_layout, bus.writes_in_flight + 2)  # never full
 
         # In.
         m.d.comb += [
@@ -82,10 +83,11 @@ class WriteMaster(wiring.Component):
         a = self.axi
         in_flight = Signal(range(bus.writes_in_flight + 1))
         granted = Signal(range(bus.writes_in_flight + 1))  # bursts whose beats may leave
+        room = Signal(init=1)  # in_flight < writes_in_flight
         issue = Signal()
         go = Signal()
         m.d.comb += [
-            go.eq((in_flight < bus.writes_in_flight) & tags.i.ready & ~self.drain & (~a.awvalid | a.awready)),
+            go.eq(room & ~self.drain & (~a.awvalid | a.awready)),
             issue.eq(go & bursts.o.valid),
             bursts.o.ready.eq(go),
             tags.i.valid.eq(issue),
@@ -130,5 +132,8 @@ class WriteMaster(wiring.Component):
             self.error.valid.eq(retire & (a.bresp != 0)),
             self.error.payload.eq(tags.o.p.address),
         ]
-        m.d.sync += in_flight.eq(in_flight + issue - retire)
+        m.d.sync += [
+            in_flight.eq(in_flight + issue - retire),
+            room.eq(has_room(in_flight, bus.writes_in_flight, issue, retire)),
+        ]
         return m

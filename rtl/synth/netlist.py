@@ -11,8 +11,8 @@ TOPS = ("all", "array", "pe")
 
 _MODULE = re.compile(r"^module (\w+)\(.*?^endmodule$", re.MULTILINE | re.DOTALL)
 _PORT = re.compile(r"^  (input|output) (?:\[(\d+):0\] )?(\\\S+ |\w+);$", re.MULTILINE)
-_PES = ("pe", "row_pe", "plane_pe")
-_ARRAYS = ("pe_array", "row_array", "plane_array")
+_PES = ("pe", "fusion_pe", "multiplier_pe", "multiplier_pe_1", "row_pe", "plane_pe")
+_ARRAYS = ("pe_array", "step_array", "row_array", "plane_array")
 
 FRAME = "synth_frame"
 """Name of the module around the design that nextpnr places."""

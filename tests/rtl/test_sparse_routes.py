@@ -180,6 +180,8 @@ def test_entries_and_full_queues_are_counted():
                 ctx.set(port, value)
             await ctx.tick()
             entries, full = entries + running * walked, full + running * held
+        ctx.set(dut.running, 0)
+        await ctx.tick()
         assert (ctx.get(dut.entries_total), ctx.get(dut.sparse_full)) == (entries, full)
         ctx.set(dut.clear, 1)
         await ctx.tick()
