@@ -14,7 +14,7 @@ from mapper.timing_bus import iterations
 from mapper.timing_machine import Machine
 from mapper.timing_turned import Pixels, Turner
 
-LANES = 16  # last read of a word, to that word at the output
+LANES = 19  # last read of a word, to that word at the output
 WINDOW = 4  # the same more behind a window, and before others may follow it
 TURNED = 2  # last pixel out of the turner, counted as if it were read, to the last cycle in which operands are not
 WINDOW_SIDE = 3  # rows and columns of a window

@@ -8,6 +8,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from dataflows.config import Config
+from rtl.limbs import partial_products
 from rtl.param_write import write_parts
 from rtl.requantize import SHIFT_BITS, Requantize
 from rtl.shared import shared
@@ -103,8 +104,10 @@ class VectorLane(wiring.Component):
         With ``stage[rounding]``.
     low, high : In(signed(act_bits))
         With ``stage[clamping]``.
-    zero_a, zero_b : In(signed(act_bits)), multiplier_a, multiplier_b : In(24)
+    zero_a, zero_b : In(signed(act_bits))
         With ``stage[adding]``.
+    multiplier_a, multiplier_b : In(24)
+        With ``stage[scaling]``.
     sum_shift : In(6)
         With ``stage[sum_shifting]``.
     sum_zero : In(signed(act_bits))
@@ -117,11 +120,11 @@ class VectorLane(wiring.Component):
 
     Timing
     ------
-    One operand or accumulator per cycle; ``o`` is valid :attr:`latency` = 11 cycles after ``word``. Nothing stalls.
+    One operand or accumulator per cycle; ``o`` is valid :attr:`latency` = 14 cycles after ``word``. Nothing stalls.
     """
 
-    latency = 5 + 2 * Requantize.latency
-    rounding, clamping, adding, sum_shifting, sum_rounding, sum_clamping = 4, 5, 6, 8, 9, 10
+    latency = 8 + 2 * Requantize.latency
+    rounding, clamping, adding, scaling, sum_shifting, sum_rounding, sum_clamping = 6, 7, 8, 9, 11, 12, 13
     """Stages that read job-wide constants."""
 
     def __init__(self, cfg: Config):
@@ -185,46 +188,55 @@ class VectorLane(wiring.Component):
             with m.If(self.stage[i]):
                 m.d.sync += addend[i].eq(addend[i - 1])
 
-        # Stages 1 and 2: bias and multiplier; stages 3 to 5: shift, round, clamp.
+        # Stages 1 and 2: parameters out of their memory, bias; stages 3 and 4: multiplier; stages 5 to 7: shift, round,
+        # clamp.
+        complete = Signal.like(x, reset_less=True)
+        bias = Signal(signed(acc_bits), reset_less=True)
         biased = Signal(signed(acc_bits), reset_less=True)
-        multiplier = Signal(MULTIPLIER_BITS, reset_less=True)
-        shift = [Signal(SHIFT_BITS, name=f"shift_{i}", reset_less=True) for i in range(2)]
+        multiplier = [Signal(MULTIPLIER_BITS, name=f"multiplier_{i}", reset_less=True) for i in range(2)]
+        shift = [Signal(SHIFT_BITS, name=f"shift_{i}", reset_less=True) for i in range(4)]
         product = Signal(signed(product_bits), reset_less=True)
         with m.If(self.stage[1]):
             m.d.sync += [
-                biased.eq(x + parameters.o.bias),
-                multiplier.eq(parameters.o.multiplier),
+                complete.eq(x),
+                bias.eq(parameters.o.bias),
+                multiplier[0].eq(parameters.o.multiplier),
                 shift[0].eq(parameters.o.shift),
             ]
+        for i in range(1, 4):
+            with m.If(self.stage[i + 1]):
+                m.d.sync += shift[i].eq(shift[i - 1])
         with m.If(self.stage[2]):
-            m.d.sync += [product.eq(biased * multiplier), shift[1].eq(shift[0])]
+            m.d.sync += [biased.eq(complete + bias), multiplier[1].eq(multiplier[0])]
+        parts = partial_products(m, self.stage[3], biased, multiplier[1], "product")
+        with m.If(self.stage[4]):
+            m.d.sync += product.eq(parts)
         m.d.comb += [
             requantize.product.eq(product),
-            requantize.shift.eq(shift[1]),
+            requantize.shift.eq(shift[3]),
             requantize.zero.eq(self.zero),
             requantize.low.eq(self.low),
             requantize.high.eq(self.high),
-            requantize.enable.eq(self.stage[3:6]),
+            requantize.enable.eq(self.stage[5:8]),
         ]
 
-        # Stages 6 and 7: products of the sum and their sum; stages 8 to 10: shift, round, clamp.
-        product_a = Signal(signed(addend_bits), reset_less=True)
-        product_b = Signal(signed(addend_bits), reset_less=True)
+        # Stages 8 to 10: terms of the sum, their products, the sum; stages 11 to 13: shift, round, clamp.
+        term_a = Signal(signed(bits + 1), reset_less=True)
+        term_b = Signal(signed(bits + 1), reset_less=True)
         total = Signal(signed(addend_bits + 1), reset_less=True)
         with m.If(self.stage[self.adding]):
-            m.d.sync += [
-                product_a.eq((requantize.o - self.zero_a) * self.multiplier_a),
-                product_b.eq((addend[-1] - self.zero_b) * self.multiplier_b),
-            ]
-        with m.If(self.stage[7]):
-            m.d.sync += total.eq(product_a + product_b)
+            m.d.sync += [term_a.eq(requantize.o - self.zero_a), term_b.eq(addend[-1] - self.zero_b)]
+        parts_a = partial_products(m, self.stage[self.scaling], term_a, self.multiplier_a, "product_a")
+        parts_b = partial_products(m, self.stage[self.scaling], term_b, self.multiplier_b, "product_b")
+        with m.If(self.stage[10]):
+            m.d.sync += total.eq(parts_a + parts_b)
         m.d.comb += [
             requantize_sum.product.eq(total),
             requantize_sum.shift.eq(self.sum_shift),
             requantize_sum.zero.eq(self.sum_zero),
             requantize_sum.low.eq(self.sum_low),
             requantize_sum.high.eq(self.sum_high),
-            requantize_sum.enable.eq(self.stage[8:11]),
+            requantize_sum.enable.eq(self.stage[11:14]),
             self.o.eq(requantize_sum.o),
         ]
         return m
