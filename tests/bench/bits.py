@@ -15,14 +15,14 @@ from tests.demo.__main__ import accuracy
 
 FUSION, XNOR = "configs/ws16_fusion.toml", "configs/xnor.toml"
 
-PLAIN = "8", "4", "3", "2", "8/ternary", "8/binary"
+PLAIN = "8", "4", "3", "2", "4/2", "8/ternary", "8/binary"
 """Widths of the model as it was trained."""
 
 TUNED = "2", "8/2", "8/ternary", "8/binary"
 """Widths that it is trained on for."""
 
-BUDGETS = ("cycles=0.4", "2"), ("size=0.25", "2"), ("size=0.5", "3")
-"""Budgets, and the equal width that costs as much."""
+BUDGETS = ("cycles=0.4", "4/2"), ("size=0.25", "2"), ("size=0.26", "2"), ("size=0.5", "3")
+"""Budgets, and equal widths that cost about as much."""
 
 FIRST, LAST = "stem.0", "classify"
 """Layers that chosen widths leave wide."""
