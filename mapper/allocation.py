@@ -1,10 +1,11 @@
-"""Automatic bit allocation: the widths that cost least accuracy for a budget of cycles or bytes.
+"""Automatic bit allocation: the widths that cost least accuracy for a budget of cycles, bytes or energy.
 
 A plain greedy search (the idea of HAQ and HAWQ, without training anything): all operands begin as wide as the
 accelerator has them. Again and again the one narrows that saves most for the noise it adds to the outputs
 (``mapper/sensitivity.py``), until the budget is met. Then operands widen again, one at a time, others narrowing for
 it, as long as that lessens the noise; equal widths for all layers are improved likewise, and the best result is taken.
-Costs are the hardware's own law: the planner's cycles of each layer at each precision, or the bytes of its weights.
+Costs are the hardware's own law: the planner's cycles of each layer at each precision, the bytes of its weights, or its
+energy.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from math import log10
 from typing import Any
 
 from dataflows.errors import InputError
-from mapper.budget import Budget
+from mapper.budget import COUNTED, Budget
 from mapper.layer_specs import LayerSpec
 from mapper.precision import Precision, Request, request
 from mapper.sensitivity import Operand
@@ -238,7 +239,7 @@ ROUNDS = 6
 
 
 def _amount(budget: Budget, value: float) -> str:
-    return f"{value:,.0f} {'cycles' if budget.metric == 'cycles' else 'bytes'}"
+    return f"{value:,.0f} {COUNTED[budget.metric]}"
 
 
 def decibels(noise: float) -> float:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from rich.table import Table
 
 from mapper.allocation import LEAST_NOISE, Allocation, decibels
+from mapper.budget import COUNTED
 
 
 def allocation_table(allocation: Allocation) -> Table:
     """One line per layer: its widths, what each of them alone does to the outputs, what it saves."""
     budget, (before, after) = allocation.budget, allocation.measured
-    unit = "cycles" if budget.metric == "cycles" else "bytes"
+    unit = COUNTED[budget.metric]
     title = f"widths for {budget.text}: {after:,.0f} of {before:,.0f} {unit} ({100 * after / before:.1f} %)"
     table = Table(title=title, title_justify="left")
     table.add_column("layer", overflow="fold")

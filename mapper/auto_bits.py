@@ -9,12 +9,13 @@ from dataflows.config import Config
 from dataflows.formats import container
 from dataflows.network import Conv, Network
 from mapper.allocation import Allocation, Bits, Search, allocate
-from mapper.array_plan import array_plan
+from mapper.array_plan import ArrayPlan, array_plan
 from mapper.bit_widths import Widths, widths
 from mapper.budget import Budget
 from mapper.calibrate import Calibration, Samples
 from mapper.compile import compile_network
 from mapper.conv_plan import Options
+from mapper.energy import layer_energy
 from mapper.graph import FloatGraph
 from mapper.layer_specs import LayerSpec
 from mapper.precision import Precision, Request, request
@@ -63,7 +64,7 @@ class AutoBits:
         start = self._start()
         free = {operand: self._levels(operand, bits) for operand, bits in start.items()}
         noise = measure(self.graph, self.samples, self.calibration, {o: b for o, b in free.items() if b}, self.tell)
-        cost = self._cycles if budget.metric == "cycles" else self._bytes
+        cost = {"cycles": self._cycles, "size": self._bytes, "energy": self._energy}[budget.metric]
         search = Search(noise, start, self.base.layers, cost)
         return allocate(search, budget, self._predicted(search) if budget.metric == "cycles" else None)
 
@@ -96,12 +97,20 @@ class AutoBits:
 
     def _cycles(self, layer: str, a_bits: int, w_bits: int) -> float:
         """Cycles of a layer, as planned."""
-        if layer in self.windows:
-            return 0.0
+        return 0.0 if layer in self.windows else self._plan(layer, a_bits, w_bits).cycles
+
+    def _plan(self, layer: str, a_bits: int, w_bits: int) -> ArrayPlan:
         conv = self.convs[layer]
         source, target = self.network.tensors[conv.inputs[0]], self.network.tensors[conv.output]
         narrow = replace(conv, weight_bits=w_bits)
-        return array_plan(self.cfg, narrow, replace(source, bits=a_bits), target, self.options).cycles
+        return array_plan(self.cfg, narrow, replace(source, bits=a_bits), target, self.options)
+
+    def _energy(self, layer: str, a_bits: int, w_bits: int) -> float:
+        """Picojoules of a layer: products, and DRAM as planned; what runs in the vector unit does not change."""
+        if layer in self.windows:
+            return 0.0
+        macs = self.network.macs(self.convs[layer])
+        return layer_energy(macs, a_bits, w_bits, self._plan(layer, a_bits, w_bits).dram_bytes)
 
     def _bytes(self, layer: str, a_bits: int, w_bits: int) -> float:
         """Bytes of a layer's packed weights."""

@@ -164,7 +164,7 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     g.add_argument(
         "--auto-bits", type=budget, metavar="BUDGET",
-        help="choose widths of layers that --bits does not name: cycles=0.5 or size=0.3 of what the widest take",
+        help="choose widths of layers that --bits does not name: cycles=0.5, size=0.3 or energy=0.4 of the widest's",
     )  # fmt: skip
 
     add_compression(p)

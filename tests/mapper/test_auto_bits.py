@@ -16,6 +16,7 @@ from mapper.budget import budget
 from mapper.calibrate import observe
 from mapper.cli import main
 from mapper.conv_plan import Options
+from mapper.energy import layer_energy
 from mapper.layer_specs import LayerSpec, parse
 from mapper.precision import Precision, request
 from mapper.quantize import quantize
@@ -31,6 +32,7 @@ from tests.mapper.test_bits import FIXED, FUSION, XNOR, Mixed, imported
         ("cycles=0.5", "cycles", 500), ("cycles=50%", "cycles", 500), ("cycles=1", "cycles", 1000),
         ("cycles=1200", "cycles", 1200), ("cycles=1.2M", "cycles", 1.2e6), ("size=40KiB", "size", 40960),
         ("size=.25", "size", 250), ("size=3B", "size", 3),
+        ("energy=0.5", "energy", 500), ("energy=2.5nJ", "energy", 2500),
     ],
 )  # fmt: skip
 def test_budgets(text, metric, limit):
@@ -38,15 +40,12 @@ def test_budgets(text, metric, limit):
     assert (found.metric, found.limit(1000)) == (metric, pytest.approx(limit))
 
 
-@pytest.mark.parametrize("text", ["", "0.5", "cycles=", "cycles=0", "size=2", "cycles=-1", "cycles=0.5B", "x=1"])
+@pytest.mark.parametrize(
+    "text", ["", "0.5", "cycles=", "cycles=0", "size=2", "cycles=-1", "cycles=0.5B", "energy=3", "x=1"]
+)
 def test_budgets_that_are_none(text):
     with pytest.raises(argparse.ArgumentTypeError, match=r"must be cycles=PART.*not"):
         budget(text)
-
-
-def test_energy_comes_later():
-    with pytest.raises(argparse.ArgumentTypeError, match="energy comes with the energy table"):
-        budget("energy=0.5")
 
 
 def toy(rng, count: int) -> Search:
@@ -118,6 +117,22 @@ def test_cycles_on_a_network(tmp_path):
     assert {step.layer: step.precision.w_bits for step in found.steps} == {
         layer.name: layer.weight_bits for layer in network.layers if hasattr(layer, "weight_bits")
     }
+
+
+def test_energy_on_a_network(tmp_path):
+    """Products cost by their widths, and so do the bytes that the plan moves."""
+    graph = imported(models.seeded(Mixed()), tmp_path, (1, 3, 8, 8))
+    tool = auto(graph, FUSION)
+    found = tool.run(budget("energy=0.5"))
+    before, after = found.measured
+    assert after <= 0.5 * before
+    macs = {name: tool.network.macs(layer) for name, layer in tool.convs.items()}
+    for step in found.steps:
+        a, w = step.precision.a_bits, step.precision.w_bits
+        assert (step.before > macs[step.layer] * 1.033 and step.after < step.before) or (a, w) == (8, 8)
+    assert layer_energy(64, 4, 3, 10) == pytest.approx(64 * 1.033 / 4 + 640)
+    with pytest.raises(InputError, match=r"energy=1pJ: even the narrowest widths take .* pJ"):
+        tool.run(budget("energy=1pJ"))
 
 
 def test_operands_share_widths(tmp_path):
