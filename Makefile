@@ -47,13 +47,13 @@ demo-eie: $(STAMP)
 	$(RUN) -m tests.demo.mlp
 
 test: $(STAMP)
-	$(RUN) -m pytest -n 2 --timeout 300
+	$(RUN) -m pytest -n 2 --dist worksteal --timeout 300
 
 rtl: $(STAMP)
 	$(RUN) -m rtl $(CONFIG) --out build/rtl
 
 regress: $(STAMP)
-	$(RUN) -m pytest -n 2 -m regress --timeout 3600
+	$(RUN) -m pytest -n 2 --dist worksteal -m regress --timeout 3600
 
 bench: $(SYNTH_STAMP)
 	$(RUN) -m tests.bench

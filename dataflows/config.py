@@ -572,9 +572,10 @@ class Config(Section):
             "window_weights_address", "window_weight_bytes", "sparse_multipliers", "entry_bytes",
             "sparse_weight_pitch", "sparse_pointer_pitch", "codebook_pitch", "sparse_bytes", "on_chip_bytes",
         )  # fmt: skip
+        values = {name: getattr(self, name) for name in derived}
         return {
             **self.model_dump(mode="json"),
-            "derived": {name: getattr(self, name) for name in derived},
+            "derived": {name: list(v) if isinstance(v, tuple) else v for name, v in values.items()},
             "hash": self.hash,
         }
 
