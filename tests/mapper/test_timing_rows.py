@@ -9,6 +9,7 @@ import pytest
 from dataflows import isa
 from mapper.timing_row_plans import TOLD
 from mapper.timing_rows import Rows
+from mapper.timing_streamer import STREAM
 from tests.rtl.row_bench import make_config, random_geometry
 from tests.rtl.row_law import law
 
@@ -38,10 +39,10 @@ class Sums:
         self.last.append(time)
 
 
-def jobs_of(geometries) -> list[SimpleNamespace]:
-    """INPUT jobs with the geometries' registers, and the words of their groups."""
+def jobs_of(geometries, ahead: int) -> list[SimpleNamespace]:
+    """INPUT jobs with registers of the geometries, and words of their groups, taken ``ahead`` cycles before cycle 0."""
     return [
-        SimpleNamespace(job=SimpleNamespace(registers=g.registers()), taken=-TOLD, words=words, last=number)
+        SimpleNamespace(job=SimpleNamespace(registers=g.registers()), taken=-ahead, words=words, last=number)
         for number, g in enumerate(geometries)
         for words in [g.passes * g.groups * g.fresh * g.rows * g.chained]
     ]
@@ -56,14 +57,15 @@ def test_words_and_sums_come_when_the_law_says(seed):
     opens = sorted(int(time) for time in rng.integers(0, 400, len(geometries)))
     wanted = law(cfg, geometries, opens)
 
-    inputs, weights = Words(jobs_of(geometries)), Words(jobs_of(geometries))
+    # As in the law, streams never starve: their words are there when geometries are offered, in cycle 0.
+    inputs, weights = Words(jobs_of(geometries, STREAM)), Words(jobs_of(geometries, STREAM))
     acc = Sums((None, time) for time in opens)
     machine = SimpleNamespace(
         cfg=cfg, engines={}, progress={isa.Unit.INPUT: None}, at=lambda time, signal: None,
         work=lambda begin, cycles: None,
     )  # fmt: skip
     rows = Rows(machine, inputs, weights, acc)
-    for stream in list(inputs.jobs):
+    for stream in jobs_of(geometries, TOLD):
         rows.plans.tell(stream)
     rows.advance()
     assert inputs.times == wanted["input"]

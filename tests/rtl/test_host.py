@@ -336,8 +336,12 @@ def test_counters_against_a_model(cfg):
                     waited |= lacking[unit]
             for index in range(cfg.control.semaphores):
                 expected[f"semaphore_{index}_wait"] += waited >> index & 1
+        ctx.set(dut.running, 0)
+        await ctx.tick()  # what is counted passes a register; what follows the run, no longer running, is not
         assert {name: ctx.get(getattr(dut, name)) for name in dut.names} == expected
         assert ctx.get(dut.cycles) == cycles
+        await ctx.tick()
+        assert {name: ctx.get(getattr(dut, name)) for name in dut.names} == expected
         await _pulse(ctx, dut.clear)
         assert not any(ctx.get(getattr(dut, name)) for name in dut.names) and ctx.get(dut.cycles) == 0
 
