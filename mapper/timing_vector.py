@@ -16,7 +16,7 @@ from mapper.timing_turned import Pixels, Turner
 
 LANES = 19  # last read of a word, to that word at the output
 WINDOW = 4  # the same more behind a window, and before others may follow it
-TURNED = 2  # last pixel out of the turner, counted as if it were read, to the last cycle in which operands are not
+TURNED = 3  # last pixel out of the turner, counted as if it were read, to the last cycle in which operands are not
 WINDOW_SIDE = 3  # rows and columns of a window
 JOBS = 2  # jobs that are taken and not done
 FREE = 2  # last word of a job out, to its end as others see it
