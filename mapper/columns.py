@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dataflows import isa
-from dataflows.config import Config, Sparse
+from dataflows.config import Config
 from dataflows.errors import InputError
 from dataflows.network import Codes
+from dataflows.sections import Sparse
 from mapper.column_gaps import gaps
 
 Ints = NDArray[np.int64]

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dataflows import isa
-from dataflows.config import WINDOW_TAPS
 from dataflows.network import Conv, MaxPool
+from dataflows.sections import WINDOW_TAPS
 from mapper import loads, packed
 from mapper.context import Context, parameters
 from mapper.lowering import Lowering

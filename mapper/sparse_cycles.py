@@ -8,7 +8,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from dataflows.config import Config, Sparse
+from dataflows.config import Config
+from dataflows.sections import Sparse
 from mapper.sparse_walk import IDLE, PICK, WALK, Ints, walk
 
 __all__ = ["engine_cycles", "estimate", "expected_entries", "load_balance", "sweep"]

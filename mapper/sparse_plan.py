@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dataflows import isa
-from dataflows.config import Config, Sparse
+from dataflows.config import Config
 from dataflows.network import Conv, Tensor
+from dataflows.sections import Sparse
 from mapper.columns import Columns, segment_bytes
 
 Range = tuple[int, int]

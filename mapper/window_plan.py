@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from itertools import product
 from math import ceil, inf
 
-from dataflows.config import WINDOW_TAPS, Config
+from dataflows.config import Config
 from dataflows.errors import InputError
 from dataflows.network import Conv, Layer, MaxPool, Tensor
 from dataflows.packing import pitch
+from dataflows.sections import WINDOW_TAPS
 from mapper.array_plan import array_plan
 from mapper.conv_plan import Options
 from mapper.window_shape import SIDE, fits

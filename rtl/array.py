@@ -4,7 +4,8 @@ from amaranth import Module, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from dataflows.config import Config, Multiplier, Numbers
+from dataflows.config import Config
+from dataflows.sections import Multiplier, Numbers
 from dataflows.vocabulary import Axis, Dataflow, Operand
 from rtl.drain import Deskew, Transposer, sum_stream
 from rtl.feeder import Feeder

@@ -4,7 +4,7 @@ from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from dataflows.config import Multiplier
+from dataflows.sections import Multiplier
 from rtl.fusion import BITS, FusionAligner
 
 

@@ -1,6 +1,6 @@
 """The multipliers that a configuration can ask for."""
 
-from dataflows import config
+from dataflows import sections
 from rtl.binary import BinaryMultiplier, TernaryMultiplier
 from rtl.fusion import FusionMultiplier
 from rtl.multiplier import Multiplier
@@ -8,7 +8,7 @@ from rtl.serial import SerialMultiplier
 from rtl.table import TableMultiplier
 
 
-def class_and_parameters(unit: config.Multiplier) -> tuple[type[Multiplier], dict]:
+def class_and_parameters(unit: sections.Multiplier) -> tuple[type[Multiplier], dict]:
     """What builds the multiplier of a section ``[multiplier]``."""
     lanes, bits = unit.lanes or 1, unit.bits or 8
     match unit.kind:
@@ -28,12 +28,12 @@ def class_and_parameters(unit: config.Multiplier) -> tuple[type[Multiplier], dic
             return TernaryMultiplier, {"lanes": lanes}
 
 
-def multiplier_of(unit: config.Multiplier) -> Multiplier:
+def multiplier_of(unit: sections.Multiplier) -> Multiplier:
     """The multiplier of a section ``[multiplier]``."""
     kind, parameters = class_and_parameters(unit)
     return kind(**parameters)
 
 
-def latency_of(unit: config.Multiplier) -> int:
+def latency_of(unit: sections.Multiplier) -> int:
     """Its latency, without building it."""
     return class_and_parameters(unit)[0].latency

@@ -6,7 +6,7 @@ from amaranth import Module, Mux, Signal, signed, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from dataflows.config import Multiplier, Numbers
+from dataflows.sections import Multiplier, Numbers
 from dataflows.vocabulary import Axis, Dataflow, Kind, Operand
 from rtl.multiplier import MODE
 from rtl.shared import shared

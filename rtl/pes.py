@@ -1,6 +1,6 @@
 """Which PE an array has: decided by its multiplier."""
 
-from dataflows.config import Multiplier, Numbers
+from dataflows.sections import Multiplier, Numbers
 from dataflows.vocabulary import Dataflow
 from rtl.fusion_pe import FusionPE
 from rtl.pe import PE

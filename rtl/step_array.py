@@ -4,7 +4,8 @@ from amaranth import Cat, Module, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from dataflows.config import Config, Multiplier
+from dataflows.config import Config
+from dataflows.sections import Multiplier
 from dataflows.vocabulary import Operand
 from rtl.drain import Deskew, sum_stream
 from rtl.multiplier_kinds import latency_of, multiplier_of

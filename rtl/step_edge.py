@@ -4,8 +4,9 @@ from amaranth import Module, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from dataflows.config import Config, Multiplier
+from dataflows.config import Config
 from dataflows.formats import container
+from dataflows.sections import Multiplier
 from rtl.piece_register import PieceRegister, by_container
 from rtl.shared import shared
 from rtl.skew import delay

@@ -5,7 +5,8 @@ from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from dataflows.config import WINDOW_TAPS, Config
+from dataflows.config import Config
+from dataflows.sections import WINDOW_TAPS
 from rtl.shared import shared
 
 SIDE = 3

@@ -12,9 +12,9 @@ from amaranth import Module
 from amaranth.lib import wiring
 
 from dataflows import catalogue
-from dataflows.config import Numbers
 from dataflows.errors import InputError
 from dataflows.multipliers import Law
+from dataflows.sections import Numbers
 from rtl.binary import BinaryMultiplier, TernaryMultiplier
 from rtl.emit import component_verilog
 from rtl.fusion import FusionMultiplier, FusionUnit

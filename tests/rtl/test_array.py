@@ -7,7 +7,7 @@ import pytest
 from amaranth.sim import Simulator
 
 from dataflows.catalogue import get
-from dataflows.config import Numbers
+from dataflows.sections import Numbers
 from dataflows.vocabulary import Axis, Dataflow, Dim, Kind, Link
 from rtl.drain import Transposer
 from rtl.pe import check, links

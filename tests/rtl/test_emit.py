@@ -14,7 +14,8 @@ from amaranth.lib.wiring import In, Out
 from amaranth.sim import Simulator
 
 from dataflows import catalogue, isa
-from dataflows.config import Config, Multiplier, Numbers, load, parse
+from dataflows.config import Config, load, parse
+from dataflows.sections import Multiplier, Numbers
 from rtl import emit as emitter
 from rtl.__main__ import main
 from rtl.array import Grid
