@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from dataflows import config
+from dataflows.formats import ACC_BITS
 from tests.rtl.compute_bench import Word, integers, job
 
 
@@ -74,7 +75,7 @@ def make_config(rows, cols, bits=8, inputs=6, weights=24, sums=8, gating=False):
             "stores": {"input": inputs, "weight": weights, "output": sums},
             "memory": {
                 "input_bytes": 4096, "weight_bytes": 4096, "operand_bytes": 4096, "param_bytes": 8192,
-                "acc_bytes": 128 * config.ACC_BITS[bits] // 8 * cols,
+                "acc_bytes": 128 * ACC_BITS[bits] // 8 * cols,
             },
             "numbers": {"act_bits": bits},
             "bus": {"data_bits": 64},

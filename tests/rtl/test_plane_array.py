@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from dataflows import config
+from dataflows.formats import ACC_BITS
 from dataflows.plane_order import PlaneOrder
 from mapper.timing_plane import SUM, Sums
 from rtl.plane_array import PlaneArray
@@ -19,7 +20,7 @@ def make_config(rows: int, cols: int, bits: int = 8, history: int = 64) -> confi
     values["array"] = {"rows": rows, "cols": cols, "dataflow": "output_stationary_plane"}
     values["numbers"] = {"act_bits": bits}
     values["stores"] = {"input": history}
-    values["memory"]["acc_bytes"] = 2 * 64 * config.ACC_BITS[bits] // 8 * cols
+    values["memory"]["acc_bytes"] = 2 * 64 * ACC_BITS[bits] // 8 * cols
     return config.parse(values, "test")
 
 
@@ -86,7 +87,7 @@ def stream_of(layer, image) -> np.ndarray:
 def make(rng, layers, bits) -> Traffic:
     """Words of all jobs, and the sums that follow."""
     traffic = Traffic()
-    wrap = 1 << (config.ACC_BITS[bits] - 1)
+    wrap = 1 << (ACC_BITS[bits] - 1)
     for layer in layers:
         o, (sy, sx), (dy, dx) = layer.order, layer.stride, layer.dilation
         image = image_of(rng, layer, bits)
