@@ -17,7 +17,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from dataflows import catalogue, multipliers
 from dataflows.errors import InputError
-from dataflows.formats import container
+from dataflows.formats import ceil_pow2, container
 from dataflows.multipliers import Law, Reduction
 from dataflows.run_length import Format
 from dataflows.sections import (
@@ -39,11 +39,6 @@ from dataflows.vocabulary import Dataflow, Kind, Operand
 
 PROGRAM_VERSION = 1
 """Version of the command encoding (``dataflows.isa``); part of the configuration hash."""
-
-def ceil_pow2(value: int) -> int:
-    """Smallest power of two that is at least ``value``."""
-    return 1 << (value - 1).bit_length()
-
 
 class Config(Section):
     """One accelerator. Load it with :func:`load`."""
@@ -193,9 +188,14 @@ class Config(Section):
         return tuple(bits for bits in range(least, most + 1) if container(bits) >= (unit.leaf or 1))
 
     @property
+    def operand_containers(self) -> tuple[int, ...]:
+        """Bits that an operand of the array can take in memory, fewest first."""
+        return tuple(sorted({container(bits) for bits in self.operand_bits}))
+
+    @property
     def containers(self) -> tuple[int, ...]:
         """Bits that an activation can take in memory, fewest first: those of the array's operands, and whole ones."""
-        return tuple(sorted({container(bits) for bits in (*self.operand_bits, self.numbers.act_bits)}))
+        return tuple(sorted({*self.operand_containers, self.numbers.act_bits}))
 
     def reduction(self, a_bits: int, w_bits: int) -> Reduction:
         """Reduction words of layers with inputs of ``a_bits`` and weights of ``w_bits``.

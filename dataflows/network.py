@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from dataflows.formats import ACC_BITS, container
+from dataflows.formats import ACC_BITS, container, pitch
 
 Codes = NDArray[np.signedinteger[Any]]
 """Quantized values: int8, or int16 where they are wider."""
@@ -50,7 +50,7 @@ class Tensor:
     @property
     def pitch(self) -> int:
         """Bytes from pixel to pixel: its channels, rounded up to whole bytes."""
-        return -(-self.shape[3] * self.container // 8)
+        return pitch(self.shape[3], self.bits)
 
     @property
     def bytes(self) -> int:

@@ -5,17 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from dataflows.formats import container
+from dataflows.formats import container, pitch
 from dataflows.network import Codes
 
 
-def pitch(channels: int, bits: int) -> int:
-    """Bytes that ``channels`` operands of ``bits`` bits take."""
-    return -(-channels * container(bits) // 8)
-
-
 def pack(codes: Codes, bits: int) -> NDArray[np.uint8]:
-    """Operands along the last axis as bytes, (..., channels) to (..., :func:`pitch`); what is left of a byte is zero.
+    """Operands along the last axis as bytes, (..., channels) to (..., ``pitch``); what is left of a byte is zero.
 
     One-bit operands are +1 (bit 1) and -1 (bit 0).
     """

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dataflows.config import Config, ceil_pow2
+from dataflows.config import Config
+from dataflows.formats import ceil_pow2
 from dataflows.network import Conv, Network
 from mapper import huffman
 from mapper.entry_counts import entry_counts

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from math import ceil
 
-from dataflows.packing import pitch
+from dataflows.formats import pitch
 from dataflows.vocabulary import Dim
 from mapper.conv_plan import ConvPlan, Options
 

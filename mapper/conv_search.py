@@ -7,7 +7,7 @@ from dataclasses import replace
 from math import ceil
 
 from dataflows.errors import InputError
-from dataflows.packing import pitch
+from dataflows.formats import pitch
 from mapper.conv_cost import costed
 from mapper.conv_plan import ConvPlan, Options
 from mapper.conv_shape import ConvShape

@@ -17,9 +17,9 @@ from math import ceil, prod
 
 from dataflows.config import Config
 from dataflows.errors import InputError
+from dataflows.formats import pitch
 from dataflows.multipliers import Reduction
 from dataflows.network import Conv, Tensor
-from dataflows.packing import pitch
 from dataflows.vocabulary import Dim, Kind
 from mapper.packed import granule
 from mapper.strips import OUTPUTS, PREFIX, Strips

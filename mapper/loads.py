@@ -6,7 +6,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 
 from dataflows import isa
-from dataflows.packing import pitch
+from dataflows.formats import pitch
 from mapper import nests, packed
 from mapper.block_jobs import Part, Target, blocks_of, load_blocks, note_use
 from mapper.context import Context

@@ -9,8 +9,8 @@ from math import ceil
 import numpy as np
 
 from dataflows import isa
+from dataflows.formats import pitch
 from dataflows.network import Add, Concat, Tensor, Window
-from dataflows.packing import pitch
 from mapper import loads, packed
 from mapper.context import Context, parameters
 from mapper.nests import Loops

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from functools import partial
 
 from dataflows import isa
+from dataflows.formats import pitch
 from dataflows.network import AvgPool, MaxPool
-from dataflows.packing import pitch
 from mapper import loads, packed
 from mapper.context import Context
 from mapper.pieces import Piece, channel_parts, cut

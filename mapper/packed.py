@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataflows.config import Config
 from dataflows.errors import InputError
+from dataflows.formats import pitch
 from dataflows.network import Tensor
 
 
@@ -19,7 +20,7 @@ def span(tensor: Tensor, first: int, count: int) -> tuple[int, int]:
             f"tensor {tensor.name}: channels {first}..{first + count - 1} of {tensor.bits} bits are no whole bytes; "
             "give the tensor 8 bits"
         )
-    return first * width // 8, -(-count * width // 8)
+    return first * width // 8, pitch(count, tensor.bits)
 
 
 def granule(*tensors: Tensor) -> int:

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from dataflows.config import Config
+from dataflows.formats import pitch
 from dataflows.network import AvgPool, MaxPool, Tensor
-from dataflows.packing import pitch
 from mapper.conv_cost import JOB_CYCLES
 from mapper.conv_plan import ConvPlan
 from mapper.conv_shape import Block

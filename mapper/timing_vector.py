@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from dataflows import isa
-from dataflows.config import Config, ceil_pow2
+from dataflows.config import Config
+from dataflows.formats import ceil_pow2
 from mapper.kernel import Process, Signal
 from mapper.program import Job
 from mapper.timing_bus import iterations

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from dataflows import isa
+from dataflows.formats import pitch
 from dataflows.network import Add
-from dataflows.packing import pitch
 from mapper import packed
 from mapper.block_jobs import Part, blocks_of, note_use, store_blocks
 from mapper.context import Context

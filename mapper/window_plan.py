@@ -9,8 +9,8 @@ from math import ceil, inf
 
 from dataflows.config import Config
 from dataflows.errors import InputError
+from dataflows.formats import pitch
 from dataflows.network import Conv, Layer, MaxPool, Tensor
-from dataflows.packing import pitch
 from dataflows.sections import WINDOW_TAPS
 from mapper.array_plan import array_plan
 from mapper.conv_plan import Options

@@ -128,7 +128,7 @@ class Feeder(wiring.Component):
             self._lanes(m, operand.value, self._take_apart(m, operand))
         self._flag(m, "swap", swap)
         if self.cfg.multiplier:
-            self._flag(m, "precision", precision(moving.payload))
+            self._flag(m, "precision", precision(m, moving.payload))
         # Word i of a tile stays in row (or column) i, where it comes i cycles after it entered.
         self._lanes(m, "load", [load & here for here in place])
 

@@ -1,21 +1,18 @@
 """Edge of an array of fusion units: gives each row or column its bytes of a word, and each brick its bits of these."""
 
-from amaranth import Cat, Module, Mux, Signal
+from amaranth import Cat, Module, Mux
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from dataflows.sections import Multiplier
 from rtl.fusion import BITS, FusionAligner
+from rtl.operands import container_code
 
 
-def width_code(bits):
-    """Binary logarithm of the width in memory of operands of 2 to 8 bits, in 2 bits."""
-    return Mux(bits > 4, 3, Mux(bits > 2, 2, 1))
-
-
-def precision(word):
+def precision(m, word):
     """Flag ``precision`` of :func:`rtl.pe.flags` for a word of a :func:`~rtl.operands.word_stream`."""
-    return Cat(width_code(word.a_bits), width_code(word.w_bits), ~word.a_unsigned, ~word.w_unsigned)
+    codes = [container_code(m, word[f"{name}_bits"], f"{name}_code") for name in "aw"]
+    return Cat(*codes, ~word.a_unsigned, ~word.w_unsigned)
 
 
 class FusionEdge(wiring.Component):
@@ -56,8 +53,7 @@ class FusionEdge(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        codes = [Signal(2, name=f"{name}_code") for name in "aw"]
-        m.d.comb += [code.eq(width_code(bits)) for code, bits in zip(codes, (self.a_bits, self.w_bits), strict=True)]
+        codes = [container_code(m, bits, f"{name}_code") for name, bits in (("a", self.a_bits), ("w", self.w_bits))]
         widths = self.unit.law.a_widths
         for lane in range(self.lanes):
             m.submodules[f"aligner_{lane}"] = aligner = FusionAligner(self.unit.leaf, self.operand)

@@ -1,6 +1,6 @@
 """Streams of operand words, from the buffers to the array."""
 
-from amaranth import signed, unsigned
+from amaranth import Module, Signal, signed, unsigned
 from amaranth.lib import data, stream
 
 from dataflows.config import Config
@@ -8,6 +8,21 @@ from dataflows.vocabulary import Operand
 
 PRECISION = {"a_bits": 4, "w_bits": 4, "a_unsigned": 1, "w_unsigned": 1}
 """What a word says about itself where ``[multiplier]`` lets widths differ: fields of register ``precision``, bits."""
+
+
+def container_code(m: Module, bits, name: str) -> Signal:
+    """Binary logarithm of the container of operands of ``bits`` bits, a value of four bits from 1 to 8."""
+    code = Signal(2, name=name)
+    with m.Switch(bits):
+        with m.Case(1):
+            m.d.comb += code.eq(0)
+        with m.Case(2):
+            m.d.comb += code.eq(1)
+        with m.Case(3, 4):
+            m.d.comb += code.eq(2)
+        with m.Default():
+            m.d.comb += code.eq(3)
+    return code
 
 
 def operand_stream(elements: int, bits: int) -> stream.Signature:

@@ -7,21 +7,6 @@ from amaranth.lib.wiring import In, Out
 from rtl.shared import shared
 
 
-def container_code(m: Module, bits, name: str) -> Signal:
-    """Binary logarithm of the container of operands of ``bits`` bits, a value of four bits from 1 to 8."""
-    code = Signal(2, name=name)
-    with m.Switch(bits):
-        with m.Case(1):
-            m.d.comb += code.eq(0)
-        with m.Case(2):
-            m.d.comb += code.eq(1)
-        with m.Case(3, 4):
-            m.d.comb += code.eq(2)
-        with m.Default():
-            m.d.comb += code.eq(3)
-    return code
-
-
 def by_container(m: Module, code, containers: tuple[int, ...]):
     """Each of ``containers`` in the case in which ``code`` says that it is the present one; there may be only one."""
     if len(containers) == 1:

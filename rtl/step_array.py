@@ -10,11 +10,10 @@ from dataflows.vocabulary import Operand
 from rtl.drain import Deskew, sum_stream
 from rtl.multiplier_kinds import latency_of, multiplier_of
 from rtl.multiplier_pe import MultiplierPE
-from rtl.operands import PRECISION, word_stream
-from rtl.piece_register import container_code
+from rtl.operands import PRECISION, container_code, word_stream
 from rtl.shared import shared
 from rtl.skew import delay, taps
-from rtl.step_edge import InputEdge, WeightEdge, containers
+from rtl.step_edge import InputEdge, WeightEdge
 from rtl.step_sequencer import CYCLE, StepSequencer
 
 
@@ -163,7 +162,7 @@ class StepArray(wiring.Component):
         south, sums = list(weights.o), [0] * cfg.array.cols
         for index in range(cfg.array.rows):
             m.submodules[f"row_{index}"] = row = StepRow(
-                cfg.multiplier, cfg.numbers.acc_bits, cfg.array.cols, containers(cfg.operand_bits), cfg.input_read_bytes
+                cfg.multiplier, cfg.numbers.acc_bits, cfg.array.cols, cfg.operand_containers, cfg.input_read_bytes
             )
             m.d.comb += [
                 row.i.eq(word.data.as_value()),

@@ -5,17 +5,11 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from dataflows.config import Config
-from dataflows.formats import container
 from dataflows.sections import Multiplier
 from rtl.piece_register import PieceRegister, by_container
 from rtl.shared import shared
 from rtl.skew import delay
 from rtl.step_sequencer import CYCLE
-
-
-def containers(widths: tuple[int, ...]) -> tuple[int, ...]:
-    """Widths in memory of operands of all ``widths``, ascending."""
-    return tuple(sorted({container(bits) for bits in widths}))
 
 
 @shared("unit", "widths", "word_bytes")
@@ -95,7 +89,7 @@ class WeightEdge(wiring.Component):
 
     def __init__(self, cfg: Config):
         self.cfg = cfg
-        law, self.widths = cfg.law, containers(cfg.operand_bits)
+        law, self.widths = cfg.law, cfg.operand_containers
         self.columns = [
             PieceRegister(law.lanes, self.widths, law.w_widths[0], law.w_max) for _ in range(cfg.array.cols)
         ]

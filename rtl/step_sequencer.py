@@ -5,7 +5,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from dataflows.config import Config
-from rtl.piece_register import container_code
+from rtl.operands import container_code
 
 CYCLE = data.StructLayout({
     "a_piece": 3, "w_piece": 3, "a_code": 2, "a_unsigned": 1, "a_signed": 1, "w_signed": 1, "first": 1, "shift": 1,

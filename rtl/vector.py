@@ -7,7 +7,8 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from dataflows import isa
-from dataflows.config import Config, ceil_pow2
+from dataflows.config import Config
+from dataflows.formats import ceil_pow2
 from rtl.agu import AddressGenerator, connect_nest
 from rtl.elements import Pack, Unpack
 from rtl.job import engine_ports

@@ -9,8 +9,9 @@ from typing import get_args
 import pytest
 
 from dataflows import catalogue, isa
-from dataflows.config import Config, ceil_pow2, json_schema, load, parse
+from dataflows.config import Config, json_schema, load, parse
 from dataflows.errors import InputError
+from dataflows.formats import ceil_pow2
 from dataflows.vocabulary import Axis, Dataflow, Dim, Kind, Link, Operand
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.toml"))

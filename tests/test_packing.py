@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from dataflows.formats import pitch
 from dataflows.network import Tensor
-from dataflows.packing import pack, pitch, unpack
+from dataflows.packing import pack, unpack
 
 
 def numbers(rng, bits, shape):

@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from dataflows import catalogue, config
-from dataflows.config import Config, ceil_pow2
+from dataflows.config import Config
 from dataflows.errors import InputError
-from dataflows.formats import ACC_BITS
+from dataflows.formats import ACC_BITS, ceil_pow2
 from dataflows.network import Codes, Network
 from dataflows.vocabulary import Operand
 from mapper.compile import Program, compile_network

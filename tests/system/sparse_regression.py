@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from dataflows import catalogue, config
-from dataflows.config import Config, ceil_pow2
-from dataflows.formats import ACC_BITS
+from dataflows.config import Config
+from dataflows.formats import ACC_BITS, ceil_pow2
 from dataflows.network import Network
 from dataflows.vocabulary import Operand
 from mapper.compile import Program
