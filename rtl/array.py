@@ -6,10 +6,10 @@ from amaranth.lib.wiring import In, Out
 
 from dataflows.config import Config
 from dataflows.sections import Multiplier, Numbers
-from dataflows.vocabulary import Axis, Dataflow, Operand
-from rtl.drain import Deskew, Transposer, sum_stream
+from dataflows.vocabulary import Axis, Dataflow
+from rtl.drain import Deskew, Transposer
 from rtl.feeder import Feeder
-from rtl.operands import word_stream
+from rtl.operands import array_ports
 from rtl.pe import check, edge, flags, links, sum_cycles
 from rtl.pes import pe_of
 from rtl.shared import shared
@@ -191,12 +191,7 @@ class PEArray(wiring.Component):
         flow = cfg.dataflow
         self.latency = Feeder.latency + sum_cycles(flow, cfg.array.rows) + flow.skew[1] * (cfg.array.cols - 1)
         self.latency += flow.output_transposed
-        super().__init__({
-            "input": In(word_stream(cfg, Operand.INPUT)),
-            "weight": In(word_stream(cfg, Operand.WEIGHT)),
-            "open": In(1),
-            "o": Out(sum_stream(cfg)),
-        })
+        super().__init__(array_ports(cfg))
 
     def elaborate(self, platform):
         m = Module()

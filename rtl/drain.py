@@ -13,6 +13,19 @@ def sum_stream(cfg: Config) -> stream.Signature:
     return stream.Signature(data.ArrayLayout(signed(cfg.numbers.acc_bits), cfg.lanes), always_ready=True)
 
 
+def drain_windows(m, start, rows: int) -> list:
+    """For each row of drained sums, when its drain registers move.
+
+    All of a column begin in the cycle ``start``, when its last row has its sum; row r moves r + 1 times.
+    """
+    windows = [start]
+    for row in range(1, rows):
+        before = Signal(name=f"moved_{row}")
+        m.d.sync += before.eq(windows[-1])
+        windows.append(start | before)
+    return windows
+
+
 class Deskew(wiring.Component):
     """Brings the sums of one word together: column c comes c cycles after column 0.
 

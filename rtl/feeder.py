@@ -6,7 +6,9 @@ from amaranth.lib.wiring import In, Out
 
 from dataflows.config import Config
 from dataflows.vocabulary import Axis, Kind, Operand
+from rtl.drain import drain_windows
 from rtl.fusion_edge import FusionEdge, precision
+from rtl.job import job_credit
 from rtl.operands import word_stream
 from rtl.pe import PE, edge, flags, links, sum_cycles
 from rtl.skew import delay, staircase, taps, together
@@ -69,14 +71,13 @@ class Feeder(wiring.Component):
         m = Module()
         flow = self.cfg.dataflow
         moving = self.input if flow.moving is Operand.INPUT else self.weight
-        credit = Signal(8)  # opened accumulator jobs without operands yet
         begin = Signal()
         allowed = Signal()
+        credit = job_credit(m, self.open, begin)
         m.d.comb += [
             begin.eq(moving.valid & moving.ready & moving.payload.begin),
             allowed.eq(~moving.payload.begin | (credit != 0)),
         ]
-        m.d.sync += credit.eq(credit + self.open - begin)
         if flow.output.kind is Kind.DRAIN:
             self._join(m, allowed)
         elif flow.stationary is None:
@@ -182,13 +183,7 @@ class Feeder(wiring.Component):
         self._flag(m, "first", take & weight.first)
         self._flag(m, "last", close)
 
-        # All drain registers of a column begin to move when its last row has its sum; row r moves r + 1 times.
-        start = delay(m, close, self.latency + rows, "closed", reset_less=False)
-        windows = [start]
-        for row in range(1, rows):
-            before = Signal(name=f"moved_{row}")
-            m.d.sync += before.eq(windows[-1])
-            windows.append(start | before)
+        windows = drain_windows(m, delay(m, close, self.latency + rows, "closed", reset_less=False), rows)
         self._drive(m, "shift", windows)
         m.d.comb += self.emit.eq(delay(m, windows[-1], PE.latency - 1, "emitted", reset_less=False))
 

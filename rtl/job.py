@@ -1,6 +1,6 @@
 """Shapes shared by all units: the job a front end hands to its engine, and the engine's ports."""
 
-from amaranth import signed, unsigned
+from amaranth import Signal, signed, unsigned
 from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out
 
@@ -30,6 +30,24 @@ def fields(cfg: Config, unit: isa.Unit, job, *names: str) -> dict:
     """Fields of a job by name, of several registers together: in which one a field lies depends on its width."""
     registers = [r for r in isa.units(cfg)[unit] if r.name in names]
     return {f.name: job[r.name][f.name] for r in registers for f in r.fields}
+
+
+def job_credit(m, opened, begun, bits: int = 8) -> Signal:
+    """Accumulator jobs that have been opened and for which nothing has begun yet.
+
+    Parameters
+    ----------
+    m : Module
+    opened : Value
+        The accumulator opens one more in this cycle.
+    begun : Value
+        One begins; it must be there before.
+    bits : int
+        Width of the count.
+    """
+    credit = Signal(bits, name="credit")
+    m.d.sync += credit.eq(credit + opened - begun)
+    return credit
 
 
 def engine_ports(cfg: Config, unit: isa.Unit) -> dict:

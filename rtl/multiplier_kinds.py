@@ -2,30 +2,23 @@
 
 from dataflows import sections
 from rtl.binary import BinaryMultiplier, TernaryMultiplier
-from rtl.fusion import FusionMultiplier
 from rtl.multiplier import Multiplier
 from rtl.serial import SerialMultiplier
 from rtl.table import TableMultiplier
 
 
 def class_and_parameters(unit: sections.Multiplier) -> tuple[type[Multiplier], dict]:
-    """What builds the multiplier of a section ``[multiplier]``."""
-    lanes, bits = unit.lanes or 1, unit.bits or 8
+    """What builds the multiplier of a section ``[multiplier]``, of all kinds but fusion (:mod:`rtl.fusion_pe`)."""
+    law = unit.law
     match unit.kind:
-        case "fusion":
-            return FusionMultiplier, {"leaf": unit.leaf or 2, "wide": False}
-        case "serial_input":
-            return SerialMultiplier, {"lanes": lanes, "a_piece": 1, "w_piece": bits, "bits": bits}
-        case "serial_weight":
-            return SerialMultiplier, {"lanes": lanes, "a_piece": bits, "w_piece": 1, "bits": bits}
-        case "serial":
-            return SerialMultiplier, {"lanes": lanes, "a_piece": 1, "w_piece": 1, "bits": bits}
         case "table":
-            return TableMultiplier, {"lanes": lanes, "bits": bits}
+            return TableMultiplier, {"lanes": law.lanes, "bits": law.a_max}
         case "binary":
-            return BinaryMultiplier, {"lanes": lanes, "masked": False}
+            return BinaryMultiplier, {"lanes": law.lanes, "masked": False}
         case "ternary":
-            return TernaryMultiplier, {"lanes": lanes}
+            return TernaryMultiplier, {"lanes": law.lanes}
+    pieces = {"a_piece": law.a_widths[0], "w_piece": law.w_widths[0]}
+    return SerialMultiplier, {"lanes": law.lanes, **pieces, "bits": law.a_max}
 
 
 def multiplier_of(unit: sections.Multiplier) -> Multiplier:

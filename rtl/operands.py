@@ -2,9 +2,13 @@
 
 from amaranth import Module, Signal, signed, unsigned
 from amaranth.lib import data, stream
+from amaranth.lib.wiring import In, Out
 
+from dataflows import isa
 from dataflows.config import Config
 from dataflows.vocabulary import Operand
+from rtl.drain import sum_stream
+from rtl.job import geometry_layout
 
 PRECISION = {"a_bits": 4, "w_bits": 4, "a_unsigned": 1, "w_unsigned": 1}
 """What a word says about itself where ``[multiplier]`` lets widths differ: fields of register ``precision``, bits."""
@@ -45,6 +49,27 @@ def word_stream(cfg: Config, operand: Operand) -> stream.Signature:
     if operand is Operand.INPUT:
         return operand_stream(cfg.input_elements, cfg.numbers.act_bits)
     return operand_stream(cfg.weight_elements, cfg.numbers.weight_bits)
+
+
+def array_ports(cfg: Config) -> dict:
+    """Ports that every array has.
+
+    Members
+    -------
+    input, weight : In(word_stream)
+    geometry : In(stream of geometry_layout), only where :func:`dataflows.isa.geometry` has registers
+    open : In(1)
+        The accumulator has opened one more job.
+    o : Out(sum_stream)
+    """
+    geometry = {"geometry": In(stream.Signature(geometry_layout(cfg)))} if isa.geometry(cfg) else {}
+    return {
+        "input": In(word_stream(cfg, Operand.INPUT)),
+        "weight": In(word_stream(cfg, Operand.WEIGHT)),
+        **geometry,
+        "open": In(1),
+        "o": Out(sum_stream(cfg)),
+    }
 
 
 def _words(word: data.ArrayLayout, more: dict[str, int]) -> stream.Signature:

@@ -3,14 +3,11 @@
 from itertools import pairwise
 
 from amaranth import Cat, Module, Mux, Signal
-from amaranth.lib import stream, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib import wiring
 
 from dataflows.config import Config
 from dataflows.vocabulary import Axis, Kind, Link
-from rtl.drain import sum_stream
-from rtl.job import geometry_layout
-from rtl.operands import operand_stream
+from rtl.operands import array_ports
 from rtl.plane_control import PlaneControl, history_words
 from rtl.plane_row import PlaneRow
 from rtl.skew import delay, taps
@@ -40,7 +37,7 @@ class PlaneArray(wiring.Component):
 
     Members
     -------
-    input, weight : In(operand_stream)
+    input, weight : In(word_stream)
         Words of ``rows * cols`` inputs, from a sum's first one on; weights in the order (channel, kernel row, kernel
         column), one per step. ``begin`` and ``end`` of the weights mark the borders of a job.
     geometry : In(stream of geometry_layout)
@@ -62,13 +59,7 @@ class PlaneArray(wiring.Component):
     def __init__(self, cfg: Config):
         check(cfg)
         self.cfg = cfg
-        super().__init__({
-            "input": In(operand_stream(cfg.input_elements, cfg.numbers.act_bits)),
-            "weight": In(operand_stream(cfg.weight_elements, cfg.numbers.weight_bits)),
-            "geometry": In(stream.Signature(geometry_layout(cfg))),
-            "open": In(1),
-            "o": Out(sum_stream(cfg)),
-        })
+        super().__init__(array_ports(cfg))
 
     def elaborate(self, platform):
         m = Module()

@@ -5,7 +5,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from dataflows.config import Config
-from rtl.job import geometry_layout
+from rtl.job import geometry_layout, job_credit
 
 
 def history_words(cfg: Config) -> int:
@@ -127,9 +127,9 @@ class PlaneControl(wiring.Component):
     def _handshake(self, m):
         """All conditions of a step."""
         rows = self.cfg.array.rows
-        credit = Signal(8)  # opened accumulator jobs without operands yet
         draining = Signal(range(rows))  # cycles until the drain registers can take other sums
         begin = Signal()
+        credit = job_credit(m, self.open, begin)
         m.d.comb += [
             self.go.eq(
                 self.geometry.valid
@@ -141,7 +141,6 @@ class PlaneControl(wiring.Component):
             begin.eq(self.go & self.weight_begin),
             self.geometry.ready.eq(self.go & self.weight_end),
         ]
-        m.d.sync += credit.eq(credit + self.open - begin)
         with m.If(self.go & self.step.last):
             m.d.sync += draining.eq(rows - 1)
         with m.Elif(draining != 0):

@@ -3,14 +3,12 @@
 from itertools import pairwise
 
 from amaranth import Module, Signal, signed
-from amaranth.lib import stream, wiring
+from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from dataflows.config import Config
 from dataflows.vocabulary import Axis, Dataflow, Kind
-from rtl.drain import sum_stream
-from rtl.job import geometry_layout
-from rtl.operands import operand_stream
+from rtl.operands import array_ports
 from rtl.row_bus import InputBus, WeightBus
 from rtl.row_conductor import RowConductor
 from rtl.row_control import COUNT_BITS, RowControl, step_layout
@@ -170,7 +168,7 @@ class RowArray(wiring.Component):
     -------
     geometry : In(stream of geometry_layout)
         Of each job, in order.
-    input, weight : In(operand_stream)
+    input, weight : In(word_stream)
         Words of the jobs, in order. Only ``end`` counts.
     open : In(1)
         The accumulator has opened one more job; allows one more job to begin its first step.
@@ -208,13 +206,7 @@ class RowArray(wiring.Component):
         self.sizes = RowSizes.of(cfg)
         self.latency = cfg.array.rows + RowPE.latency
         gated = {"gated": Out(range(cfg.multipliers + 1))} if cfg.array.zero_gating else {}
-        super().__init__(gated | {
-            "geometry": In(stream.Signature(geometry_layout(cfg))),
-            "input": In(operand_stream(cfg.input_elements, cfg.numbers.act_bits)),
-            "weight": In(operand_stream(cfg.weight_elements, cfg.numbers.weight_bits)),
-            "open": In(1),
-            "o": Out(sum_stream(cfg)),
-        })
+        super().__init__(array_ports(cfg) | gated)
 
     def elaborate(self, platform):
         m = Module()

@@ -5,7 +5,8 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from dataflows.config import Config
-from rtl.operands import operand_stream
+from dataflows.vocabulary import Operand
+from rtl.operands import word_stream
 from rtl.row_control import COUNT_BITS, following
 from rtl.row_pe import INDEX_BITS, RowSizes, place_in
 from rtl.row_plan import plan_layout
@@ -26,7 +27,7 @@ class InputBus(wiring.Component):
     -------
     plan, valid, take : In(plan_layout), In(1), Out(1)
         The next job; taken when the last word of the job before has entered.
-    input : In(operand_stream)
+    input : In(word_stream)
     free, freed : In(1), In(16)
         So many words of the input store are free again.
     delivered : Out(1)
@@ -47,7 +48,7 @@ class InputBus(wiring.Component):
             "plan": In(plan_layout(cfg)),
             "valid": In(1),
             "take": Out(1),
-            "input": In(operand_stream(cfg.input_elements, cfg.numbers.act_bits)),
+            "input": In(word_stream(cfg, Operand.INPUT)),
             "free": In(1),
             "freed": In(INDEX_BITS),
             "delivered": Out(1),
@@ -139,7 +140,7 @@ class WeightBus(wiring.Component):
     -------
     plan, valid, take : In(plan_layout), In(1), Out(1)
         The next job; taken when the last word of the job before has entered.
-    weight : In(operand_stream)
+    weight : In(word_stream)
     free : In(1)
         One word of the filter store is free again.
     loaded : Out(1)
@@ -159,7 +160,7 @@ class WeightBus(wiring.Component):
             "plan": In(plan_layout(cfg)),
             "valid": In(1),
             "take": Out(1),
-            "weight": In(operand_stream(cfg.weight_elements, cfg.numbers.weight_bits)),
+            "weight": In(word_stream(cfg, Operand.WEIGHT)),
             "free": In(1),
             "loaded": Out(1),
             "load": Out(cfg.array.cols),

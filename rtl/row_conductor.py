@@ -5,6 +5,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from dataflows.config import Config
+from rtl.job import job_credit
 from rtl.row_control import COUNT_BITS, step_layout
 from rtl.row_pe import INDEX_BITS, RowPE, RowSizes
 from rtl.row_plan import plan_layout
@@ -121,7 +122,7 @@ class RowConductor(wiring.Component):
 
     def _supply(self, m, more, begins_pass, begins_job, preload):
         """Decide on ``go``: count what has come and is not used yet."""
-        credit = Signal(8)  # opened accumulator jobs without sums yet
+        credit = job_credit(m, self.open, self.go & begins_job)
         groups = Signal(range(self.sizes.inputs + 1))
         passes = Signal(range(self.sizes.weights + 1))
         need = Signal(COUNT_BITS)
@@ -134,7 +135,6 @@ class RowConductor(wiring.Component):
         m.d.sync += [
             groups.eq(groups + self.delivered - Mux(self.go, need, 0)),
             passes.eq(passes + self.loaded - (self.go & begins_pass)),
-            credit.eq(credit + self.open - (self.go & begins_job)),
         ]
 
     def _settle(self, m):

@@ -7,6 +7,7 @@ from amaranth.lib.wiring import In, Out
 from dataflows import isa
 from dataflows.config import Config
 from rtl.drain import sum_stream
+from rtl.job import job_credit
 from rtl.skew import delay
 
 
@@ -59,14 +60,13 @@ class SparseDrain(wiring.Component):
         left = Signal(isa.COUNT_BITS)
         fresh = Signal(reset_less=True)  # no word has been read
         group = Signal(groups, reset_less=True)  # one-hot
-        credit = Signal(4)  # jobs that ACC has opened and nothing is drained into yet
         step = Signal()
+        credit = job_credit(m, self.open, step & fresh, bits=4)
         m.d.comb += [
             self.busy.eq(left != 0),
             step.eq(self.busy & (~fresh | (credit != 0))),
             self.read.eq(Mux(step, group, 0)),
         ]
-        m.d.sync += credit.eq(credit + self.open - (step & fresh))
         with m.If(self.begin):
             m.d.sync += [left.eq(self.words), fresh.eq(1), group.eq(1), self.place.eq(0)]
         with m.Elif(step):

@@ -6,11 +6,11 @@ from amaranth.lib.wiring import In, Out
 
 from dataflows.config import Config
 from dataflows.sections import Multiplier
-from dataflows.vocabulary import Operand
-from rtl.drain import Deskew, sum_stream
+from rtl.drain import Deskew, drain_windows
+from rtl.job import job_credit
 from rtl.multiplier_kinds import latency_of, multiplier_of
 from rtl.multiplier_pe import MultiplierPE
-from rtl.operands import PRECISION, container_code, word_stream
+from rtl.operands import PRECISION, array_ports, container_code
 from rtl.shared import shared
 from rtl.skew import delay, taps
 from rtl.step_edge import InputEdge, WeightEdge
@@ -133,12 +133,7 @@ class StepArray(wiring.Component):
         self.cfg = cfg
         self._sum_latency = add_latency(cfg.multiplier) + cfg.array.rows
         self.latency = StepSequencer.latency + self._sum_latency + cfg.array.cols - 1
-        super().__init__({
-            "input": In(word_stream(cfg, Operand.INPUT)),
-            "weight": In(word_stream(cfg, Operand.WEIGHT)),
-            "open": In(1),
-            "o": Out(sum_stream(cfg)),
-        })
+        super().__init__(array_ports(cfg))
 
     def elaborate(self, platform):
         m = Module()
@@ -157,7 +152,8 @@ class StepArray(wiring.Component):
             said["code"] = container_code(m, self.weight.payload.w_bits, "code")
         m.d.comb += [getattr(weights, name).eq(said[name]) for name in weights.told]
         cycles = taps(m, sequencer.o.as_value(), cfg.array.rows, "cycles", reset_less=False)
-        drains = self._drains(m, sequencer.o)
+        closed = delay(m, sequencer.o.last, self._sum_latency, "closed", reset_less=False)
+        drains = drain_windows(m, closed, cfg.array.rows)
         m.d.comb += deskew.emit.eq(drains[-1])
         south, sums = list(weights.o), [0] * cfg.array.cols
         for index in range(cfg.array.rows):
@@ -179,8 +175,7 @@ class StepArray(wiring.Component):
     def _join(self, m, sequencer):
         """Words go to the sequencer when both streams have one and the job may begin."""
         word, weight = self.input.payload, self.weight.payload
-        credit = Signal(8)  # opened accumulator jobs without operands yet
-        m.d.sync += credit.eq(credit + self.open - (sequencer.take_input & word.begin))
+        credit = job_credit(m, self.open, sequencer.take_input & word.begin)
         m.d.comb += [
             sequencer.ready.eq(self.input.valid & self.weight.valid & (~word.begin | (credit != 0))),
             self.input.ready.eq(sequencer.take_input),
@@ -189,13 +184,3 @@ class StepArray(wiring.Component):
             sequencer.last.eq(weight.last),
             *(getattr(sequencer, name).eq(word[name]) for name in PRECISION),
         ]
-
-    def _drains(self, m, cycle):
-        """All drain registers of a column begin to move when its last row has its sum; row r moves r + 1 times."""
-        start = delay(m, cycle.last, self._sum_latency, "closed", reset_less=False)
-        windows = [start]
-        for row in range(1, self.cfg.array.rows):
-            before = Signal(name=f"moved_{row}")
-            m.d.sync += before.eq(windows[-1])
-            windows.append(start | before)
-        return windows
