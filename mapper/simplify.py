@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from dataflows.network import Window
+from mapper.exchange import exchange
 from mapper.fake_quantize import absorb
 from mapper.graph import Add, Affine, AvgPool, Clamp, Concat, Conv, Flatten, FloatGraph, MaxPool, Node, Pad, Unfolded
 from mapper.simplify_sign import alone, merge_sign, sign_early
@@ -24,9 +25,9 @@ def simplify(graph: FloatGraph) -> FloatGraph:
     graph = absorb(_remove_dead(graph))
     graph = _fuse(graph, _merge_affine)
     graph = replace(graph, nodes=tuple(_depthwise(n) if isinstance(n, Affine) else n for n in graph.nodes))
-    graph = _clamp_before_flatten(graph)
+    graph = exchange(graph, _clamp_before_flatten)
     graph = _fuse(graph, _merge_clamp)
-    graph = alone(_fuse(sign_early(graph), merge_sign))
+    graph = alone(_fuse(exchange(graph, sign_early), merge_sign))
     graph = _fuse(graph, _pad_merger(graph))
     return _name_tensors(_copy_forwarded_inputs(graph))
 
@@ -80,20 +81,9 @@ def _merge_clamp(first: Node, node: Node) -> Node | None:
     return replace(first, output=node.output, low=low, high=high)
 
 
-def _clamp_before_flatten(graph: FloatGraph) -> FloatGraph:
-    """Exchange a flatten and the clamp after it, so that the clamp can join what came before."""
-    uses, nodes, shapes = graph.uses(), list(graph.nodes), dict(graph.shapes)
-    place = {node.output: index for index, node in enumerate(nodes)}
-    for index, node in enumerate(nodes):
-        before = place.get(node.inputs[0])
-        if not isinstance(node, Clamp) or before is None:
-            continue
-        flatten = nodes[before]
-        if isinstance(flatten, Flatten) and uses[flatten.output] == 1:
-            nodes[before] = replace(node, inputs=flatten.inputs, output=flatten.output)
-            nodes[index] = replace(flatten, inputs=(flatten.output,), output=node.output)
-            shapes[flatten.output] = shapes[flatten.inputs[0]]
-    return replace(graph, nodes=tuple(nodes), shapes=shapes)
+def _clamp_before_flatten(first: Node, node: Node) -> bool:
+    """A flatten and the clamp after it change places, so that the clamp can join what came before."""
+    return isinstance(node, Clamp) and isinstance(first, Flatten)
 
 
 def _pad_merger(graph: FloatGraph) -> Merge:

@@ -13,29 +13,9 @@ import numpy as np
 from mapper.graph import Clamp, Conv, Flatten, FloatGraph, MaxPool, Node, Sign
 
 
-def sign_early(graph: FloatGraph) -> FloatGraph:
-    """Exchange signs with the maxima and flattenings before them, as far as nobody else reads these."""
-    while True:
-        moved = _exchange(graph)
-        if moved is None:
-            return graph
-        graph = moved
-
-
-def _exchange(graph: FloatGraph) -> FloatGraph | None:
-    uses, nodes = graph.uses(), list(graph.nodes)
-    place = {node.output: index for index, node in enumerate(nodes)}
-    for index, node in enumerate(nodes):
-        before = place.get(node.inputs[0])
-        if not isinstance(node, Sign) or before is None:
-            continue
-        first = nodes[before]
-        if isinstance(first, Flatten | MaxPool) and uses[first.output] == 1 and keeps_sign(first):
-            nodes[before] = replace(node, inputs=first.inputs, output=first.output)
-            nodes[index] = replace(first, inputs=(first.output,), output=node.output, low=-inf, high=inf)
-            shapes = {**graph.shapes, first.output: graph.shapes[first.inputs[0]]}
-            return replace(graph, nodes=tuple(nodes), shapes=shapes)
-    return None
+def sign_early(first: Node, node: Node) -> bool:
+    """A sign changes places with the maxima and flattenings before it."""
+    return isinstance(node, Sign) and isinstance(first, Flatten | MaxPool) and keeps_sign(first)
 
 
 def keeps_sign(node: Node) -> bool:
