@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from dataflows import isa
 from dataflows.formats import pitch
+from dataflows.network import Tensor
 from mapper import nests, packed
 from mapper.block_jobs import Part, Target, blocks_of, load_blocks, note_use
 from mapper.context import Context
@@ -115,6 +116,20 @@ def parameter_load(context: Context, key: Hashable, offset: int, count: int, lay
     return Load(key, "param", size, emit)
 
 
+def fill(
+    context: Context, tensor: Tensor, value: int, target: isa.Target, address: int, size: int, loops: nests.Loops
+) -> Registers:
+    """Registers of a LOAD job that writes elements ``value`` of a tensor to ``size`` bytes at each place of a nest."""
+    return {
+        **levels(ROWS, []),
+        **isa.spread(
+            context.cfg, isa.Unit.LOAD, isa.SEGMENT_REGISTERS,
+            address=address, target=target, fill=1, fill_value=packed.filler(tensor, value), bytes=size,
+        ),
+        **levels(SEGMENTS, loops),
+    }  # fmt: skip
+
+
 def rectangle(
     context: Context, to: Destination, view: View, area: Area, padding: int, layer: int, *, row_stride: int = 1
 ) -> None:
@@ -144,7 +159,7 @@ def _pad(
     layout = to.layout
     dense = layout.col == depth
 
-    def fill(row: int, count: int, col: int, number: int) -> None:
+    def edge(row: int, count: int, col: int, number: int) -> None:
         """``count`` rows from ``row`` and ``number`` columns from ``col``, in all images."""
         if count <= 0 or number <= 0:
             return
@@ -153,21 +168,13 @@ def _pad(
             segment, loops = number * depth, loops[1:]
             if number == cols and layout.row == segment:
                 segment, loops = count * segment, loops[1:]
-        registers: Registers = {
-            **levels(ROWS, []),
-            **isa.spread(
-                context.cfg, isa.Unit.LOAD, isa.SEGMENT_REGISTERS,
-                address=to.at(row, col), target=to.target, fill=1, fill_value=packed.filler(tensor, padding),
-                bytes=segment,
-            ),
-            **levels(SEGMENTS, loops),
-        }  # fmt: skip
+        registers = fill(context, tensor, padding, to.target, to.at(row, col), segment, loops)
         context.builder.add(isa.Unit.LOAD, registers, [to.access], layer=layer, note="padding")
 
-    fill(0, inside.top, 0, cols)
-    fill(inside.top + inside.rows, rows - inside.top - inside.rows, 0, cols)
-    fill(inside.top, inside.rows, 0, inside.left)
-    fill(inside.top, inside.rows, inside.left + inside.cols, cols - inside.left - inside.cols)
+    edge(0, inside.top, 0, cols)
+    edge(inside.top + inside.rows, rows - inside.top - inside.rows, 0, cols)
+    edge(inside.top, inside.rows, 0, inside.left)
+    edge(inside.top, inside.rows, inside.left + inside.cols, cols - inside.left - inside.cols)
 
 
 def _copy(

@@ -11,10 +11,9 @@ from dataclasses import dataclass, replace
 
 from dataflows import isa
 from mapper.context import Context
-from mapper.loads import ROWS, SEGMENTS, written
+from mapper.loads import ROWS, SEGMENTS, fill, written
 from mapper.nests import levels
 from mapper.plane_plan import PlanePlan
-from mapper.program import Registers
 from mapper.tiles import Tile
 
 LEVELS = 3
@@ -125,15 +124,8 @@ def load_tile(
     source, shape = s.layer.inputs[0], s.source_view
     (top, below), (left, right) = needed(plan, tile)
     if top < 0 or left < 0 or below > shape[1] or right > shape[2]:
-        zero = context.network.tensors[source].zero
-        registers: Registers = {
-            **levels(ROWS, []),
-            **isa.spread(
-                context.cfg, isa.Unit.LOAD, isa.SEGMENT_REGISTERS,
-                address=address, target=isa.Target.INPUT, fill=1, fill_value=zero & context.cfg.act_mask, bytes=size,
-            ),
-            **levels(SEGMENTS, []),
-        }  # fmt: skip
+        tensor = context.network.tensors[source]
+        registers = fill(context, tensor, tensor.zero, isa.Target.INPUT, address, size, [])
         context.builder.add(isa.Unit.LOAD, registers, [target], layer=layer, note="padding")
     note = f"{source} rows {top}..{below - 1} columns {left}..{right - 1} channels {first}..{first + channels - 1}"
     for block in blocks(plan, tile, first, channels):

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 from dataflows import isa
 from dataflows.network import Tensor, Window
-from mapper import packed
 from mapper.context import Context
-from mapper.loads import ROWS, SEGMENTS, View, written
+from mapper.loads import ROWS, SEGMENTS, View, fill, written
 from mapper.nests import Loops, levels
 from mapper.strips import Strips
 from mapper.tiles import Tile
@@ -95,15 +94,9 @@ def _fill(context: Context, job: StripLoad, address: int, size: int, loops: Loop
     if size <= 0:
         return
     (first, end) = job.tile.images
-    registers = {
-        **levels(ROWS, []),
-        **isa.spread(
-            context.cfg, isa.Unit.LOAD, isa.SEGMENT_REGISTERS, address=address, target=isa.Target.INPUT, fill=1,
-            fill_value=packed.filler(job.tensor, job.tensor.zero), bytes=size,
-        ),
-        **levels(SEGMENTS, [*loops, (end - first, job.image_bytes)]),
-    }  # fmt: skip
     access = written(isa.Target.INPUT, job.address, (end - first) * job.image_bytes)
+    nest = [*loops, (end - first, job.image_bytes)]
+    registers = fill(context, job.tensor, job.tensor.zero, isa.Target.INPUT, address, size, nest)
     context.builder.add(isa.Unit.LOAD, registers, [access], layer=job.layer, note="padding")
 
 
