@@ -18,7 +18,7 @@ from typing import Any
 from dataflows.errors import InputError
 from mapper.budget import COUNTED, Budget
 from mapper.layer_specs import LayerSpec
-from mapper.precision import Precision, Request, request
+from mapper.precision import Precision, Request
 from mapper.sensitivity import Operand
 
 Bits = Mapping[Operand, int]
@@ -61,7 +61,7 @@ class Allocation:
     @property
     def spec(self) -> LayerSpec[Request]:
         """What ``--bits`` would have to say."""
-        layers = {step.layer: request(str(step.precision)) for step in self.steps}
+        layers = {step.layer: step.precision.request for step in self.steps}
         return LayerSpec(None, layers, ",".join(f"{name}={wanted.text}" for name, wanted in layers.items()))
 
     def document(self) -> dict[str, Any]:
@@ -223,14 +223,14 @@ def allocate(search: Search, budget: Budget, measured: Callable[[Bits], float] |
         if search.total(bits) > aim:
             break
         aim = search.total(bits) - max(1.0, (found - limit) / 2)
-    narrowest = measure(search.run(0.0))
+    bits = search.run(0.0)
+    narrowest = measure(bits)
     if narrowest > limit:
         raise InputError(
             f"--auto-bits {budget.text}: even the narrowest widths take {_amount(budget, narrowest)}, which is "
             f"{narrowest / widest:.3g} of the {_amount(budget, widest)} at the widest; the budget is "
             f"{_amount(budget, limit)}"
         )
-    bits = search.run(0.0)
     return Allocation(budget, search.steps(bits), (widest, narrowest))
 
 

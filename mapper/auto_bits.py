@@ -18,7 +18,7 @@ from mapper.conv_plan import Options
 from mapper.energy import layer_energy
 from mapper.graph import FloatGraph
 from mapper.layer_specs import LayerSpec
-from mapper.precision import Precision, Request, request
+from mapper.precision import Request
 from mapper.quantize import quantize
 from mapper.sensitivity import Operand, measure, operands
 from mapper.timing import predict
@@ -127,14 +127,10 @@ class AutoBits:
         return cycles
 
     def _quantized(self, search: Search, bits: Bits) -> Network:
-        layers = {layer: _request(search.precision(layer, bits)) for layer in search.layers}
+        layers = {layer: search.precision(layer, bits).request for layer in search.layers}
         return quantize(self.graph, self.calibration, self._widths(layers))
 
     def _widths(self, layers: dict[str, Request]) -> Widths:
         return widths(self.graph, self.cfg, LayerSpec(None, {**layers, **self.spec.layers}))
-
-
-def _request(precision: Precision) -> Request:
-    return request(str(precision))
 
 

@@ -16,6 +16,7 @@ from dataflows.vocabulary import Kind
 from mapper.array_plan import ArrayPlan, plane_or_classifier
 from mapper.blocks import Blocks
 from mapper.builder import Builder
+from mapper.check_widths import check_layers, check_tensors
 from mapper.classifier_plan import ClassifierPlan
 from mapper.compression import compress
 from mapper.context import Constants, Context, Place
@@ -35,7 +36,6 @@ from mapper.pool_epilogue import fuse_pools
 from mapper.pooled_tiles import Pool
 from mapper.program import Job, encode
 from mapper.sparse_plan import SparseJob, SparsePlan
-from mapper.widths import check_layers, check_tensors
 from mapper.window_plan import WindowPlan, window_plan
 
 

@@ -21,7 +21,7 @@ from dataflows.formats import pitch
 from dataflows.multipliers import Reduction
 from dataflows.network import Conv, Tensor
 from dataflows.vocabulary import Dim, Kind
-from mapper.packed import granule
+from mapper.packed import granule, weight_bits
 from mapper.strips import OUTPUTS, PREFIX, Strips
 from mapper.tiles import Grid, window_extent
 
@@ -75,7 +75,7 @@ class ConvShape:
         matrix = cfg.dataflow.input.kind not in (Kind.BUS, Kind.NEIGHBOUR)  # others arrange pixels themselves
         if pointwise and not (cfg.codec and matrix and h * w > 1):  # compressed tensors want whole rows
             n, h, w, oh, ow = 1, 1, n * h * w, 1, n * oh * ow
-        bits = source.bits, layer.weight_bits if cfg.multiplier else cfg.numbers.weight_bits
+        bits = source.bits, weight_bits(cfg, layer)
         result = behind[0] if residual else target
         granules = granule(source), granule(target, *behind, residual or target)
         widths = result.bits, (residual or target).bits

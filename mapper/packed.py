@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataflows.config import Config
 from dataflows.errors import InputError
 from dataflows.formats import pitch
-from dataflows.network import Tensor
+from dataflows.network import Conv, Tensor
 
 
 def span(tensor: Tensor, first: int, count: int) -> tuple[int, int]:
@@ -26,6 +26,11 @@ def span(tensor: Tensor, first: int, count: int) -> tuple[int, int]:
 def granule(*tensors: Tensor) -> int:
     """Channels that make whole bytes in all of the tensors: slices begin at multiples of it."""
     return max(max(1, 8 // tensor.container) for tensor in tensors)
+
+
+def weight_bits(cfg: Config, layer: Conv) -> int:
+    """Bits of a layer's weights in an accelerator: without ``[multiplier]`` all have those of the configuration."""
+    return layer.weight_bits if cfg.multiplier else cfg.numbers.weight_bits
 
 
 def filler(tensor: Tensor, value: int) -> int:

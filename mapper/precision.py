@@ -47,6 +47,11 @@ class Precision:
         weights = str(self.w_bits) if self.scheme == "linear" else self.scheme
         return f"{self.a_bits}/{weights}"
 
+    @property
+    def request(self) -> Request:
+        """What asks for it."""
+        return request(str(self))
+
 
 def request(text: str) -> Request:
     """Read ``8``, ``8/4``, ``8/ternary`` or ``binary``.

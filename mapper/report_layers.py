@@ -6,10 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from math import ceil
 
-from dataflows.formats import container
+from dataflows.formats import pitch
 from dataflows.network import AvgPool, Conv, MaxPool, Tensor, Window
 from mapper.compile import Scheduled
 from mapper.outcome import Outcome
+from mapper.packed import weight_bits
 from mapper.sparse_summary import SparseSummary
 from mapper.table import Row
 
@@ -176,8 +177,7 @@ def least_bytes(outcome: Outcome, entry: Scheduled, sparse: SparseSummary | None
         sizes[source] = reached(tensors[source], entry.layer.window, height, width) * tensors[source].pitch
     least = sum(sizes.values())
     if isinstance(entry.layer, Conv):
-        bits = container(entry.layer.weight_bits) if outcome.cfg.multiplier else numbers.weight_bits
-        dense = -(-entry.layer.weight.size * bits // 8)
+        dense = pitch(entry.layer.weight.size, weight_bits(outcome.cfg, entry.layer))
         least += entry.layer.bias.size * numbers.acc_bits // 8
         least += sparse.entries * outcome.cfg.entry_bytes if sparse else dense
     return least * outcome.batches

@@ -11,6 +11,7 @@ from dataflows.config import Config
 from dataflows.network import Conv
 from mapper.compile import Program, Scheduled
 from mapper.compressed_layers import Compression
+from mapper.packed import weight_bits
 from mapper.sparse_summary import SparseSummary, summaries
 from mapper.timing import Prediction
 from mapper.timing_sparse import Masks
@@ -180,11 +181,9 @@ Widths = tuple[int, int | None]
 
 def precision(program: Program, entry: Scheduled) -> Widths:
     """Widths of what a layer multiplies."""
-    layer, cfg = entry.layer, program.cfg
+    layer = entry.layer
     inputs = program.network.tensors[layer.inputs[0]].bits
-    if not isinstance(layer, Conv):
-        return inputs, None
-    return inputs, layer.weight_bits if cfg.multiplier else cfg.numbers.weight_bits
+    return inputs, weight_bits(program.cfg, layer) if isinstance(layer, Conv) else None
 
 
 def multipliers(cfg: Config, engine: str, widths: Widths | None = None) -> float:
