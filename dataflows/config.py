@@ -24,6 +24,7 @@ from dataflows.sections import (
     WANTED,
     WINDOW_TAPS,
     Array,
+    Attention,
     Bus,
     Codec,
     Control,
@@ -37,8 +38,15 @@ from dataflows.sections import (
 )
 from dataflows.vocabulary import Dataflow, Kind, Operand
 
+TABLE_ENTRIES = 256
+"""Of an activation table: one per 8-bit code."""
+
+INDEX_BYTES = 2
+"""Of an index of a row, little-endian, without sign."""
+
 PROGRAM_VERSION = 1
 """Version of the command encoding (``dataflows.isa``); part of the configuration hash."""
+
 
 class Config(Section):
     """One accelerator. Load it with :func:`load`."""
@@ -55,6 +63,7 @@ class Config(Section):
     vector: Vector | None = None
     codec: Codec | None = None
     sparse: Sparse | None = None
+    attention: Attention | None = None
     bus: Bus = Bus()  # pyright: ignore[reportCallIssue]
     control: Control = Control()  # pyright: ignore[reportCallIssue]
 
@@ -72,6 +81,7 @@ class Config(Section):
         self._check_array()
         self._check_multiplier()
         self._check_sparse()
+        self._check_attention()
         for name, granule, why in (
             ("input_bytes", 2 * self.input_word_bytes, "two banks of input words"),
             ("weight_bytes", 2 * self.weight_word_bytes, "two banks of weight words"),
@@ -114,6 +124,23 @@ class Config(Section):
             raise ValueError(
                 f"array.cols must be a multiple of {fill} for multiplier.kind {kind}, not {self.lanes}: "
                 f"{fill} outputs of {self.containers[0]} bits fill a byte"
+            )
+
+    def _check_attention(self) -> None:
+        """Rows come from 8-bit lanes, and attention is lowered for the fixed weight-stationary array."""
+        if self.attention is None:
+            return
+        if self.array.dataflow != "weight_stationary":
+            raise ValueError(f"array.dataflow must be weight_stationary with [attention], not {self.array.dataflow}")
+        if self.numbers.act_bits != 8:
+            raise ValueError(f"numbers.act_bits must be 8 with [attention], not {self.numbers.act_bits}")
+        for name in ("multiplier", "codec", "sparse"):
+            if getattr(self, name):
+                raise ValueError(f"[{name}] must be left out with [attention]")
+        if self.attention.row_elements % self.lanes:
+            raise ValueError(
+                f"attention.row_elements must be a multiple of {self.lanes} (array.cols), "
+                f"not {self.attention.row_elements}"
             )
 
     def _check_sparse(self) -> None:
@@ -316,6 +343,21 @@ class Config(Section):
         return self.param_lane_bytes * ceil_pow2(max(self.lanes, self.bus_bytes // self.param_lane_bytes))
 
     @property
+    def gain_entry_bytes(self) -> int:
+        """Address pitch of a block of gains: laid out like parameters, the low 16 bits of a multiplier are a gain."""
+        return self.param_entry_bytes
+
+    @property
+    def gain_blocks(self) -> int:
+        """Blocks of lanes gains kept on chip: those of two norms of the longest row."""
+        return 2 * self.row_blocks
+
+    @property
+    def row_blocks(self) -> int:
+        """Words of the longest row of the row engine; 0 without it."""
+        return self.attention.row_elements // self.lanes if self.attention else 0
+
+    @property
     def param_entries(self) -> int:
         """Parameter entries (one serves one block of ``lanes`` output channels)."""
         return self.memory.param_bytes // self.param_entry_bytes
@@ -368,7 +410,18 @@ class Config(Section):
         """All addressable on-chip memory."""
         m = self.memory
         buffers = m.input_bytes + m.weight_bytes + m.acc_bytes + m.operand_bytes
-        return buffers + m.param_bytes + self.window_weight_bytes + self.sparse_bytes
+        return buffers + m.param_bytes + self.window_weight_bytes + self.sparse_bytes + self.attention_bytes
+
+    @property
+    def attention_bytes(self) -> int:
+        """Memories of the row engine that LOAD writes: gains, tables of one byte per code, indices of two bytes."""
+        if self.attention is None:
+            return 0
+        return (
+            self.gain_blocks * self.gain_entry_bytes
+            + self.attention.tables * TABLE_ENTRIES
+            + self.attention.indices * INDEX_BYTES
+        )
 
     # -- identity ------------------------------------------------------------------------------
 
@@ -397,7 +450,8 @@ class Config(Section):
             "input_word_bytes", "input_granule", "weight_word_bytes", "weight_granule", "operand_word_bytes",
             "acc_word_bytes", "acc_bank_words", "param_entry_bytes", "param_entries", "window_multipliers",
             "window_weights_address", "window_weight_bytes", "sparse_multipliers", "entry_bytes",
-            "sparse_weight_pitch", "sparse_pointer_pitch", "codebook_pitch", "sparse_bytes", "on_chip_bytes",
+            "sparse_weight_pitch", "sparse_pointer_pitch", "codebook_pitch", "sparse_bytes", "row_blocks",
+            "gain_blocks", "gain_entry_bytes", "attention_bytes", "on_chip_bytes",
         )  # fmt: skip
         values = {name: getattr(self, name) for name in derived}
         return {

@@ -55,6 +55,7 @@ class Unit(IntEnum):
     VECTOR = 4
     STORE = 5
     SPARSE = 6  # only where the configuration has the engine
+    ROWS = 7  # only with [attention]
 
 
 class Target(IntEnum):
@@ -67,6 +68,9 @@ class Target(IntEnum):
     ENTRIES = 4  # of the sparse engine, as the next two: whole beats at multiples of a beat only
     POINTERS = 5
     CODEBOOK = 6
+    TABLE = 7  # activation tables of the vector unit, only with [attention], as the next two
+    GAIN = 8  # of norms
+    INDEX = 9  # lists of rows for LOAD jobs
 
 
 class Region(IntEnum):
@@ -86,6 +90,14 @@ class Reduce(IntEnum):
     SUM = 1
     MAX = 2
     WINDOW = 3  # weighted 3x3 windows; only where the configuration has them
+
+
+class Rows(IntEnum):
+    """What the row engine does with the elements of a row (``docs/numerics.md``, section 9)."""
+
+    SOFTMAX = 0  # numerators; sums go to the row scales of the vector unit
+    LAYER_NORM = 1
+    RMS_NORM = 2
 
 
 class Activity(IntEnum):
@@ -255,7 +267,69 @@ def _sparse(cfg: Config) -> tuple[Register, ...]:
     return (*_SPARSE, mode)
 
 
+_ROWS = (
+    Register(
+        "mode",
+        (
+            Field("kind", 3, "Rows"),
+            Field("blocks", 16, "words of a row: blocks of lanes elements"),
+            Field("tail", 16, "valid lanes of the last block"),
+            Field("causal", 1, "each row has one element more that counts than the row before (SOFTMAX)"),
+        ),
+    ),
+    Register(
+        "count",
+        (
+            Field("rows", 16, "rows, at least 1"),
+            Field("valid", 16, "elements of the first row that count (SOFTMAX); those behind them give 0"),
+        ),
+    ),
+    Register(
+        "scale",
+        (
+            Field("multiplier", 24, "M of values' scale / output's scale (SOFTMAX)"),
+            Field("shift", 6, "S likewise, at most 45; of the result (norms), at most 37"),
+            Field("entry", 16, "entry of the row scales that the first row writes (SOFTMAX)"),
+        ),
+    ),
+    Register("epsilon", (Field("value", 42, "E (norms)"),)),
+    Register(
+        "gain",
+        (
+            Field("block", 16, "first block of lanes gains in their memory (norms)"),
+            Field("zero_x", 8, "zero point of the elements (norms)", signed=True),
+            Field("zero", 8, "zero point of the result (norms)", signed=True),
+            Field("low", 8, "lower clamp (norms)", signed=True),
+            Field("high", 8, "upper clamp (norms)", signed=True),
+        ),
+    ),
+)
+"""Registers of a job of the row engine."""
+
+
 _FROM_SPARSE = Field("sparse", 1, "the words are those of the sparse engine, not of the array")
+
+
+_OF_ROWS = (
+    Field("rows", 1, "output words go to the row engine"),
+    Field("wide", 1, "these are 16-bit results of the first requantization, without zero point and clamps"),
+    Field("by_row", 1, "multiplier and shift are those of the pixel's row scale, without bias; param.entry: the first"),
+    Field("table", 1, "codes of output words are looked up in a table"),
+    Field("slot", 4, "number of that table"),
+)
+"""Fields of the mode of VECTOR jobs that transformers need."""
+
+
+_FROM_ROWS = Register("mode", (Field("rows", 1, "the words are those of the row engine"),))
+
+
+_GATHER = Register(
+    "gather",
+    (
+        Field("indexed", 1, "row_c goes by a list: iteration i is at source.address + index[first + i] * row_c.step"),
+        Field("first", 16, "first index"),
+    ),
+)
 
 
 def _precision(cfg: Config, *more: Field) -> tuple[Register, ...]:
@@ -365,6 +439,7 @@ def units(cfg: Config) -> dict[Unit, tuple[Register, ...]]:
     rows = ("row_a", "row_b", "row_c")
     element = cfg.numbers.act_bits
     from_sparse = (_FROM_SPARSE,) if cfg.sparse else ()
+    target_bits = max(targets(cfg)).bit_length()
     to_sparse = Field("sparse", 1, "the words go to the sparse engine, not to the array")
     maps = {
         Unit.LOAD: (
@@ -374,12 +449,13 @@ def units(cfg: Config) -> dict[Unit, tuple[Register, ...]]:
             *_pack(
                 SEGMENT_REGISTERS,
                 Field("address", STEP_BITS, "byte address in the target"),
-                Field("target", 3 if cfg.sparse else 2, "Target"),
+                Field("target", target_bits, "Target"),
                 Field("fill", 1, "write fill_value instead of DRAM data; source and rows are ignored"),
                 Field("fill_value", element, "element written when fill is set, again and again"),
                 Field("bytes", 24, "contiguous bytes per segment in the target"),
             ),
             *_levels(("segment_a", "segment_b", "segment_c"), "target bytes, between segment starts"),
+            *((_GATHER,) if cfg.attention else ()),
             *_codec(cfg),
         ),
         Unit.INPUT: (
@@ -411,6 +487,7 @@ def units(cfg: Config) -> dict[Unit, tuple[Register, ...]]:
                     Field("add", 1, "add an operand word to the requantized word"),
                     Field("broadcast", 1, "one parameter entry for all blocks instead of one per block"),
                     Field("keep", 1, "output words go to the operand buffer instead of STORE"),
+                    *(_OF_ROWS if cfg.attention else ()),
                 ),
             ),
             Register(
@@ -454,15 +531,20 @@ def units(cfg: Config) -> dict[Unit, tuple[Register, ...]]:
             Register("target", source.fields),
             Register("row", (Field("bytes", 24, "contiguous DRAM bytes per row"),)),
             *_levels(rows, "DRAM bytes, between row starts"),
+            *((_FROM_ROWS,) if cfg.attention else ()),
             *_codec(cfg),
         ),
     }
-    return maps | ({Unit.SPARSE: _sparse(cfg)} if cfg.sparse else {})
+    maps |= {Unit.SPARSE: _sparse(cfg)} if cfg.sparse else {}
+    return maps | ({Unit.ROWS: _ROWS} if cfg.attention else {})
 
 
 def targets(cfg: Config) -> tuple[Target, ...]:
     """Memories that LOAD jobs can write in this configuration."""
-    return tuple(Target) if cfg.sparse else tuple(t for t in Target if t < Target.ENTRIES)
+    sparse = (Target.ENTRIES, Target.POINTERS, Target.CODEBOOK)
+    attention = (Target.TABLE, Target.GAIN, Target.INDEX)
+    wanted = (*(sparse if cfg.sparse else ()), *(attention if cfg.attention else ()))
+    return tuple(t for t in Target if t < Target.ENTRIES or t in wanted)
 
 
 @dataclass(frozen=True)
@@ -529,5 +611,5 @@ def describe(cfg: Config) -> Any:
             for unit, registers in units(cfg).items()
         },
         "host": [(r.name, r.address, r.access) for r in HOST_REGISTERS],
-        "enums": {e.__name__: {m.name: m.value for m in e} for e in (Op, Unit, Target, Region, Reduce, Error)},
+        "enums": {e.__name__: {m.name: m.value for m in e} for e in (Op, Unit, Target, Region, Reduce, Rows, Error)},
     }

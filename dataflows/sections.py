@@ -172,6 +172,23 @@ class Sparse(Section):
     )
 
 
+class Attention(Section):
+    """Row-wise functions and tables for transformers: softmax, norms, activations by table, rows chosen by lists."""
+
+    row_elements: Annotated[int, Field(strict=True, ge=16, le=4096)] = Field(
+        1024, description="longest row of softmax (keys) and norms (channels)"
+    )
+    scales: Annotated[int, Field(strict=True, ge=16, le=1 << 15)] = Field(
+        1024, description="rows of softmax whose sums are kept until their product with the values is requantized"
+    )
+    tables: Annotated[int, Field(strict=True, ge=1, le=16)] = Field(
+        4, description="activation tables of 256 entries kept on chip"
+    )
+    indices: Annotated[int, Field(strict=True, ge=16, le=1 << 15)] = Field(
+        2048, description="indices of rows (tokens, words of a vocabulary, heads) kept on chip"
+    )
+
+
 class Bus(Section):
     """The AXI4 master."""
 

@@ -1,0 +1,109 @@
+"""Layers of transformers (``docs/numerics.md``, section 9). A sequence is N x 1 x L x C: tokens are pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dataflows.network import Layer
+
+GAIN_FRACTION = 12
+"""Fraction bits of what a norm multiplies with its gain."""
+
+MAX_NORM_SHIFT = 37
+"""Largest shift behind a norm."""
+
+
+@dataclass(frozen=True)
+class Attention(Layer):
+    """Scaled dot-product attention; inputs are the names of queries, keys and values.
+
+    Attributes
+    ----------
+    heads : int
+        Heads; head h is channels h*D to h*D + D - 1.
+    factor : float
+        float32 value that products of queries and keys are multiplied with.
+    causal : bool
+        Query i sees keys up to i + Lk - Lq.
+    lengths : tuple of int or None
+        Keys that count in each sample; None: all.
+    """
+
+    op: ClassVar[str] = "attention"
+    heads: int = 1
+    factor: float = 1.0
+    causal: bool = False
+    lengths: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Norm(Layer):
+    """Layer norm, or RMS norm if not ``centered``, over the channels of each token.
+
+    Attributes
+    ----------
+    gain, bias : float32 arrays (channels,)
+    epsilon : float
+        float32 value that is added to the variance.
+    """
+
+    op: ClassVar[str] = "norm"
+    centered: bool = True
+    epsilon: float = 1e-5
+    gain: NDArray[np.float32] = field(default_factory=lambda: np.ones(1, np.float32))
+    bias: NDArray[np.float32] = field(default_factory=lambda: np.zeros(1, np.float32))
+
+
+@dataclass(frozen=True)
+class Lookup(Layer):
+    """A function of single codes: ``table[q + 128]``.
+
+    Attributes
+    ----------
+    function : str
+        Its name, for tables and reports.
+    table : int8 array (256,)
+    """
+
+    op: ClassVar[str] = "lookup"
+    function: str = "table"
+    table: NDArray[np.int8] = field(default_factory=lambda: np.arange(-128, 128, dtype=np.int8))
+
+
+@dataclass(frozen=True)
+class Embedding(Layer):
+    """Rows of a table, chosen by the codes of the input (N x 1 x L x 1, 16 bits, read without sign).
+
+    Attributes
+    ----------
+    table : int8 array (entries, channels)
+    """
+
+    op: ClassVar[str] = "embedding"
+    table: NDArray[np.int8] = field(default_factory=lambda: np.zeros((1, 1), np.int8))
+
+
+@dataclass(frozen=True)
+class Constant(Layer):
+    """A value of the model, the same for every sample; no inputs.
+
+    Attributes
+    ----------
+    value : int8 array (1, H, W, C)
+    """
+
+    op: ClassVar[str] = "constant"
+    value: NDArray[np.int8] = field(default_factory=lambda: np.zeros((1, 1, 1, 1), np.int8))
+
+
+@dataclass(frozen=True)
+class Slice(Layer):
+    """Tokens ``start`` to ``stop - 1`` of a sequence."""
+
+    op: ClassVar[str] = "slice"
+    start: int = 0
+    stop: int = 1
