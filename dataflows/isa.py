@@ -539,6 +539,11 @@ def units(cfg: Config) -> dict[Unit, tuple[Register, ...]]:
     return maps | ({Unit.ROWS: _ROWS} if cfg.attention else {})
 
 
+def unit_numbers(cfg: Config) -> int:
+    """Width of a mask of units by their numbers; bits of units that the configuration does not have stay 0."""
+    return max(units(cfg)) + 1
+
+
 def targets(cfg: Config) -> tuple[Target, ...]:
     """Memories that LOAD jobs can write in this configuration."""
     sparse = (Target.ENTRIES, Target.POINTERS, Target.CODEBOOK)

@@ -34,7 +34,11 @@ class CommandCheck(wiring.Component):
         count = self.cfg.control.semaphores
         as_set, as_wait, as_start = (data.View(layout, self.word) for layout in (SET, WAIT, START))
         known_unit = Signal()
-        m.d.comb += known_unit.eq(as_set.unit < len(isa.units(self.cfg)))
+        numbers = isa.unit_numbers(self.cfg)
+        known = as_set.unit < numbers
+        for missing in set(range(numbers)) - set(isa.units(self.cfg)):
+            known &= as_set.unit != missing
+        m.d.comb += known_unit.eq(known)
         with m.Switch(as_set.op):
             with m.Case(isa.Op.HASH):
                 m.d.comb += self.legal.eq(as_set.unit == 0)
@@ -49,9 +53,9 @@ class CommandCheck(wiring.Component):
                 fits = ~as_wait.count[isa.SEMAPHORE_BITS :].any()
                 m.d.comb += self.legal.eq(known_unit & (as_wait.semaphore < count) & fits & (as_wait.zero == 0))
             with m.Case(isa.Op.START):
-                known = ~(as_start.take[count:].any() | as_start.give[count:].any())
+                whole = ~(as_start.take[count:].any() | as_start.give[count:].any())
                 marks = ~as_start.mark | (as_start.unit == isa.Unit.STORE)
-                m.d.comb += self.legal.eq(known_unit & known & marks & (as_start.zero == 0))
+                m.d.comb += self.legal.eq(known_unit & whole & marks & (as_start.zero == 0))
             with m.Case(isa.Op.END):
                 m.d.comb += self.legal.eq(~self.word[:60].any())
         return m
@@ -102,7 +106,7 @@ class CommandUnit(wiring.Component):
             "words": In(32),
             "request": Out(stream.Signature(row_layout())),
             "data": In(stream.Signature(beat_layout(cfg))),
-            "o": Out(word).array(len(isa.units(cfg))),
+            "o": Out(word).array(isa.unit_numbers(cfg)),
             "idle": In(1),
             "done": Out(1),
             "error": Out(stream.Signature(ERROR, always_ready=True)),
@@ -149,10 +153,10 @@ class CommandUnit(wiring.Component):
             error.unit.eq(Mux(error.code == isa.Error.ILLEGAL_COMMAND, fields.unit, 0)),
             error.info.eq(word[:32]),
         ]
-        for unit in isa.units(self.cfg):
+        for place, unit in enumerate(isa.units(self.cfg)):
             m.d.comb += [
                 self.o[unit].payload.eq(word),
-                self.o[unit].valid.eq(forward & goes_to[unit]),
+                self.o[unit].valid.eq(forward & goes_to[place]),
             ]
 
         with m.FSM():

@@ -36,7 +36,7 @@ class Counters(wiring.Component):
 
     def __init__(self, cfg: Config):
         self.cfg = cfg
-        units = len(isa.units(cfg))
+        units = isa.unit_numbers(cfg)
         counted = (Activity.WAIT, Activity.BUSY, Activity.STALL)
         activities = [f"{unit.name}_{activity.name}".lower() for unit in isa.units(cfg) for activity in counted]
         waits = [f"semaphore_{index}_wait" for index in range(cfg.control.semaphores)]
@@ -69,7 +69,7 @@ class Counters(wiring.Component):
             late[name] = Signal.like(getattr(self, name), name=f"{name}_late", reset_less=True)
             m.d.sync += late[name].eq(getattr(self, name))
         busy, stalled = late["busy"], late["stalled"]
-        waiting = Signal(len(isa.units(self.cfg)))
+        waiting = Signal(isa.unit_numbers(self.cfg))
         m.d.comb += waiting.eq(late["waiting"] & ~busy)
         waited_for = Signal(self.cfg.control.semaphores)
         lacking = 0

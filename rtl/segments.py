@@ -72,7 +72,7 @@ class SegmentWriter(wiring.Component):
         coded = {name: job.shape()[name].shape for name in ("row", "codec")} if self.cfg.codec else {}
         current = Signal(
             data.StructLayout({
-                "target": 3 if self.cfg.sparse else 2, "fill": 1, "fill_value": self.cfg.numbers.act_bits,
+                "target": max(isa.targets(self.cfg)).bit_length(), "fill": 1, "fill_value": self.cfg.numbers.act_bits,
                 "give": len(job.give), **coded,
             }),
             reset_less=True,

@@ -41,7 +41,7 @@ class Semaphores(wiring.Component):
     def __init__(self, cfg: Config):
         self.cfg = cfg
         count = cfg.control.semaphores
-        units = len(isa.units(cfg))
+        units = isa.unit_numbers(cfg)
         super().__init__({
             "look": In(data.ArrayLayout(look_layout(cfg), units)),
             "there": Out(units),
