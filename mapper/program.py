@@ -97,7 +97,7 @@ def disassemble(cfg: Config, words: NDArray[np.uint64]) -> Iterator[str]:
     for address, word in enumerate(int(w) for w in words):
         op, unit_number, selector = word >> 60, word >> 56 & 15, word >> 48 & 255
         text = f"illegal {word:016x}"
-        unit = isa.Unit(unit_number) if unit_number < len(tables) else None
+        unit = isa.Unit(unit_number) if unit_number in tables else None
         if op == isa.Op.HASH:
             text = f"HASH   {word & (1 << 56) - 1:014x}"
         elif op == isa.Op.END:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from math import ceil
 
+from dataflows.attention import Embedding, Norm, Slice
 from dataflows.formats import pitch
 from dataflows.network import AvgPool, Conv, MaxPool, Tensor, Window
 from mapper.compile import Scheduled
@@ -13,6 +14,9 @@ from mapper.outcome import Outcome
 from mapper.packed import weight_bits
 from mapper.sparse_summary import SparseSummary
 from mapper.table import Row
+
+GAIN_BYTES = 6
+"""Gain and bias of a norm's channel."""
 
 HUES = 8
 """Colours that layers take in turn."""
@@ -34,6 +38,7 @@ STALLS = (
     Reason("weights", "weights", "the array waits for weights"),
     Reason("write_back", "write-back", "the array waits for room for its sums: results are still on their way out"),
     Reason("vector", "vector unit", "the array waits for the vector unit"),
+    Reason("rows", "row engine", "the array waits for softmax or norms"),
     Reason("commands", "commands", "the array waits for commands"),
     Reason("fill", "fill and drain", "the array fills or drains, or its tiles are rounded up"),
     Reason("imbalance", "imbalance", "PEs of the sparse engine wait for those with more entries, or for activations"),
@@ -172,10 +177,15 @@ def least_bytes(outcome: Outcome, entry: Scheduled, sparse: SparseSummary | None
     chain, tensors = (entry.layer, *entry.absorbed), network.tensors
     names = {entry.output, *(name for layer in chain for name in layer.inputs)} - {layer.output for layer in chain[:-1]}
     sizes = {name: tensors[name].bytes for name in names}
+    written = sizes[entry.output]
     if isinstance(entry.layer, Conv | MaxPool | AvgPool):
         source, (_, height, width, _) = entry.layer.inputs[0], tensors[entry.layer.output].shape
         sizes[source] = reached(tensors[source], entry.layer.window, height, width) * tensors[source].pitch
+    if isinstance(entry.layer, Slice):
+        sizes[entry.layer.inputs[0]] = written
     least = sum(sizes.values())
+    least += written if isinstance(entry.layer, Embedding) else 0  # the rows that are looked up
+    least += sum(GAIN_BYTES * layer.gain.size for layer in chain if isinstance(layer, Norm))
     if isinstance(entry.layer, Conv):
         dense = pitch(entry.layer.weight.size, weight_bits(outcome.cfg, entry.layer))
         least += entry.layer.bias.size * numbers.acc_bits // 8

@@ -27,6 +27,7 @@ DOES = {
     isa.Unit.VECTOR: "requantize, pool, add",
     isa.Unit.STORE: "results to DRAM",
     isa.Unit.SPARSE: "inputs times compressed columns",
+    isa.Unit.ROWS: "softmax and norms of rows",
 }
 
 

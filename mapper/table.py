@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from dataflows import isa
+from dataflows.attention import Attention
 from dataflows.config import Config
 from dataflows.network import Conv
 from mapper.compile import Program, Scheduled
@@ -147,7 +148,7 @@ def rows(
             bits={"input": widths[0], "weight": widths[1], "output": network.tensors[entry.output].bits},
             multipliers=slots,
             cycles_predicted=predicted, cycles_measured=found,
-            utilization=ratio(macs, cycles * slots) if isinstance(layer, Conv) else None,
+            utilization=ratio(macs, cycles * slots) if isinstance(layer, Conv | Attention) else None,
             utilization_all=ratio(macs, cycles * every),
             dram_read_bytes=reads.get(index, 0),
             dram_write_bytes=writes.get(index, 0),
@@ -182,7 +183,7 @@ Widths = tuple[int, int | None]
 def precision(program: Program, entry: Scheduled) -> Widths:
     """Widths of what a layer multiplies."""
     layer = entry.layer
-    inputs = program.network.tensors[layer.inputs[0]].bits
+    inputs = program.network.tensors[next(iter(layer.inputs), layer.output)].bits
     return inputs, weight_bits(program.cfg, layer) if isinstance(layer, Conv) else None
 
 

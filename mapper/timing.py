@@ -113,7 +113,7 @@ def _explain(machine: Machine) -> None:
     ends[-1] = result.cycles
     jobs = {job.index: job for job in machine.program.jobs}
     taken = {s.job: Taken(jobs[s.job], s.start, s.end, machine.causes[s.job]) for s in result.spans}
-    idle = Causes(taken, machine.stored).all(machine.busy, result.cycles, machine.walks)
+    idle = Causes(taken, machine.sources).all(machine.busy, result.cycles, machine.walks)
     for entry, start, end, stalls in zip(schedule, [0, *ends[:-1]], ends, by_layer(idle, ends), strict=True):
         result.stalls[entry.index] = stalls
         result.array_busy[entry.index] = end - start - sum(stalls.values())

@@ -15,19 +15,23 @@ from mapper.program import Job
 from mapper.timing_bus import iterations
 from mapper.timing_machine import Cause
 from mapper.timing_streamer import of_sparse
-from mapper.timing_vector import ACC_LEVELS, LANES, OPERAND_LEVELS, TAP_LEVELS
+from mapper.timing_vector import ACC_LEVELS, LANES, OPERAND_LEVELS, TAP_LEVELS, of_rows
 
-REASONS = ("dram", "weights", "write_back", "vector", "commands", "fill", "imbalance")
+REASONS = ("dram", "weights", "write_back", "vector", "rows", "commands", "fill", "imbalance")
 """Keys of a layer's stalls.
 
 ``dram``: LOAD of activations or operands; ``weights``: LOAD of weights or parameters; ``write_back``: results that are
-on their way out, and VECTOR while these hold it up; ``vector``: VECTOR; ``commands``: program words; ``fill``: the
-array's own pipelines, that is first words, last sums, and tiles of fewer words than loading the next one takes;
+on their way out, and VECTOR while these hold it up; ``vector``: VECTOR; ``rows``: the row engine, and VECTOR while that
+holds it up; ``commands``: program words; ``fill``: the array's own pipelines, that is first words, last sums, and
+tiles of fewer words than loading the next one takes;
 ``imbalance``: PEs of the sparse engine wait for those with more entries, or for an activation that is not zero. Else it
 counts like the array: it works from the first activation of a job to its last entry.
 """
 
-WEIGHTS = (isa.Target.WEIGHT, isa.Target.PARAM, isa.Target.ENTRIES, isa.Target.POINTERS, isa.Target.CODEBOOK)
+WEIGHTS = (
+    isa.Target.WEIGHT, isa.Target.PARAM, isa.Target.ENTRIES, isa.Target.POINTERS, isa.Target.CODEBOOK,
+    isa.Target.TABLE, isa.Target.GAIN,
+)  # fmt: skip
 """Targets of what belongs to a layer's weights."""
 
 OPERANDS = (isa.Unit.INPUT, isa.Unit.WEIGHT, isa.Unit.ACC, isa.Unit.SPARSE)
@@ -63,6 +67,8 @@ class Taken:
                 return "vector"
             case isa.Unit.STORE:
                 return "write_back"
+            case isa.Unit.ROWS:
+                return "rows"
         return "fill"
 
     @property
@@ -79,23 +85,19 @@ class Causes:
     ----------
     taken : mapping
         All jobs, by index.
-    stored : sequence of int
-        The VECTOR jobs whose words the STORE jobs write, in order.
+    sources : mapping
+        Of STORE jobs and those of the row engine: the job that their last words came from.
     """
 
-    def __init__(self, taken: Mapping[int, Taken], stored: Sequence[int]):
-        self.taken = taken
+    def __init__(self, taken: Mapping[int, Taken], sources: Mapping[int, int]):
+        self.taken, self._source = taken, sources
         self._needed: dict[bool, dict[isa.Unit, list[int]]] = {False: {}, True: {}}  # for array, for sparse engine
-        stores = []
         for index in sorted(taken):
             job = taken[index].job
             if job.unit in OPERANDS:
                 sparse = job.unit is isa.Unit.SPARSE or of_sparse(job)
                 self._needed[sparse].setdefault(job.unit, []).append(index)
-            elif job.unit is isa.Unit.STORE:
-                stores.append(index)
         self._needed[True].pop(isa.Unit.ACC, None)  # it is needed for a job's end only
-        self._source = dict(zip(stores, stored, strict=False))
 
     def all(self, busy: Sequence[Busy], cycles: int, walks: Sequence[Walked] = ()) -> Iterator[Interval]:
         """Reasons for what lies between the ``busy`` intervals of the array and the ``walks`` of the sparse engine.
@@ -142,7 +144,7 @@ class Causes:
                 continue
             held = taken.end - taken.start - taken.least if taken.job.unit is isa.Unit.VECTOR else 0
             middle = max(start, end - max(0, held))
-            yield middle, end, "write_back"
+            yield middle, end, "rows" if of_rows(taken.job) else "write_back"
             yield start, middle, taken.reason
             cause = taken.cause
             end = min(start, first if cause.job is None else max(first, cause.time))

@@ -100,8 +100,8 @@ class Machine:
         When LOAD writes to the operand buffer.
     given, causes : dict
         The last job that gave a token to a unit; why each job was not taken before. By index.
-    stored : list of int
-        VECTOR jobs that have handed all their words to STORE.
+    sources : dict
+        Of STORE jobs and those of the row engine: the job that their last words came from. By index.
     busy : list
         Intervals in which the array works: first cycle, end, number of its first job.
     summed : int
@@ -130,20 +130,20 @@ class Machine:
         self.operand_writes: set[int] = set()
         self.given: dict[isa.Unit, int] = {}
         self.causes: dict[int, Cause] = {}
-        self.stored: list[int] = []
+        self.sources: dict[int, int] = {}
         self.busy: list[tuple[int, int, int]] = []
         self.summed = 0
         self.walks: list[tuple[int, int, int, int]] = []
         self._taker = {s: unit for unit, words in self.words.items() for word in words for s, _ in word.waits}
 
     def _split(self) -> Iterator[tuple[isa.Unit, Word] | None]:
-        jobs, units = iter(self.program.jobs), tuple(isa.units(self.program.cfg))
+        jobs = iter(self.program.jobs)
         for raw in self.program.words.tolist():
             op = raw >> 60
             if op in (isa.Op.HASH, isa.Op.END):
                 yield None
                 continue
-            unit, word = units[raw >> 56 & 15], Word([])
+            unit, word = isa.Unit(raw >> 56 & 15), Word([])
             if op == isa.Op.WAIT:
                 word.waits = [(raw >> 48 & 255, raw & 0xFFFF)]
             elif op == isa.Op.START:

@@ -33,9 +33,10 @@ class Packer:
         self._step = -1  # the last one
         self._full = False  # it has made a beat, which is not known to have entered the data queue
         self._entered = -1  # when the last beat has entered it
-        self._cut = 0  # bytes of the present word that are not in the relay; 0: it has not begun
+        self._cut = self._job = 0  # bytes of the present word that are not in the relay (0: it has not begun), its job
         self._came = -1  # when the last piece came into the relay
-        self._pieces: deque[tuple[int, int]] = deque()  # in the relay: when they can be packed, bytes
+        self._pieces: deque[tuple[int, int, int]] = deque()  # in the relay: when they can be packed, bytes, job
+        self._source = 0  # the job whose words are packed
         self._places = deque([0] * RELAYED)  # from when on there is room in it
 
     # -- front end, words ----------------------------------------------------------------------
@@ -59,8 +60,9 @@ class Packer:
             time = max(self._came + 1, self._places.popleft())
             if not self._cut:
                 time, self._cut = max(time, lanes.arrivals[0]), lanes.jobs[0].next_bytes()
+                self._job = lanes.jobs[0].job.index
             size = min(self._cut, self.piece)
-            self._pieces.append((time + RELAY, size))
+            self._pieces.append((time + RELAY, size, self._job))
             self._came = time
             self._cut -= size
             if not self._cut:
@@ -89,6 +91,7 @@ class Packer:
                 continue
             store = part.store
             self.master.send(Burst(self._entered, part.beats, store.job, store.taken))
+            self.machine.sources[store.job.index] = self._source
             written[store.job.layer] = written.get(store.job.layer, 0) + store.bytes
 
     def _pack(self, part: Part, have: int) -> Generator[float | Signal, None, int]:
@@ -123,7 +126,8 @@ class Packer:
                 self._step = time
                 if flush:
                     break
-                have += pieces.popleft()[1]
+                _, size, self._source = pieces.popleft()
+                have += size
                 self._places.append(time + 1)
                 self._relay()
             self._full = True

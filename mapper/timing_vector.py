@@ -31,6 +31,11 @@ def keeps(job: Job) -> bool:
     return bool(job.registers["mode"].get("keep"))
 
 
+def of_rows(job: Job) -> bool:
+    """Whether the words of a VECTOR or STORE job go to the row engine, or come from it."""
+    return bool(job.registers.get("mode", {}).get("rows"))
+
+
 class Words:
     """Output words of a job; a pixel is ``blocks`` of them, all but the last of an activation per lane.
 
@@ -258,8 +263,6 @@ class Lanes:
     def _end(self) -> None:
         """The last word of the oldest job leaves."""
         words, time = self.jobs.popleft(), self._gone
-        if words.count and not words.keeps:
-            self.machine.stored.append(words.job.index)
         self.machine.give(words.job, words.taken, time + 1)
 
         def closed() -> Process:

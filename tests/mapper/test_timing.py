@@ -321,7 +321,7 @@ def test_idle_cycles_are_charged_back_to_the_last_work():
         5: Taken(jobs[5], 21, 150, begin),
         9: Taken(jobs[9], 130, 170, Cause(125, None)),
     }  # fmt: skip
-    found = Causes(taken, [6]).all([(10, 18, 0), (126, 135, 1)], 172)
+    found = Causes(taken, {7: 6}).all([(10, 18, 0), (126, 135, 1)], 172)
     assert [interval for interval in found if interval[0] < interval[1]] == [
         (7, 10, "fill"), (0, 7, "commands"),
         (121, 126, "fill"), (81, 121, "dram"), (least + 3, 81, "write_back"),
