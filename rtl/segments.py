@@ -28,7 +28,7 @@ class SegmentWriter(wiring.Component):
     data : In(stream of beat_layout(bus_bytes))
     done : Out(stream of semaphore mask, always ready)
         One cycle after the last write of the job.
-    input, weight, operand, param (entries, pointers, codebook) : Out(stream of write_layout(bus_bytes), always ready)
+    input, weight, operand, param, ... : Out(stream of write_layout(bus_bytes), always ready)
     moved : Out(1)
         A piece is taken in this cycle.
     coded, block_bytes, block_zero : Out(1), Out(24), Out(act_bits)

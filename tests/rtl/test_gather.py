@@ -1,0 +1,158 @@
+"""Gathered rows of LOAD: lists on chip choose where the iterations of ``row_c`` begin."""
+
+import random
+
+import pytest
+
+from dataflows import isa
+from dataflows.config import Config
+from rtl.gather import Gather
+from tests.rtl.axi_model import AxiSlave, dram_byte, make_config, sender, simulate, visit
+from tests.rtl.test_load import REGIONS, LoadPath, level
+
+LISTS = 0x40_0000
+"""DRAM address of lists in region 3."""
+
+
+def attention_config(bus, indices=48, **more):
+    cfg = make_config(bus, 4, **more)
+    return Config.model_validate(cfg.model_dump() | {"attention": {"row_elements": 16, "indices": indices}})
+
+
+def make_job(*, source, row, levels, destination, target, segment, gather=None, fill=0):
+    row_a, row_b, row_c = levels
+    one = level(1, 0)
+    return {
+        "source": {"address": source, "region": 3}, "row": {"bytes": row},
+        "row_a": row_a, "row_b": row_b, "row_c": row_c,
+        "destination": {"address": destination, "target": target, "fill": fill, "fill_value": 0x5A},
+        "segment": {"bytes": segment}, "segment_a": one, "segment_b": one, "segment_c": one,
+        "gather": {"indexed": gather is not None, "first": gather or 0}, "give": 1, "tag": 0, "mark": 0,
+    }  # fmt: skip
+
+
+def list_job(source, index, count):
+    """Writes ``count`` indices from index ``index`` on."""
+    levels = [level(1, 0)] * 3
+    place = {"destination": 2 * index, "target": isa.Target.INDEX}
+    return make_job(source=source, row=2 * count, levels=levels, segment=2 * count, **place)
+
+
+def reference(jobs, contents):
+    """(target, address, byte) of everything that leaves LOAD; lists stay in it."""
+    lists, out = {}, []
+    for job in jobs:
+        start = REGIONS[3] + job["source"]["address"]
+        inner = [(job[name]["count"], job[name]["step"]) for name in ("row_a", "row_b")]
+        outer = job["row_c"]
+        numbers = (
+            [lists[job["gather"]["first"] + i] for i in range(outer["count"])]
+            if job["gather"]["indexed"] else range(outer["count"])
+        )  # fmt: skip
+        rows = [row for n in numbers for row in visit(start + n * outer["step"], inner)]
+        where = [(row + i) % (1 << 40) for row in rows for i in range(job["row"]["bytes"])]
+        found = [contents.get(at, dram_byte(at)) for at in where]
+        if job["destination"]["fill"]:
+            found = [0x5A] * job["segment"]["bytes"]
+        target, address = job["destination"]["target"], job["destination"]["address"]
+        if target == isa.Target.INDEX:
+            assert address % 2 == 0 and len(found) % 2 == 0
+            values = [found[i] | found[i + 1] << 8 for i in range(0, len(found), 2)]
+            lists |= {address // 2 + i: value for i, value in enumerate(values)}
+        else:
+            out += [(target, address + i, value) for i, value in enumerate(found)]
+    return out
+
+
+def run(cfg, jobs, contents, *, stall=0.0, latency=5, jitter=0):
+    """Returns (bytes written in order, cycles of writes, in which jobs are taken, in which they are done, slave)."""
+    dut = LoadPath(cfg)
+    engine = dut.engine
+    slave = AxiSlave(cfg, stall=stall, latency=latency, jitter=jitter, contents=contents)
+    written, cycles, taken, done = [], [], [], []
+    ports = {t: getattr(engine, t.name.lower()) for t in isa.targets(cfg) if t is not isa.Target.INDEX}
+
+    async def watch(ctx):
+        now = 0
+        ctx.set(engine.regions, REGIONS)
+        while len(done) < len(jobs):
+            *_, valid, ready, ends = await ctx.tick().sample(engine.job.valid, engine.job.ready, engine.done.valid)
+            now += 1
+            if valid and ready:
+                taken.append(now)
+            if ends:
+                done.append(now)
+            for target, port in ports.items():
+                if ctx.get(port.valid):
+                    p = port.payload
+                    at, first, count = ctx.get(p.address), ctx.get(p.first), ctx.get(p.count)
+                    data = ctx.get(p.data.as_value())
+                    written.extend((target, at + i, data >> 8 * (first + i) & 0xFF) for i in range(count))
+                    cycles.append(now)
+
+    simulate(dut, [watch, sender(engine.job, jobs, stall=stall)], [slave.reader(dut.master.axi)], cycles=30000)
+    return written, cycles, taken, done, slave
+
+
+def put(contents, address, values):
+    for i, value in enumerate(values):
+        contents[REGIONS[3] + address + 2 * i] = value & 0xFF
+        contents[REGIONS[3] + address + 2 * i + 1] = value >> 8
+
+
+@pytest.mark.parametrize(("bus", "stall"), [(64, 0.0), (128, 0.3), (512, 0.3)])
+def test_random_lists(bus, stall):
+    """Lists at any even address, jobs right behind the lists they read, fills and plain jobs between."""
+    rng = random.Random(bus)
+    cfg = attention_config(bus, indices=48)
+    contents, jobs, known = {}, [], set()
+    for n in range(24):
+        kind = rng.choice(["list", "gather", "gather", "plain", "fill"]) if known else "list"
+        target, to = rng.choice([0, 2, isa.Target.TABLE, isa.Target.GAIN]), rng.randrange(1 << 20)
+        row = rng.randint(1, 3 * bus // 8)
+        a, b = level(rng.randint(1, 3), rng.randint(-5000, 5000)), level(rng.randint(1, 2), rng.randint(-5000, 5000))
+        if kind == "list":
+            index = rng.randrange(48)
+            count = rng.randint(1, 48 - index)
+            source = LISTS + 4096 * n + 2 * rng.randrange(bus)
+            corners = [0, 1, 0x7FFF, 0x8000, 0xFFFF]
+            put(contents, source, [rng.choice([*corners, rng.randrange(1 << 16)]) for _ in range(count)])
+            jobs.append(list_job(source, index, count))
+            known.update(range(index, index + count))
+        elif kind == "gather":
+            first = rng.choice(sorted(known))
+            count = 1
+            while first + count in known and count < 12:
+                count += 1
+            count = rng.randint(1, count)
+            step = rng.choice([rng.randint(-(1 << 31), (1 << 31) - 1), rng.randint(0, 3000), -(1 << 31), 0])
+            size = row * a["count"] * b["count"] * count
+            jobs.append(make_job(source=rng.randrange(1 << 40), row=row, levels=[a, b, level(count, step)],
+                                 destination=to, target=target, segment=size, gather=first))  # fmt: skip
+        else:
+            size = row * a["count"] * b["count"]
+            jobs.append(make_job(source=rng.randrange(1 << 38), row=row, levels=[a, b, level(1, 7)],
+                                 destination=to, target=target, segment=size, fill=kind == "fill"))  # fmt: skip
+    written, _, _, _, slave = run(cfg, jobs, contents, stall=stall, jitter=20 if stall else 0)
+    assert written == reference(jobs, contents)
+    assert slave.max_in_flight <= cfg.bus.reads_in_flight
+
+
+def test_law_and_full_rate():
+    """Gathered jobs wait for the list alone; their first row comes as late as stated, then one per cycle."""
+    cfg = attention_config(128, reads_in_flight=32)
+    contents = {}
+    values = [(37 * i) % 256 for i in range(40)]
+    put(contents, LISTS, values)
+    levels = [level(1, 0), level(1, 0), level(40, 64)]
+    plain = make_job(source=0, row=16, levels=levels, destination=0, target=0, segment=640)
+    gathered = plain | {"gather": {"indexed": 1, "first": 0}}
+    jobs = [plain, list_job(LISTS, 0, 40), gathered, gathered]
+    written, cycles, taken, done, _ = run(cfg, jobs, contents, latency=8)
+    assert written == reference(jobs, contents)
+    delay = cycles[0] - taken[0]
+    assert taken[2] == done[1] + 1
+    for n in (1, 2):
+        rows = cycles[40 * n : 40 * n + 40]
+        assert rows == list(range(taken[n + 1] + Gather.latency + delay, taken[n + 1] + Gather.latency + delay + 40))
+    assert taken[3] == taken[2] + Gather.latency + 40
