@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dataflows.network import Layer
+from dataflows.network import Layer, Tensor
 
 GAIN_FRACTION = 12
 """Fraction bits of what a norm multiplies with its gain."""
@@ -30,7 +31,7 @@ class Attention(Layer):
     causal : bool
         Query i sees keys up to i + Lk - Lq.
     lengths : tuple of int or None
-        Keys that count in each sample; None: all.
+        Keys that count in each sample of a batch; None: all.
     """
 
     op: ClassVar[str] = "attention"
@@ -38,6 +39,11 @@ class Attention(Layer):
     factor: float = 1.0
     causal: bool = False
     lengths: tuple[int, ...] | None = None
+
+    def macs(self, tensors: Mapping[str, Tensor]) -> int:
+        """Queries times keys and probabilities times values, whatever the mask."""
+        n, _, queries, channels = tensors[self.inputs[0]].shape
+        return 2 * n * queries * tensors[self.inputs[1]].shape[2] * channels
 
 
 @dataclass(frozen=True)

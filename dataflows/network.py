@@ -9,6 +9,7 @@ each layer have their own width of 1 to 8 bits, or all of them have 16.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -108,6 +109,10 @@ class Layer:
     low: int = -128
     high: int = 127
 
+    def macs(self, tensors: Mapping[str, Tensor]) -> int:
+        """Dense multiply-accumulates (0 for layers without products)."""
+        return 0
+
 
 @dataclass(frozen=True)
 class Conv(Layer):
@@ -130,6 +135,11 @@ class Conv(Layer):
     window: Window = Window()
     groups: int = 1
     weight_bits: int = 8
+
+    def macs(self, tensors: Mapping[str, Tensor]) -> int:
+        """Every output pixel takes each weight once."""
+        n, h, w, _ = tensors[self.output].shape
+        return n * h * w * self.weight.size
 
 
 @dataclass(frozen=True)
@@ -169,7 +179,9 @@ class Concat(Layer):
 
 @dataclass(frozen=True)
 class Reshape(Layer):
-    """Flatten N x H x W x C to N x 1 x 1 x (H*W*C): NHWC bytes unchanged, scale and zero unchanged.
+    """Flatten N x H x W x C to N x 1 x 1 x (H*W*C), or to a sequence N x 1 x (H*W) x C.
+
+    NHWC bytes, scale and zero are unchanged.
 
     A model's flatten is in NCHW order; the importer permutes the weights of what follows.  Where the
     flattened tensor is an output of the network, ``Network.output_order`` says how to permute it back.
@@ -194,8 +206,5 @@ class Network:
     output_order: dict[str, NDArray[np.int64]] = field(default_factory=dict)
 
     def macs(self, layer: Layer) -> int:
-        """Dense multiply-accumulates of a layer (0 for layers without weights)."""
-        if not isinstance(layer, Conv):
-            return 0
-        n, h, w, _ = self.tensors[layer.output].shape
-        return n * h * w * layer.weight.size
+        """Dense multiply-accumulates of a layer (0 for layers without products)."""
+        return layer.macs(self.tensors)

@@ -34,5 +34,5 @@ def concat(layer: Concat, xs: list[Codes], sources: list[Tensor], result: Tensor
 
 
 def reshape(layer: Reshape, x: Codes, result: Tensor) -> Codes:
-    """Flatten (N, H, W, C) to (N, 1, 1, H*W*C) in NHWC order."""
-    return clamp(x.reshape(x.shape[0], 1, 1, -1), layer.low, layer.high, result)
+    """The bytes of (N, H, W, C) in the shape of the result: (N, 1, 1, H*W*C), or (N, 1, H*W, C) as a sequence."""
+    return clamp(x.reshape(x.shape[0], *result.shape[1:]), layer.low, layer.high, result)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from dataflows.attention import Attention, Constant, Embedding, Lookup, Norm, Slice
 from dataflows.errors import InputError
 from dataflows.network import Add, AvgPool, Codes, Concat, Conv, Layer, MaxPool, Network, Reshape
-from sim.golden import elementwise, pooling
+from sim.golden import elementwise, pooling, sequence
+from sim.golden.attention import attention
 from sim.golden.conv import conv
+from sim.golden.norms import norm
 from sim.golden.widths import check_codes, check_layer, check_tensor
 
 
@@ -65,6 +68,18 @@ def run_layer(network: Network, layer: Layer, values: Mapping[str, Codes]) -> Co
             result = elementwise.concat(layer, xs, sources, target)
         case Reshape():
             result = elementwise.reshape(layer, xs[0], target)
+        case Attention():
+            result = attention(layer, xs, sources, target)
+        case Norm():
+            result = norm(layer, xs[0], sources[0], target)
+        case Lookup():
+            result = sequence.lookup(layer, xs[0], sources[0], target)
+        case Embedding():
+            result = sequence.embedding(layer, xs[0], target)
+        case Constant():
+            result = sequence.constant(layer, len(values[network.inputs[0]]), target)
+        case Slice():
+            result = sequence.part(layer, xs[0])
         case _:
             raise InputError(f"layer {layer.name!r}: the golden model has no operator {layer.op!r}")
     _check_shape(network, layer.output, result, f"layer {layer.name!r}: result")
