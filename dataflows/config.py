@@ -44,6 +44,9 @@ TABLE_ENTRIES = 256
 INDEX_BYTES = 2
 """Of an index of a row, little-endian, without sign."""
 
+ATTENTION_SEMAPHORES = 14
+"""Ordered pairs of units that wait for each other where there is a row engine."""
+
 PROGRAM_VERSION = 1
 """Version of the command encoding (``dataflows.isa``); part of the configuration hash."""
 
@@ -137,6 +140,11 @@ class Config(Section):
         for name in ("multiplier", "codec", "sparse"):
             if getattr(self, name):
                 raise ValueError(f"[{name}] must be left out with [attention]")
+        if self.control.semaphores < ATTENTION_SEMAPHORES:
+            raise ValueError(
+                f"control.semaphores must be at least {ATTENTION_SEMAPHORES} with [attention], "
+                f"not {self.control.semaphores}"
+            )
         if self.attention.row_elements % self.lanes:
             raise ValueError(
                 f"attention.row_elements must be a multiple of {self.lanes} (array.cols), "

@@ -13,7 +13,7 @@ from dataflows.config import Config
 from mapper.program import Job, Registers
 from mapper.scoreboard import Access, Scoreboard
 from mapper.sparse_plan import SparseJob
-from mapper.tokens import assign
+from mapper.tokens import assign, channels_of
 
 
 class Builder:
@@ -37,6 +37,10 @@ class Builder:
             registers = {"codec": {"coded": 0}, **registers}  # else that of the job before would stay
         if self.cfg.sparse and unit in (isa.Unit.INPUT, isa.Unit.ACC):
             registers = {**registers, "mode": {"sparse": 0, **registers.get("mode", {})}}
+        if self.cfg.attention and unit is isa.Unit.LOAD:
+            registers = {"gather": {"indexed": 0}, **registers}
+        if self.cfg.attention and unit is isa.Unit.STORE:
+            registers = {"mode": {"rows": 0}, **registers}
         job = Job(unit, registers, layer, note, mark, index=len(self.jobs))
         self.jobs.append(job)
         port = self._port(job) if self.keeps else []
@@ -54,5 +58,5 @@ class Builder:
 
     def finish(self) -> list[Job]:
         """All jobs in order, with what they wait for and what they give. Call it once."""
-        assign(self.jobs, self._needs, self.cfg.control.queue_words)
+        assign(self.jobs, self._needs, self.cfg.control.queue_words, channels_of(self.cfg))
         return self.jobs

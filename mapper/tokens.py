@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from math import ceil
 
 from dataflows import isa
+from dataflows.config import Config
 from mapper.program import Job
 
 CHANNELS = (
@@ -27,8 +28,12 @@ CHANNELS = (
     (isa.Unit.LOAD, isa.Unit.STORE),
     (isa.Unit.LOAD, isa.Unit.SPARSE),
     (isa.Unit.SPARSE, isa.Unit.LOAD),
+    (isa.Unit.LOAD, isa.Unit.ROWS),
+    (isa.Unit.ROWS, isa.Unit.LOAD),
+    (isa.Unit.ROWS, isa.Unit.VECTOR),
+    (isa.Unit.VECTOR, isa.Unit.ROWS),
 )
-"""Semaphore number = position: (unit that gives, unit that takes)."""
+"""Pairs of units whose jobs wait for each other: (unit that gives, unit that takes)."""
 
 LIMIT = (1 << isa.SEMAPHORE_BITS) - 1
 """Most tokens a semaphore holds."""
@@ -36,11 +41,21 @@ LIMIT = (1 << isa.SEMAPHORE_BITS) - 1
 BEYOND_QUEUE = 4
 """Command words of a unit that may be on their way beside those in its queue."""
 
+Channels = tuple[tuple[isa.Unit, isa.Unit], ...]
+
 Edges = list[list[tuple[int, int]]]
 """For each semaphore (giver, taker) as job numbers, both ascending."""
 
 
-def assign(jobs: Sequence[Job], needs: Sequence[set[int]], queue_words: int) -> None:
+def channels_of(cfg: Config) -> Channels:
+    """Channels of a configuration, those of units that it has: the number of a semaphore is the position here."""
+    there = isa.units(cfg)
+    return tuple(pair for pair in CHANNELS if there.keys() >= set(pair))
+
+
+def assign(
+    jobs: Sequence[Job], needs: Sequence[set[int]], queue_words: int, channels: Channels = CHANNELS
+) -> None:
     """Set ``waits`` and ``gives`` of all jobs.
 
     Parameters
@@ -51,18 +66,20 @@ def assign(jobs: Sequence[Job], needs: Sequence[set[int]], queue_words: int) -> 
         For each job the earlier jobs that must be done before it starts.
     queue_words : int
         Command words per queue: how far units can be apart.
+    channels : tuple
+        Semaphores of the configuration.
     """
-    edges = thin(jobs, find_edges(jobs, needs), queue_words)
+    edges = thin(jobs, find_edges(jobs, needs, channels), queue_words, channels)
     for semaphore, pairs in enumerate(edges):
         for giver, taker in pairs:
             jobs[giver].gives.add(semaphore)
             jobs[taker].waits.append((semaphore, 1))
 
 
-def find_edges(jobs: Sequence[Job], needs: Sequence[set[int]]) -> Edges:
+def find_edges(jobs: Sequence[Job], needs: Sequence[set[int]], channels: Channels = CHANNELS) -> Edges:
     """Edges that imply all others."""
-    number = {pair: semaphore for semaphore, pair in enumerate(CHANNELS)}
-    edges: Edges = [[] for _ in CHANNELS]
+    number = {pair: semaphore for semaphore, pair in enumerate(channels)}
+    edges: Edges = [[] for _ in channels]
     for job, before in zip(jobs, needs, strict=True):
         latest: dict[isa.Unit, int] = {}
         for other in before:
@@ -76,7 +93,9 @@ def find_edges(jobs: Sequence[Job], needs: Sequence[set[int]]) -> Edges:
     return edges
 
 
-def most_tokens(jobs: Sequence[Job], edges: Edges, queue_words: int) -> list[list[int]]:
+def most_tokens(
+    jobs: Sequence[Job], edges: Edges, queue_words: int, channels: Channels = CHANNELS
+) -> list[list[int]]:
     """For each semaphore, and each edge of it, the most tokens it can hold when that one has been given.
 
     An upper bound over all timings: it counts as taken only what certainly is.  When a job starts, so have the jobs of
@@ -100,22 +119,22 @@ def most_tokens(jobs: Sequence[Job], edges: Edges, queue_words: int) -> list[lis
         started.append(known)
         order[job.unit].append(job.index)
     held = []
-    for (_, unit), pairs in zip(CHANNELS, edges, strict=True):
+    for (_, unit), pairs in zip(channels, edges, strict=True):
         takers = [taker for _, taker in pairs]
         held.append([i + 1 - bisect_right(takers, started[giver][unit]) for i, (giver, _) in enumerate(pairs)])
     return held
 
 
-def thin(jobs: Sequence[Job], edges: Edges, queue_words: int) -> Edges:
+def thin(jobs: Sequence[Job], edges: Edges, queue_words: int, channels: Channels = CHANNELS) -> Edges:
     """The edges, fewer where a semaphore could overflow otherwise."""
     while True:
-        held = most_tokens(jobs, edges, queue_words)
+        held = most_tokens(jobs, edges, queue_words, channels)
         full = [semaphore for semaphore, counts in enumerate(held) if max(counts, default=0) > LIMIT]
         if not full:
             return edges
         thinned = [merge(*pair) for pair in zip(edges, held, strict=True)]
         if thinned == edges:
-            giver, taker = (unit.name for unit in CHANNELS[full[0]])
+            giver, taker = (unit.name for unit in channels[full[0]])
             most = max(held[full[0]])
             raise AssertionError(f"the semaphore from {giver} to {taker} may have to hold {most} tokens, not {LIMIT}")
         edges = thinned

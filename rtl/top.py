@@ -134,7 +134,8 @@ class Accelerator(wiring.Component):
             memory.input_bytes, cfg.input_word_bytes, beat, cfg.input_read_bytes, element, cfg.input_granule
         )
         m.submodules.weight_buffer = weights = OperandBuffer(
-            memory.weight_bytes, cfg.weight_word_bytes, beat, cfg.weight_read_bytes, cfg.weight_granule
+            memory.weight_bytes, cfg.weight_word_bytes, beat, cfg.weight_read_bytes,
+            1 if cfg.attention else cfg.weight_granule, cfg.weight_granule,  # keys are turned byte by byte
         )
         m.submodules.operand_buffer = operands = OperandBuffer(
             memory.operand_bytes, cfg.operand_word_bytes, cfg.operand_word_bytes, cfg.vector_word_bytes, granule=element

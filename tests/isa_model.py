@@ -152,7 +152,7 @@ class Machine:
         assert data.size == where.size, "row bytes and segment bytes differ"
         target = self.memory[isa.Target(job["destination"]["target"])]
         assert where.min() >= 0 and where.max() < target.size, "load outside the memory"
-        if job["destination"]["target"] == isa.Target.WEIGHT:
+        if job["destination"]["target"] == isa.Target.WEIGHT and not self.cfg.attention:
             granule = min(self.cfg.weight_granule, self.cfg.bus_bytes)
             assert not any(v % granule for v in (size, *starts, job["source"]["address"])), "weights out of line"
         if job["destination"]["target"] >= isa.Target.ENTRIES:
