@@ -6,7 +6,7 @@ from dataflows import isa
 from mapper.compile import Program
 from mapper.program import Job
 from mapper.timing_bus import row_starts
-from mapper.timing_load import fills
+from mapper.timing_load_job import fills
 
 
 def load_bytes(program: Program) -> dict[int, dict[isa.Target, int]]:

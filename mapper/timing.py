@@ -20,6 +20,7 @@ from mapper.compile import Program
 from mapper.timing_array import Array
 from mapper.timing_causes import Causes, Taken, by_layer
 from mapper.timing_commands import Decoder, FrontEnd
+from mapper.timing_gather import Lists
 from mapper.timing_load import Loader
 from mapper.timing_machine import Machine, Prediction, Span
 from mapper.timing_plane import PlaneArray
@@ -53,19 +54,21 @@ def predict(
     bytes_per_cycle : float
         Shared by reads and writes.
     activations : mapping, optional
-        Golden integers of a batch by tensor. The sparse engine's cycles depend on which of them are the zero point.
+        Golden integers of a batch by tensor. The sparse engine's cycles depend on which of them are the zero point,
+        those of gathered loads on how the rows that lists choose lie on pages.
     zeros : mapping, optional
         Share of those by tensor, of tensors that are not among ``activations``: which they are is drawn then.
     """
     with _no_collection():
-        return _predict(Machine(program, latency, bytes_per_cycle), Masks(activations, zeros))
+        machine = Machine(program, latency, bytes_per_cycle)
+        return _predict(machine, Masks(activations, zeros), Lists(program, activations or {}))
 
 
-def _predict(machine: Machine, masks: Masks) -> Prediction:
+def _predict(machine: Machine, masks: Masks, lists: Lists) -> Prediction:
     """The same, of a machine that has not begun."""
     program = machine.program
     reads, writes, array = ReadMaster(machine), WriteMaster(machine), Array(machine)
-    reads.load = load = Loader(machine, reads)
+    reads.load = load = Loader(machine, reads, lists)
     lanes = Lanes(machine)
     packer = Packer(machine, lanes, writes)
     machine.engines |= {isa.Unit.LOAD: load, isa.Unit.VECTOR: lanes, isa.Unit.STORE: packer}

@@ -6,47 +6,18 @@ from collections import deque
 from collections.abc import Iterator
 
 from dataflows import isa
-from mapper.loads import ROWS, SEGMENTS
 from mapper.program import Job
-from mapper.timing_bus import QUEUE, bursts, iterations, pieces, row_starts
+from mapper.timing_bus import QUEUE, bursts, pieces
+from mapper.timing_gather import Lists, gathered
+from mapper.timing_load_job import LoadJob, fills, writes_list
 from mapper.timing_machine import Machine
 from mapper.timing_read import ADDRESS, SPLIT, ReadMaster
 
-FIRST_ROW = 1  # job taken, to its first row
 JOBS = 4  # jobs in the queue between the two sides
 OPEN = 1  # job out of that queue, to its first segment
 WRITE = 1  # piece taken, to its write
 DONE = 2  # last write of a job taken, to its tokens
-
-
-def fills(job: Job) -> bool:
-    """Whether a LOAD job makes its own bytes."""
-    return bool(job.registers["destination"].get("fill"))
-
-
-class LoadJob:
-    """A job on its way: what the address side has yet to ask for, and what the data side has yet to write.
-
-    Attributes
-    ----------
-    taken : int
-    segment, segments : int
-        Bytes and number of segments; the last one begins at byte ``last`` of the job.
-    position : int
-        Bytes that are asked for.
-    operands : bool
-        They go to the operand buffer.
-    """
-
-    def __init__(self, job: Job, taken: int):
-        self.job, self.taken = job, taken
-        self.segment, self.segments = job.registers["segment"]["bytes"], iterations(job, SEGMENTS)
-        self.last = self.segment * (self.segments - 1)
-        self.position = self.beats = 0
-        self.operands = job.registers["destination"].get("target") == isa.Target.OPERAND
-        if not fills(job):
-            self.row_bytes, self.rows = job.registers["row"]["bytes"], iterations(job, ROWS)
-            self.starts = row_starts(job, job.registers["source"]["address"])
+LISTED = 1  # tokens of a job that has written a list, to a job that may go by it
 
 
 class Loader:
@@ -60,8 +31,8 @@ class Loader:
         When the next burst can be chosen by the read master.
     """
 
-    def __init__(self, machine: Machine, reads: ReadMaster):
-        self.machine, self.reads = machine, reads
+    def __init__(self, machine: Machine, reads: ReadMaster, lists: Lists):
+        self.machine, self.reads, self.lists = machine, reads, lists
         self.progress = machine.progress[isa.Unit.LOAD]
         self.end = -1
         self.ready: int | None = None
@@ -69,6 +40,10 @@ class Loader:
         self._waiting: LoadJob | None = None  # in the address generator, behind the one that is being asked for
         self._asking: LoadJob | None = None
         self._free: int | None = 0  # from when on the address generator takes a job
+        self._gathering: LoadJob | None = None  # a gathered job that is not in the address generator
+        self._idle: int | None = 0  # from when on no gathered job has addresses left that the generator does not have
+        self._unlisted = 0  # jobs that write lists and are not done as far as that is known
+        self._listed = 0  # from when on all lists are there otherwise
         self._bursts: Iterator[tuple[int, int, int]] = iter(())
         self._burst = (0, 0, 0)
         # Data side, by number of the job: taken; out of the queue; last segment open.
@@ -85,21 +60,52 @@ class Loader:
         now, number = self.machine.kernel.cycle, len(self._taken) - JOBS
         if number >= 0 and (number >= len(self._popped) or self._popped[number] >= now):
             return False
-        return fills(job) or (self._free is not None and self._free <= now)
+        if fills(job):
+            return True
+        if self._idle is None or self._idle > now:
+            return False
+        if gathered(job):
+            return not self._unlisted and self._listed <= now
+        return self._free is not None and self._free <= now
 
     def take(self, job: Job) -> None:
         """A job that it is ready for."""
         now = self.machine.kernel.cycle
-        load = LoadJob(job, now)
+        load = LoadJob(job, now, self.lists)
         self._jobs.append(load)
         self._taken.append(now)
-        if not fills(job):
-            self._waiting, self._free = load, None
-            if self._asking is None:
-                self._begin(now + FIRST_ROW)
+        if writes_list(job):
+            self._unlisted += 1
+            self.lists.write(job)
+        if gathered(job):
+            self._gathering, self._idle = load, None
+            self._gather()
+        elif not fills(job):
+            self._wait(load)
         self._settle()
 
     # -- addresses -----------------------------------------------------------------------------
+
+    def _wait(self, load: LoadJob) -> None:
+        """A job goes to the address generator."""
+        self._waiting, self._free = load, None
+        if self._asking is None:
+            self._begin(load.earliest)
+
+    def _gather(self) -> None:
+        """A gathered job goes to the address generator when it is known when that is free."""
+        load = self._gathering
+        if load is not None and self._free is not None:
+            self._gathering = None
+            self._next_nest(load, self._free)
+            self._wait(load)
+
+    def _next_nest(self, load: LoadJob, free: int) -> None:
+        """The next index of a gathered job; behind the last one other jobs can come."""
+        time = load.next_nest(free)
+        if not load.nests:
+            self._idle = time + 1
+            self.machine.at(time + 1, self.progress)
 
     def _begin(self, time: int) -> None:
         """The first row of the waiting job goes to the splitter."""
@@ -116,9 +122,12 @@ class Loader:
         self._burst = next(self._bursts)
         self.ready = time + SPLIT
         self.reads.work.fire()
-        if not load.rows:
+        if not load.rows and load.nests:
+            self._next_nest(load, time)
+        elif not load.rows:
             self._free = time
             self.machine.at(time, self.progress)
+            self._gather()
 
     def issue(self) -> int:
         """The present burst is chosen in this cycle; returns the cycle in which its last beat is taken."""
@@ -131,12 +140,12 @@ class Loader:
         if following:
             self._burst, self.ready = following, now + 1
         elif load.rows:
-            self._row(now)
+            self._row(max(now, load.earliest))
         else:
             self.ready = self._asking = None
             self._finish(load)
             if self._waiting is not None:
-                self._begin(max(now, self._waiting.taken + FIRST_ROW))
+                self._begin(max(now, self._waiting.earliest))
         self._settle()
         return landed
 
@@ -199,6 +208,10 @@ class Loader:
         self._ended += 1
         self._jobs.popleft()
         self.machine.give(load.job, load.taken, self.end + DONE)
+        if writes_list(load.job):
+            self._unlisted -= 1
+            self._listed = self.end + DONE + LISTED
+            self.machine.at(self._listed, self.progress)
         read = self.machine.result.dram_read_bytes
         read[load.job.layer] = read.get(load.job.layer, 0) + load.beats * self.machine.bus
 
