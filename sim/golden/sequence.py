@@ -26,8 +26,8 @@ def embedding(layer: Embedding, ids: Codes, result: Tensor) -> Codes:
     chosen = ids[..., 0].astype(np.int64) & 0xFFFF
     if ids.size and chosen.max() >= entries:
         raise InputError(f"layer {layer.name!r}: id {chosen.max()} is beyond its table of {entries} entries")
-    table: Codes = layer.table.astype(result.dtype)
-    return table[chosen]
+    rows: Codes = layer.table[chosen].astype(result.dtype)
+    return rows
 
 
 def constant(layer: Constant, samples: int, result: Tensor) -> Codes:
