@@ -17,6 +17,8 @@ class Requantize(wiring.Component):
         Width of the signed product, at least ``bits + 3``.
     bits : int
         Width of the result.
+    wide_bits : int
+        Width of a second result, less than ``product_bits``; 0: there is none.
 
     Members
     -------
@@ -30,11 +32,14 @@ class Requantize(wiring.Component):
     enable : In(3)
         Clock enables of the three stages: shift, round, clamp.
     o : Out(signed(bits))
+    widen : In(1), wide : Out(signed(wide_bits))
+        Only with ``wide_bits``: the rounded quotient, saturated, without zero point and clamps. ``widen`` is the enable
+        of its register, at the second stage.
 
     Timing
     ------
     Latency 3 cycles (:attr:`latency`), one product per cycle; ``zero`` belongs to the product of the cycle
-    before, ``low`` and ``high`` to the one before that.
+    before, ``low`` and ``high`` to the one before that. ``wide`` is valid a cycle before ``o``.
 
     Raises
     ------
@@ -44,11 +49,12 @@ class Requantize(wiring.Component):
 
     latency = 3
 
-    def __init__(self, product_bits: int, bits: int):
+    def __init__(self, product_bits: int, bits: int, wide_bits: int = 0):
         if product_bits < bits + 3:
             raise ValueError(f"product_bits must be at least {bits + 3}, not {product_bits!r}")
         self.product_bits = product_bits
         self.bits = bits
+        self.wide_bits = wide_bits
         super().__init__({
             "product": In(signed(product_bits)),
             "shift": In(SHIFT_BITS),
@@ -57,6 +63,7 @@ class Requantize(wiring.Component):
             "high": In(signed(bits)),
             "enable": In(3),
             "o": Out(signed(bits)),
+            **({"widen": In(1), "wide": Out(signed(wide_bits))} if wide_bits else {}),
         })
 
     def elaborate(self, platform):
@@ -83,6 +90,18 @@ class Requantize(wiring.Component):
                 m.d.sync += total.eq(self.zero + limit)
             with m.Else():
                 m.d.sync += total.eq(quotient[: self.bits + 1].as_signed() + up + self.zero)
+
+        if self.wide_bits:
+            most = (1 << self.wide_bits - 1) - 1
+            wide = Signal(signed(self.wide_bits), name="wide", reset_less=True)
+            m.d.comb += self.wide.eq(wide)
+            with m.If(self.widen):
+                with m.If(quotient < -most - 1):
+                    m.d.sync += wide.eq(-most - 1)
+                with m.Elif(quotient >= most):
+                    m.d.sync += wide.eq(most)
+                with m.Else():
+                    m.d.sync += wide.eq(quotient[: self.wide_bits].as_signed() + up)
 
         result = Signal(signed(self.bits), name="o", reset_less=True)
         m.d.comb += self.o.eq(result)

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from amaranth import Const, Module, Mux, Signal, Value, signed, unsigned
+from amaranth import Cat, Const, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -15,10 +15,12 @@ from rtl.job import engine_ports
 from rtl.memory import write_layout
 from rtl.param_write import lane_writes
 from rtl.queue import Queue
+from rtl.row_scales import RowScales, scale_layout
 from rtl.turner import Turner
-from rtl.vector_constants import JobConstants
+from rtl.vector_constants import JobConstants, lanes_latency
 from rtl.vector_issue import VectorIssue, tap_layout
-from rtl.vector_lane import VectorLane
+from rtl.vector_lane import WIDE_BITS, VectorLane
+from rtl.vector_table import LaneTable, TableWrite
 from rtl.window import Window
 
 
@@ -27,6 +29,11 @@ def output_layout(cfg: Config) -> data.StructLayout:
     return data.StructLayout({
         "data": data.ArrayLayout(cfg.numbers.act_bits, cfg.lanes), "count": range(cfg.vector_word_bytes + 1),
     })
+
+
+def row_word_layout(cfg: Config) -> data.ArrayLayout:
+    """A word of a row on its way to the row engine."""
+    return data.ArrayLayout(signed(WIDE_BITS), cfg.lanes)
 
 
 RESULT_LEVELS = ("result_block", "result_x", "result_y")
@@ -79,6 +86,14 @@ class VectorEngine(wiring.Component):
         Words of jobs that do, each a write to the operand buffer. Such a job runs alone: it is taken when no other is
         open, and no other is taken until it is done.
 
+    Only where the configuration has attention:
+
+    rows : Out(stream of lanes x signed(16))
+        Words of jobs with ``mode.rows``: codes with their sign, or ``wide`` results of the lanes with ``mode.wide``.
+    scale : In(stream of rtl.row_scales.scale_layout, always ready)
+    table : In(stream of rtl.memory.write_layout, always ready)
+        Whole beats of tables, see :class:`rtl.vector_table.TableWrite`.
+
     Timing
     ------
     One read per cycle; with accumulators as source one output word per cycle, without a gap between jobs of at
@@ -109,7 +124,17 @@ class VectorEngine(wiring.Component):
             "param_write": In(stream.Signature(write_layout(cfg.bus_bytes), always_ready=True)),
             "o": Out(stream.Signature(output_layout(cfg))),
             "result": Out(stream.Signature(write_layout(cfg.lanes * cfg.act_bytes))),
+            **(self._of_rows(cfg) if cfg.attention else {}),
         })
+
+    @staticmethod
+    def _of_rows(cfg: Config) -> dict:
+        """Members about rows and tables."""
+        return {
+            "rows": Out(stream.Signature(row_word_layout(cfg))),
+            "scale": In(stream.Signature(scale_layout(), always_ready=True)),
+            "table": In(stream.Signature(write_layout(cfg.bus_bytes), always_ready=True)),
+        }
 
     @property
     def read_latency(self) -> int:
@@ -118,8 +143,8 @@ class VectorEngine(wiring.Component):
 
     @property
     def latency(self) -> int:
-        """Cycles from the last address of a word to its output: memory, lane, output queue."""
-        return self.read_latency + VectorLane.latency + Queue.latency
+        """Cycles from the last address of a word to its output: memory, lane, tables, output queue."""
+        return self.read_latency + lanes_latency(self.cfg) + Queue.latency
 
     def elaborate(self, platform):
         m = Module()
@@ -168,11 +193,12 @@ class VectorEngine(wiring.Component):
         if cfg.dataflow.output_turned_late:
             turner, words = self._elaborate_turner(m, issue, take, tap, words)
 
-        # Words: what travels beside the lanes. stage[i]: a word is at the input of lane stage i.
-        stage = Signal(VectorLane.latency + 1)
-        tail = Signal(VectorLane.latency, reset_less=True)
-        ends = Signal(VectorLane.latency, reset_less=True)
-        valid = Signal(VectorLane.latency)
+        # Words: what travels beside the lanes. stage[i]: a word is at the input of lane stage i, or of the tables.
+        length = lanes_latency(cfg)
+        stage = Signal(length + 1)
+        tail = Signal(length, reset_less=True)
+        ends = Signal(length, reset_less=True)
+        valid = Signal(length)
         m.d.comb += [stage.eq((valid << 1) | words.valid), constants.word.eq(stage[0]), constants.end.eq(words.end)]
         m.d.sync += [
             valid.eq(stage),
@@ -182,7 +208,8 @@ class VectorEngine(wiring.Component):
 
         # The output queue has room for every word that was let in, so its ready need not be looked at.
         drops = window is not None or turner is not None
-        entry = data.StructLayout({"word": output_layout(cfg), "end": 1, **({"drop": 1} if drops else {})})
+        to_rows = {"to_rows": 1, "wide": 1} if cfg.attention else {}
+        entry = data.StructLayout({"word": output_layout(cfg), "end": 1, **({"drop": 1} if drops else {}), **to_rows})
         longest = self.latency + (Window.latency if window is not None else 0)
         if turner is not None:
             longest += 2 * cfg.lanes  # a block that comes and one that leaves
@@ -194,7 +221,7 @@ class VectorEngine(wiring.Component):
         drop = Signal()  # what leaves the queue is no word, and only ends its job
         if drops:
             m.d.comb += [
-                queue.i.payload.drop.eq(_delay(m, words.silent, VectorLane.latency, "silent", reset_less=True)),
+                queue.i.payload.drop.eq(_delay(m, words.silent, length, "silent", reset_less=True)),
                 drop.eq(queue.o.payload.drop),
             ]
         room = Signal(range(queue.depth + 1), init=queue.depth)
@@ -203,12 +230,17 @@ class VectorEngine(wiring.Component):
             queue.i.valid.eq(stage[-1]),
             queue.i.payload.end.eq(ends[-1]),
         ]
-        self._connect_word(m, lanes, constants, tail[-1], queue.i.payload.word)
+        codes, stored, stored_ready = [lane.o for lane in lanes], ~keeps, self.o.ready
+        if cfg.attention:
+            codes = self._elaborate_tables(m, codes, constants, stage)
+            away = self._elaborate_rows(m, lanes, constants, stage, queue, drop, leave)
+            stored, stored_ready = ~keeps & ~away, Mux(away, self.rows.ready, self.o.ready)
+        self._connect_word(m, codes, constants, tail[-1], queue.i.payload.word)
         m.d.comb += [
-            self.o.valid.eq(queue.o.valid & ~drop & ~keeps),
+            self.o.valid.eq(queue.o.valid & ~drop & stored),
             self.o.payload.eq(queue.o.payload.word),
             self.result.valid.eq(queue.o.valid & ~drop & keeps),
-            queue.o.ready.eq(Mux(keeps, self.result.ready, self.o.ready) | drop),
+            queue.o.ready.eq(Mux(keeps, self.result.ready, stored_ready) | drop),
             leave.eq(queue.o.valid & queue.o.ready),
             issue.go.eq(go),
             queued.eq(queue.level.any() & ~queue.o.valid),  # a word is on its way through the queue
@@ -238,17 +270,73 @@ class VectorEngine(wiring.Component):
         m.d.comb += [unpack.i.as_value().eq(self.operand_data.as_value()), unpack.format.eq(tap.format)]
         return unpack.o
 
-    def _connect_word(self, m, lanes, constants, last_block, word):
+    def _elaborate_tables(self, m, codes, constants, stage):
+        """Codes of the lanes, looked up."""
+        m.submodules.table_write = write = TableWrite(self.cfg)
+        wiring.connect(m, wiring.flipped(self.table), write.i)
+        found = []
+        for i, code in enumerate(codes):
+            m.submodules[f"table_{i}"] = table = LaneTable(self.cfg)
+            m.d.comb += [
+                table.write.eq(write.write),
+                table.write_beat.eq(write.beat),
+                table.write_data.eq(write.data),
+                table.i.eq(code),
+                table.look.eq(constants.look),
+                table.slot.eq(constants.slot),
+                table.looked.eq(constants.looked),
+                table.stage.eq(stage[VectorLane.latency :]),
+            ]
+            found.append(table.o)
+        return found
+
+    def _elaborate_rows(self, m, lanes, constants, stage, queue, drop, leave):
+        """Row scales to the lanes, words to the row engine; returns whether the queue's word goes there.
+
+        Wide words wait in a queue of their own, from the cycle in which they are ready on.
+        """
+        m.submodules.row_scales = scales = RowScales(self.cfg)
+        wiring.connect(m, wiring.flipped(self.scale), scales.write)
+        wide_shape = row_word_layout(self.cfg)
+        m.submodules.wide_queue = wide = Queue(wide_shape, queue.depth)
+        widened = Signal()  # a wide word is ready
+        m.d.sync += widened.eq(stage[VectorLane.rounding] & constants.widen)
+        m.d.comb += [
+            scales.read.eq(Cat(stage[0] & constants.read_row, stage[1])),
+            scales.entry.eq(constants.row),
+            wide.i.valid.eq(widened),
+        ]
+        for i, lane in enumerate(lanes):
+            m.d.comb += [
+                lane.by_row.eq(constants.by_row),
+                lane.row_multiplier.eq(scales.multiplier),
+                lane.row_shift.eq(scales.shift),
+                lane.widen.eq(stage[VectorLane.rounding] & constants.widen),
+                wide.i.payload[i].eq(lane.wide),
+            ]
+        first = queue.o.payload
+        m.d.comb += [
+            queue.i.payload.to_rows.eq(constants.to_rows),
+            queue.i.payload.wide.eq(constants.wide),
+            self.rows.valid.eq(queue.o.valid & first.to_rows & ~drop),
+            wide.o.ready.eq(leave & first.wide),
+        ]
+        for i, element in enumerate(self.rows.payload):
+            code = first.word.data[i]
+            m.d.comb += element.eq(Mux(first.wide, wide.o.payload[i], code.as_signed()))
+        return first.to_rows
+
+    def _connect_word(self, m, codes, constants, last_block, word):
         """The output word that the lanes leave."""
         if self.cfg.multiplier is None:
             m.d.comb += [
                 word.count.eq(Mux(last_block, constants.tail, self.cfg.lanes) * self.cfg.act_bytes),
-                *(word.data[i].eq(lane.o) for i, lane in enumerate(lanes)),
+                *(word.data[i].eq(code) for i, code in enumerate(codes)),
             ]
             return
         m.submodules.pack = pack = Pack(self.cfg)
         m.d.comb += [
-            *(pack.i[i].eq(lane.o) for i, lane in enumerate(lanes)),
+            *(pack.i[i].eq(code) for i, code in enumerate(codes)),
             pack.format.eq(constants.result),
             pack.valid.eq(constants.valid | ~last_block.replicate(self.cfg.lanes)),
             word.data.as_value().eq(pack.o.as_value()),

@@ -9,9 +9,16 @@ from dataflows.config import Config
 from rtl.elements import BYTE, FORMAT_BITS
 from rtl.job import fields, job_layout
 from rtl.requantize import SHIFT_BITS
+from rtl.row_scales import ENTRY_BITS
 from rtl.vector_lane import VectorLane
+from rtl.vector_table import SLOT_BITS, LaneTable
 
 _ELEMENTS = ("zero", "low", "high", "zero_a", "zero_b", "sum_zero", "sum_low", "sum_high")
+
+
+def lanes_latency(cfg: Config) -> int:
+    """Cycles of a word from the lanes' input to the output queue: tables are behind the lanes."""
+    return VectorLane.latency + (LaneTable.latency if cfg.attention else 0)
 
 
 class JobConstants(wiring.Component):
@@ -44,6 +51,17 @@ class JobConstants(wiring.Component):
         Format of that word, valid lanes of a last block, bytes of a last block and of any other.
     give : Out(semaphore mask)
         Of the oldest job.
+
+    Only where the configuration has attention:
+
+    read_row : Out(1), row : Out(16)
+        The word that begins goes by a row scale; number of that.
+    by_row, widen : Out(1)
+        For the lanes, at stages ``biasing`` and ``rounding``.
+    look, looked : Out(1), slot : Out(4)
+        For the tables behind the lanes, at their two stages; ``slot`` at the first.
+    to_rows, wide : Out(1)
+        The word that leaves goes to the row engine, and is a wide one.
     """
 
     per_lane = (*_ELEMENTS, "multiplier_a", "multiplier_b", "sum_shift")
@@ -67,6 +85,7 @@ class JobConstants(wiring.Component):
             "multiplier_b": Out(24),
             "sum_shift": Out(SHIFT_BITS),
             **self._of_result(cfg),
+            **(self._of_rows() if cfg.attention else {}),
             "give": Out(cfg.control.semaphores),
         })
 
@@ -79,6 +98,12 @@ class JobConstants(wiring.Component):
         return {
             "result": Out(FORMAT_BITS), "valid": Out(cfg.lanes), "tail_bytes": Out(count), "word_bytes": Out(count),
         }
+
+    @staticmethod
+    def _of_rows() -> dict:
+        """Members about rows and tables."""
+        flags = ("read_row", "by_row", "widen", "look", "looked", "to_rows", "wide")
+        return {**{name: Out(1) for name in flags}, "row": Out(ENTRY_BITS), "slot": Out(SLOT_BITS)}
 
     def _values_of_result(self) -> dict:
         """What the job says about these members."""
@@ -104,8 +129,8 @@ class JobConstants(wiring.Component):
             arriving.eq(arriving ^ (self.word & self.end)),
             oldest.eq(oldest ^ self.done),
         ]
-        travelled = Signal(VectorLane.latency, reset_less=True)
-        which = Signal(VectorLane.latency + 1)  # set of the word at the input of each stage
+        travelled = Signal(lanes_latency(self.cfg), reset_less=True)
+        which = Signal(lanes_latency(self.cfg) + 1)  # set of the word at the input of each stage
         m.d.comb += which.eq((travelled << 1) | arriving)
         m.d.sync += travelled.eq(which)
 
@@ -132,10 +157,10 @@ class JobConstants(wiring.Component):
             self.add_taps.eq(held("add_taps", signal("is_sum", reduce == isa.Reduce.SUM, 1), arriving)),
             self.max_taps.eq(held("max_taps", signal("is_max", reduce == isa.Reduce.MAX, 1), arriving)),
             self.tail_block.eq(block == held("blocks_end", blocks_end, arriving)),
-            self.entry.eq(
-                held("entry", job.param.entry, arriving)
-                + Mux(held("broadcast", job.mode.broadcast, arriving), 0, block)
-            ),
+        ]
+        entry = held("entry", job.param.entry, arriving)
+        m.d.comb += [
+            self.entry.eq(entry + Mux(held("broadcast", job.mode.broadcast, arriving), 0, block)),
         ]
         with m.If(self.word):
             m.d.sync += block.eq(Mux(self.tail_block | self.end, 0, block + 1))
@@ -164,4 +189,25 @@ class JobConstants(wiring.Component):
             port = getattr(self, name)
             m.d.comb += port.eq(held(name, signal(f"job_{name}", value, port.shape()), which[-1]))
         m.d.comb += self.give.eq(held("give", job.give, oldest))
+        if self.cfg.attention:
+            self._elaborate_rows(m, held, entry, which)
         return m
+
+    def _elaborate_rows(self, m, held, entry, which):
+        """What words of rows and of tables need."""
+        mode, lane = self.job.mode, VectorLane
+        for name, field, stage in (
+            ("read_row", "by_row", 0),
+            ("by_row", "by_row", lane.biasing),
+            ("widen", "wide", lane.rounding),
+            ("look", "table", lane.latency),
+            ("looked", "table", lane.latency + 1),
+            ("slot", "slot", lane.latency),
+            ("to_rows", "rows", -1),
+            ("wide", "wide", -1),
+        ):
+            m.d.comb += getattr(self, name).eq(held(f"{name}_of", mode[field], which[stage]))
+        pixel = Signal(ENTRY_BITS)
+        with m.If(self.word):
+            m.d.sync += pixel.eq(Mux(self.end, 0, pixel + self.tail_block))
+        m.d.comb += self.row.eq(entry + pixel)

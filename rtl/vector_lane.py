@@ -2,7 +2,7 @@
 
 from math import gcd
 
-from amaranth import Cat, Module, Signal, signed
+from amaranth import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -15,6 +15,8 @@ from rtl.shared import shared
 from rtl.window_lane import SUM_BITS
 
 MULTIPLIER_BITS = 24
+WIDE_BITS = 16
+"""Elements of rows that are not codes."""
 
 
 def parameter_layout(cfg: Config) -> data.StructLayout:
@@ -118,14 +120,24 @@ class VectorLane(wiring.Component):
         Writes one parameter, see :class:`ParameterMemory`.
     o : Out(signed(act_bits))
 
+    Only where the configuration has attention:
+
+    by_row : In(1), row_multiplier : In(24), row_shift : In(6)
+        These are multiplier and shift of the word, and its bias is 0; with ``stage[biasing]``.
+    widen : In(1), wide : Out(signed(16))
+        The first line without ``zero``, ``low`` and ``high``, saturated; ``widen`` with ``stage[rounding]``.
+
     Timing
     ------
-    One operand or accumulator per cycle; ``o`` is valid :attr:`latency` = 14 cycles after ``word``. Nothing stalls.
+    One operand or accumulator per cycle; ``o`` is valid :attr:`latency` = 14 cycles after ``word``, ``wide``
+    :attr:`widening` = 7 cycles. Nothing stalls.
     """
 
     latency = 8 + 2 * Requantize.latency
+    biasing = 2
     rounding, clamping, adding, scaling, sum_shifting, sum_rounding, sum_clamping = 6, 7, 8, 9, 11, 12, 13
     """Stages that read job-wide constants."""
+    widening = rounding + 1
 
     def __init__(self, cfg: Config):
         self.cfg = cfg
@@ -150,7 +162,14 @@ class VectorLane(wiring.Component):
             "write_data": In(8 * cfg.param_lane_bytes),
             "o": Out(element),
             **({"from_window": In(1), "window": In(signed(SUM_BITS))} if cfg.vector else {}),
+            **(self._of_rows() if cfg.attention else {}),
         })
+
+    @staticmethod
+    def _of_rows() -> dict:
+        """Members about rows."""
+        row = {"by_row": In(1), "row_multiplier": In(MULTIPLIER_BITS), "row_shift": In(SHIFT_BITS)}
+        return {**row, "widen": In(1), "wide": Out(signed(WIDE_BITS))}
 
     def elaborate(self, platform):
         m = Module()
@@ -158,7 +177,8 @@ class VectorLane(wiring.Component):
         product_bits = acc_bits + MULTIPLIER_BITS
         addend_bits = bits + 1 + MULTIPLIER_BITS
         m.submodules.parameters = parameters = ParameterMemory(self.cfg)
-        m.submodules.requantize = requantize = Requantize(product_bits, bits)
+        wide_bits = WIDE_BITS if self.cfg.attention else 0
+        m.submodules.requantize = requantize = Requantize(product_bits, bits, wide_bits)
         m.submodules.requantize_sum = requantize_sum = Requantize(addend_bits + 1, bits)
 
         # Stage 0: reduce, and read the parameters of the completed word.
@@ -203,11 +223,16 @@ class VectorLane(wiring.Component):
                 multiplier[0].eq(parameters.o.multiplier),
                 shift[0].eq(parameters.o.shift),
             ]
+        factor, offset, places = multiplier[0], bias, shift[0]
+        if self.cfg.attention:
+            factor, places = Mux(self.by_row, self.row_multiplier, factor), Mux(self.by_row, self.row_shift, places)
+            offset = Mux(self.by_row, 0, bias)
+            m.d.comb += [requantize.widen.eq(self.widen), self.wide.eq(requantize.wide)]
         for i in range(1, 4):
             with m.If(self.stage[i + 1]):
-                m.d.sync += shift[i].eq(shift[i - 1])
-        with m.If(self.stage[2]):
-            m.d.sync += [biased.eq(complete + bias), multiplier[1].eq(multiplier[0])]
+                m.d.sync += shift[i].eq(places if i == 1 else shift[i - 1])
+        with m.If(self.stage[self.biasing]):
+            m.d.sync += [biased.eq(complete + offset), multiplier[1].eq(factor)]
         parts = partial_products(m, self.stage[3], biased, multiplier[1], "product")
         with m.If(self.stage[4]):
             m.d.sync += product.eq(parts)

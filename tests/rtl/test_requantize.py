@@ -18,10 +18,13 @@ def requantize(product: int, shift: int, zero: int, low: int, high: int) -> int:
     return min(max(round(Fraction(product, 2**shift)) + zero, low), high)
 
 
-def rtl_requantize(product_bits: int, bits: int, cases: list[tuple[int, int, int, int, int]]) -> list[int]:
-    """One case per cycle through the component."""
-    dut = Requantize(product_bits, bits)
+def rtl_requantize(
+    product_bits: int, bits: int, cases: list[tuple[int, int, int, int, int]], wide_bits: int = 0
+) -> list[int]:
+    """One case per cycle through the component; with ``wide_bits`` the wide results."""
+    dut = Requantize(product_bits, bits, wide_bits)
     results = []
+    latency = dut.latency - 1 if wide_bits else dut.latency
 
     def inputs(i, age):
         case = cases[min(max(i, 0), len(cases) - 1)]
@@ -29,13 +32,15 @@ def rtl_requantize(product_bits: int, bits: int, cases: list[tuple[int, int, int
 
     async def drive(ctx):
         ctx.set(dut.enable, 7)
-        for i in range(len(cases) + dut.latency):
+        if wide_bits:
+            ctx.set(dut.widen, 1)
+        for i in range(len(cases) + latency):
             # Each input belongs to the case that is at its stage.
             for ports, age in (((dut.product, dut.shift), 0), ((dut.zero,), 1), ((dut.low, dut.high), 2)):
                 for port, value in zip(ports, inputs(i - age, age), strict=True):
                     ctx.set(port, value)
-            if i >= dut.latency:
-                results.append(ctx.get(dut.o))
+            if i >= latency:
+                results.append(ctx.get(dut.wide if wide_bits else dut.o))
             await ctx.tick()
 
     simulator = Simulator(dut)
@@ -54,6 +59,17 @@ def check(product_bits: int, bits: int, cases: list[tuple[int, int, int, int, in
 def test_all_small_products():
     """Every product around zero, with every shift that matters to it: all ties, both signs."""
     check(12, 8, [(p, s, 0, -128, 127) for s in range(6) for p in range(-300, 300)])
+
+
+def test_wide_results():
+    """Neither zero point nor clamps; saturated where the quotient, rounded, does not fit."""
+    rng = random.Random("wide")
+    ends = [top << s for s in range(3) for top in (-(2**15), 2**15 - 1)]
+    cases = [(end + rest, i // 2, 5, -3, 3) for i, end in enumerate(ends) for rest in range(-9, 9)]
+    cases += [(rng.randrange(-(2**55), 2**55), rng.randrange(64), -128, -128, 127) for _ in range(500)]
+    cases += [(rng.randrange(-(2**40), 2**40), rng.randrange(20, 30), 1, 0, 0) for _ in range(500)]
+    expected = [requantize(p, s, 0, -(2**15), 2**15 - 1) for p, s, *_ in cases]
+    assert rtl_requantize(56, 8, cases, wide_bits=16) == expected
 
 
 @pytest.mark.parametrize(("product_bits", "bits"), WIDTHS)

@@ -8,7 +8,10 @@ from dataclasses import dataclass, field
 import pytest
 from amaranth.sim import Simulator
 
+from rtl.queue import Queue
 from rtl.vector import VectorEngine
+from rtl.vector_lane import VectorLane
+from rtl.vector_table import LaneTable
 from tests.rtl import vector_model as model
 from tests.rtl.vector_model import Memories, make_config, random_job
 
@@ -20,6 +23,7 @@ class Run:
     latency: int
     words: list = field(default_factory=list)  # (cycle, valid bytes), to STORE
     kept: list = field(default_factory=list)  # (address, valid bytes), to the operand buffer
+    rows: list = field(default_factory=list)  # (cycle, elements), to the row engine
     acc_reads: list = field(default_factory=list)
     operand_reads: list = field(default_factory=list)
     begun: list = field(default_factory=list)
@@ -42,6 +46,8 @@ def simulate(cfg, memories, jobs, ready=lambda cycle: True, offer=lambda cycle: 
             ctx.set(dut.param_write.valid, 1)
             await ctx.tick()
         ctx.set(dut.param_write.valid, 0)
+        if cfg.attention:
+            await write_rows(ctx)
         cycle = 0
         for job in jobs:
             while not offer(cycle):
@@ -54,6 +60,27 @@ def simulate(cfg, memories, jobs, ready=lambda cycle: True, offer=lambda cycle: 
                 _, _, taken = await ctx.tick().sample(dut.job.ready)
                 cycle += 1
             ctx.set(dut.job.valid, 0)
+
+    async def write_rows(ctx):
+        for address, beat in memories.table_beats(cfg):
+            ctx.set(dut.table.payload, {"address": address, "data": list(beat), "first": 0, "count": len(beat)})
+            ctx.set(dut.table.valid, 1)
+            await ctx.tick()
+        ctx.set(dut.table.valid, 0)
+        for entry, (multiplier, shift) in enumerate([*memories.scales, (1, 1)]):
+            ctx.set(dut.scale.payload, {"entry": entry, "multiplier": multiplier, "shift": shift})
+            ctx.set(dut.scale.valid, 1)
+            await ctx.tick()
+        ctx.set(dut.scale.valid, 0)
+
+    async def rows_side(ctx):
+        cycle = 0
+        while True:
+            ctx.set(dut.rows.ready, ready(cycle))
+            *_, valid, is_ready, word = await ctx.tick().sample(dut.rows.valid, dut.rows.ready, dut.rows.payload)
+            if valid and is_ready:
+                result.rows.append((cycle, list(word)))
+            cycle += 1
 
     def memory_side(port, data, latency, read, reads):
         async def process(ctx):
@@ -116,6 +143,8 @@ def simulate(cfg, memories, jobs, ready=lambda cycle: True, offer=lambda cycle: 
     simulator.add_testbench(acc, background=True)
     simulator.add_testbench(operand, background=True)
     simulator.add_testbench(result_side, background=True)
+    if cfg.attention:
+        simulator.add_testbench(rows_side, background=True)
     simulator.add_testbench(output_side)
     simulator.run()
     return result
@@ -123,7 +152,13 @@ def simulate(cfg, memories, jobs, ready=lambda cycle: True, offer=lambda cycle: 
 
 def check(cfg, memories, jobs, result):
     """Words and tokens of all jobs, in order; a token never before its job's last word."""
-    results = [[model.image(cfg, job, word) for word in model.run(cfg, memories, job)] for job in jobs]
+    found = [model.run(cfg, memories, job) for job in jobs]
+    to_rows = [word for words, job in zip(found, jobs, strict=True) if job["mode"].get("rows") for word in words]
+    assert [row[: len(word)] for (_, row), word in zip(result.rows, to_rows, strict=True)] == to_rows
+    results = [
+        [model.image(cfg, job, word) for word in words if not job["mode"].get("rows")]
+        for words, job in zip(found, jobs, strict=True)
+    ]
     kept = [list(zip(model.kept(j), r, strict=bool(model.kept(j)))) for j, r in zip(jobs, results, strict=True)]
     assert result.kept == [write for writes in kept for write in writes]
     expected = [[] if writes else words for words, writes in zip(results, kept, strict=True)]
@@ -281,6 +316,41 @@ def test_busy_covers_the_job():
     begin, done = result.begun[0], result.done[0][0]
     assert [c for c, busy in enumerate(result.busy) if busy] == list(range(begin + 1, done + 1))
     assert result.words[-1][0] == done - 1
+
+
+@pytest.mark.parametrize("stall", [0.0, 0.6])
+@pytest.mark.parametrize(("lanes", "bus", "window_words"), [(1, 64, 0), (3, 128, 9), (16, 64, 0)])
+def test_rows_and_tables(lanes, bus, window_words, stall):
+    """Words to the row engine, wide and narrow, row scales and tables, in any mixture with jobs of all kinds."""
+    cfg = make_config(lanes, bus, window_words=window_words, attention=True)
+    rng = random.Random(f"rows {lanes} {stall}")
+    memories = Memories.random(rng, cfg)
+    kinds = [kind for kind in model.KINDS for _ in range(3 if lanes == 16 else 8)]
+    rng.shuffle(kinds)
+    jobs = [model.row_job(rng, cfg, kind, sizes=(1, 1, 2)) for kind in kinds]
+    jobs += [model.keeping(rng, random_job(rng, cfg, "acc")) for _ in range(2)]
+    if window_words:
+        jobs = [{"window": {"stride_x": 1, "stride_y": 1, "skip": 0, "max": 0}} | job for job in jobs]
+    rng.shuffle(jobs)
+    result = simulate(cfg, memories, jobs, lambda _: rng.random() >= stall, lambda _: rng.random() >= stall)
+    check(cfg, memories, jobs, result)
+
+
+@pytest.mark.parametrize("rows", [0, 1])
+def test_full_rate_of_rows(rows):
+    """With attention the latency is longer, wherever words go; the rate is the same."""
+    cfg = make_config(2, attention=True)
+    rng = random.Random(rows)
+    memories = Memories.random(rng, cfg)
+    jobs = [model.row_job(rng, cfg, "acc", sizes=(3,)) for _ in range(3)]
+    for job in jobs:
+        job["mode"] |= {"rows": rows, "wide": rows}
+    result = simulate(cfg, memories, jobs)
+    check(cfg, memories, jobs, result)
+    reads, words = result.acc_reads, result.rows if rows else result.words
+    assert reads == list(range(reads[0], reads[0] + 3 * 81))
+    assert [words[0][0], words[-1][0]] == [reads[0] + result.latency, reads[-1] + result.latency]
+    assert result.latency == 2 + VectorLane.latency + LaneTable.latency + Queue.latency
 
 
 @pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")

@@ -21,11 +21,12 @@ SHIFT_BITS = 6
 
 def make_config(
     lanes: int, data_bits: int = 64, entries: int = 6, window_words: int = 0, turned: bool = False, bits: int = 8,
-    multiplier: str = "",
+    multiplier: str = "", attention: bool = False,
 ) -> Config:
     """A configuration with the given lanes, bus, parameter entries, words of a window row (if not 0), and width.
 
-    With ``turned``, accumulator words hold pixels; with a kind of ``multiplier``, elements can be narrower than a byte.
+    With ``turned``, accumulator words hold pixels; with a kind of ``multiplier``, elements can be narrower than a byte;
+    with ``attention`` there are three tables and 20 row scales.
     """
     lane_bytes = {8: 8, 16: 16}[bits]
     values: dict[str, Any] = {
@@ -45,6 +46,8 @@ def make_config(
         values["array"]["dataflow"] = "output_stationary"
     entry_bytes = lane_bytes * config.ceil_pow2(max(lanes, data_bits // 8 // lane_bytes))
     values["memory"]["param_bytes"] = entries * entry_bytes
+    if attention:
+        values["attention"] = {"row_elements": 16 * lanes, "scales": 20, "tables": 3}
     if window_words:
         values["vector"] = {"window_words": window_words}
     return config.parse(values, "test")
@@ -54,7 +57,8 @@ def make_config(
 class Memories:
     """Contents that jobs read: accumulators [word][lane], operand bytes, parameters [entry][lane] (bias, M, S).
 
-    Window weights are [entry][lane][tap]; ``rows`` holds the last words at each place of a row, newest first.
+    Window weights are [entry][lane][tap]; ``rows`` holds the last words at each place of a row, newest first. With
+    attention there are row scales (M, S), and tables of 256 codes, by the code's bits read without sign.
     """
 
     acc: list[list[int]]
@@ -62,6 +66,8 @@ class Memories:
     params: list[list[tuple[int, int, int]]]
     weights: list[list[list[int]]]
     rows: dict[int, list[list[int]]] = field(default_factory=dict)
+    scales: list[tuple[int, int]] = field(default_factory=list)
+    tables: list[list[int]] = field(default_factory=list)
 
     @classmethod
     def random(cls, rng: random.Random, cfg: Config) -> Memories:
@@ -80,6 +86,7 @@ class Memories:
                 [rng.randrange(64), rng.randrange(30, 48), rng.randrange(20, 34)]
             )
 
+        attention = cfg.attention
         return cls(
             [[integer() for _ in range(cfg.lanes)] for _ in range(ACC_WORDS)],
             [rng.choice([-128, 127, rng.randrange(-128, 128)]) for _ in range(OPERAND_BYTES)],
@@ -88,7 +95,16 @@ class Memories:
                 [[rng.choice([-128, 127, 1, rng.randrange(-128, 128)]) for _ in range(9)] for _ in range(cfg.lanes)]
                 for _ in range(cfg.param_entries)
             ],
+            scales=[param()[1:] for _ in range(attention.scales)] if attention else [],
+            tables=[
+                [rng.randrange(-128, 128) for _ in range(256)] for _ in range(attention.tables if attention else 0)
+            ],
         )
+
+    def table_beats(self, cfg: Config) -> list[tuple[int, bytes]]:
+        """(address, data) of the beats that write all tables, and of one behind them."""
+        image = bytes(code & 255 for table in self.tables for code in table) + bytes(cfg.bus_bytes)
+        return [(start, image[start : start + cfg.bus_bytes]) for start in range(0, len(image), cfg.bus_bytes)]
 
     def param_beats(self, cfg: Config) -> list[tuple[int, bytes]]:
         """(address, data) of the beats that write all parameters; lanes that do not exist get rubbish."""
@@ -222,6 +238,26 @@ def random_job(rng: random.Random, cfg: Config, kind: str, sizes: tuple[int, ...
     }
 
 
+def row_job(rng: random.Random, cfg: Config, kind: str, sizes: tuple[int, ...] = (1, 1, 2, 3)) -> dict[str, Any]:
+    """A job with any mixture of what transformers need."""
+    assert cfg.attention
+    job = random_job(rng, cfg, kind, sizes)
+    rows, by_row = rng.randrange(2), rng.randrange(2)
+    job["mode"] |= {"rows": rows, "wide": rows & rng.randrange(2), "by_row": by_row, "table": rng.randrange(2)}
+    job["mode"] |= {"slot": rng.randrange(cfg.attention.tables)}
+    if by_row:
+        job["param"]["entry"] = rng.randrange(cfg.attention.scales - pixels(job) + 1)
+    return job
+
+
+def pixels(job: dict[str, Any]) -> int:
+    """Pixels of a job, a begun one included."""
+    words = 1
+    for name in LEVELS:
+        words *= job[f"operand_{name}" if job["mode"]["from_operand"] else f"acc_{name}"]["count"]
+    return -(-words // job["param"]["blocks"])
+
+
 def turned_job(rng: random.Random, cfg: Config, sizes: tuple[int, ...] = (1, 1, 2, 3)) -> dict[str, Any]:
     """A job that reads blocks of accumulators, a word of pixels per channel, and hands out some of the pixels."""
     job = random_job(rng, cfg, "acc", sizes)
@@ -342,14 +378,21 @@ def run(cfg: Config, memories: Memories, job: dict[str, Any]) -> list[list[int]]
                 x = sum(window)
             else:
                 x = max(window) if mode["reduce"] == isa.Reduce.MAX else window[0]
-            bias, multiplier, shift = memories.params[entry][lane]
+            if mode.get("by_row"):
+                bias, (multiplier, shift) = 0, memories.scales[param["entry"] + i // param["blocks"]]
+            else:
+                bias, multiplier, shift = memories.params[entry][lane]
             biased = (x + bias + limit) % (2 * limit) - limit
-            q = clamp_rounded(Fraction(biased * multiplier, 2**shift), **job["requantize"])
+            scaled = Fraction(biased * multiplier, 2**shift)
+            if mode.get("wide"):
+                word.append(clamp_rounded(scaled, 0, -(2**15), 2**15 - 1))
+                continue
+            q = clamp_rounded(scaled, **job["requantize"])
             if mode["add"]:
                 total_a = (q - total["zero_a"]) * total["multiplier_a"]
                 total_b = (addend[lane] - total["zero_b"]) * total["multiplier_b"]
                 exact = Fraction(total_a + total_b, 2 ** total["shift"])
                 q = clamp_rounded(exact, total["zero"], total["low"], total["high"])
-            word.append(q)
+            word.append(memories.tables[mode["slot"]][q & 255] if mode.get("table") else q)
         words.append(word)
     return words
