@@ -16,6 +16,7 @@ from mapper.timing_machine import Machine
 from mapper.timing_turned import Pixels, Turner
 
 LANES = 19  # last read of a word, to that word at the output
+TABLES = 2  # the same more where tables are behind the lanes
 WINDOW = 4  # the same more behind a window, and before others may follow it
 TURNED = 3  # last pixel out of the turner, counted as if it were read, to the last cycle in which operands are not
 WINDOW_SIDE = 3  # rows and columns of a window
@@ -24,6 +25,11 @@ FREE = 2  # last word of a job out, to its end as others see it
 ACC_LEVELS = ("acc_block", "acc_x", "acc_y", "acc_image")
 OPERAND_LEVELS = ("operand_block", "operand_x", "operand_y", "operand_image")
 TAP_LEVELS = ("operand_tap_a", "operand_tap_b")
+
+
+def latency(cfg: Config) -> int:
+    """Cycles from the last read of a word to that word at the output."""
+    return LANES + (TABLES if cfg.attention else 0)
 
 
 def keeps(job: Job) -> bool:
@@ -127,7 +133,8 @@ class Lanes:
         self._kept: deque[int] = deque()  # arrivals that go to the operand buffer
         self.jobs: deque[Words] = deque()
         self._reading: deque[Words] = deque()
-        longest = LANES + (WINDOW if machine.cfg.vector else 0)
+        self._latency = latency(machine.cfg)
+        longest = self._latency + (WINDOW if machine.cfg.vector else 0)
         if machine.cfg.dataflow.output_turned_late:
             longest += 2 * machine.cfg.lanes
         self._room = ceil_pow2(longest + 1) + 1  # words let in
@@ -174,7 +181,7 @@ class Lanes:
     def _read(self, words: Words) -> bool:
         """Reads of a job; False if the next one waits for room."""
         left, arrivals = self._left, self._kept if words.keeps else self.arrivals
-        latency = LANES + WINDOW if words.window else LANES
+        latency = self._latency + (WINDOW if words.window else 0)
         if words.turn is None and self.machine.cfg.dataflow.output_turned_late:
             self._pass_turner()
         time, room, reads = self._time, self._room, self._reads or next(words.reads, 0)
@@ -200,7 +207,7 @@ class Lanes:
     def _out(self, pixels: Pixels) -> None:
         """Pixels leave the turner."""
         for time, wanted in pixels:
-            self.arrivals.append(time + LANES)
+            self.arrivals.append(time + self._latency)
             self._wanted.append(wanted)
 
     def _pass_turner(self) -> None:
