@@ -14,6 +14,7 @@ from rtl.job import engine_ports
 from rtl.load import region_base
 from rtl.pack import Narrower, Packer, word_layout
 from rtl.queue import Queue
+from rtl.word_source import WordSource
 from rtl.write_master import WriteMaster
 
 OPEN_JOBS = 32
@@ -46,16 +47,19 @@ class StoreEngine(wiring.Component):
     marks : Out(16)
         Records written since ``clear``.
     i : In(stream of word_layout(vector_word_bytes))
+    rows : In(the same)
+        With attention only: words of the row engine, for jobs with ``mode.rows``.
     size : Out(stream of size_layout(), always ready)
         With a codec only: words of each compressed block, before its job is done.
     error, drain, idle, beats, axi
-        As in WriteMaster. While ``drain`` is high, ``i`` is taken and thrown away.
+        As in WriteMaster. While ``drain`` is high, ``i`` (and ``rows``) is taken and thrown away.
 
     Timing
     ------
     One word, one beat and one burst per cycle, no gap between rows or jobs; up to two words are taken ahead of their
     beats. Words wider than the bus are taken in
-    pieces of one beat, one per cycle.
+    pieces of one beat, one per cycle. With attention words are taken from the cycle after that on in which their row
+    goes to the splitter of bursts (:class:`~rtl.word_source.WordSource`).
     """
 
     def __init__(self, cfg: Config):
@@ -68,6 +72,7 @@ class StoreEngine(wiring.Component):
             "clear": In(1),
             "marks": Out(16),
             "i": In(stream.Signature(word_layout(cfg.vector_word_bytes))),
+            **({"rows": In(stream.Signature(word_layout(cfg.vector_word_bytes)))} if cfg.attention else {}),
             "error": Out(stream.Signature(unsigned(axi.ADDRESS_BITS), always_ready=True)),
             "drain": In(1),
             "idle": Out(1),
@@ -93,17 +98,15 @@ class StoreEngine(wiring.Component):
         wiring.connect(m, packer.o, master.i)
         wiring.connect(m, master.axi, wiring.flipped(self.axi))
         wiring.connect(m, master.error, wiring.flipped(self.error))
+        source = self._elaborate_source(m, narrower.i)
         m.d.comb += [
-            narrower.i.payload.eq(self.i.payload),
-            narrower.i.valid.eq(self.i.valid & ~self.drain),
-            self.i.ready.eq(narrower.i.ready | self.drain),
             master.drain.eq(self.drain),
             self.idle.eq(master.idle),
             self.beats.eq(master.beats),
         ]
         closed = Signal()
         if compressor is None:
-            jobs = self._elaborate_front(m, bursts.i, closed)
+            jobs = self._elaborate_front(m, bursts.i, closed, source)
         else:
             wiring.connect(m, narrower.o, compressor.i)
             wiring.connect(m, compressor.request, bursts.i)
@@ -111,10 +114,28 @@ class StoreEngine(wiring.Component):
             jobs = self._elaborate_front(m, compressor.row, closed)
         self._elaborate_end(m, jobs, master.response, packer.record, closed)
         moved = (self.i.valid & self.i.ready) | self.beats
+        if source is not None:
+            moved |= self.rows.valid & self.rows.ready
         m.d.comb += self.stalled.eq(self.busy & ~moved)
         return m
 
-    def _elaborate_front(self, m, row, closed):
+    def _elaborate_source(self, m, words):
+        """Words of the unit that the job says; returns what chooses, None where there is one unit only."""
+        if self.cfg.attention is None:
+            m.d.comb += [
+                words.payload.eq(self.i.payload),
+                words.valid.eq(self.i.valid & ~self.drain),
+                self.i.ready.eq(words.ready | self.drain),
+            ]
+            return None
+        m.submodules.source = source = WordSource(self.cfg)
+        wiring.connect(m, wiring.flipped(self.i), source.vector)
+        wiring.connect(m, wiring.flipped(self.rows), source.rows)
+        wiring.connect(m, source.o, words)
+        m.d.comb += source.drain.eq(self.drain)
+        return source
+
+    def _elaborate_front(self, m, row, closed, source=None):
         """Rows of the jobs; returns the queue of what is due when they are done."""
         m.submodules.rows = rows = AddressGenerator(levels=3, address_bits=axi.ADDRESS_BITS)
         due = data.StructLayout({"give": self.cfg.control.semaphores, "tag": 16, "mark": 1})
@@ -146,6 +167,15 @@ class StoreEngine(wiring.Component):
             row.p.last.eq(rows.o.p.last.all()),
             rows.o.ready.eq(row.ready),
         ]
+        if source is not None:
+            from_rows = Signal(reset_less=True)
+            with m.If(accept):
+                m.d.sync += from_rows.eq(job.mode.rows)
+            m.d.comb += [
+                source.row.valid.eq(row.valid & row.ready),
+                source.row.p.bytes.eq(row_bytes),
+                source.row.p.rows.eq(from_rows),
+            ]
         if self.cfg.codec:
             with m.If(row.valid & row.ready):
                 m.d.sync += row.p.block.eq(row.p.block + 1)

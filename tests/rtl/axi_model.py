@@ -9,8 +9,8 @@ from amaranth.sim import Simulator
 from dataflows.config import Config
 
 
-def make_config(bus_bits=64, lanes=4, bits=8, **bus):
-    """A small configuration with the given bus, number of lanes and width of operands."""
+def make_config(bus_bits=64, lanes=4, bits=8, attention=False, **bus):
+    """A small configuration with the given bus, number of lanes and width of operands; with a row engine or not."""
     word = max(bus_bits // 8, 1 << (lanes - 1).bit_length()) * bits // 8
     return Config.model_validate({
         "name": "test",
@@ -24,6 +24,7 @@ def make_config(bus_bits=64, lanes=4, bits=8, **bus):
         },
         "bus": {"data_bits": bus_bits, **bus},
         "numbers": {"act_bits": bits},
+        **({"attention": {"row_elements": 16 * lanes}} if attention else {}),
     })
 
 

@@ -15,13 +15,13 @@ def level(count, step):
     return {"count": count, "step": step}
 
 
-def make_job(address, row, levels, *, region=3, give=1, mark=0, tag=0):
+def make_job(address, row, levels, *, region=3, give=1, mark=0, tag=0, rows=None):
     levels = [*levels, (1, 0), (1, 0), (1, 0)][:3]
     return {
         "target": {"address": address, "region": region},
         "row": {"bytes": row},
         **{f"row_{x}": level(*values) for x, values in zip("abc", levels, strict=True)},
-        "give": give, "tag": tag, "mark": mark,
+        "give": give, "tag": tag, "mark": mark, **({} if rows is None else {"mode": {"rows": rows}}),
     }  # fmt: skip
 
 
@@ -64,15 +64,16 @@ def reference(jobs, words):
 class Bench:
     """Runs jobs and keeps what can be seen."""
 
-    def __init__(self, cfg, jobs, words, *, stall=0.0, latency=5, jitter=0, bad=()):
+    def __init__(self, cfg, jobs, words, *, stall=0.0, latency=5, jitter=0, bad=(), from_rows=()):
         self.dut = dut = StoreEngine(cfg)
         self.jobs = jobs
         self.slave = AxiSlave(cfg, stall=stall, latency=latency, jitter=jitter, bad=bad)
         self.tokens, self.written, self.errors, self.token_cycles = [], [], [], []
-        items = [{"data": data, "count": count} for data, count in words]
+        items, row_items = ([{"data": data, "count": count} for data, count in w] for w in (words, from_rows))
+        row_senders = [sender(dut.rows, row_items, stall, seed=3)] if cfg.attention else []
         simulate(
             dut,
-            [self.watch, sender(dut.job, jobs, stall, seed=1), sender(dut.i, items, stall, seed=2)],
+            [self.watch, sender(dut.job, jobs, stall, seed=1), sender(dut.i, items, stall, seed=2), *row_senders],
             [self.slave.writer(dut.axi)],
             cycles=60000,
         )
@@ -128,6 +129,40 @@ def test_random_jobs(bus, lanes, stall):
     assert [cycle for cycle, _ in records] == [bench.token_cycles[n] - 1 for n in marked]
     assert bench.slave.max_in_flight <= cfg.bus.writes_in_flight
     assert not bench.errors
+
+
+@pytest.mark.parametrize("stall", [0.0, 0.4])
+@pytest.mark.parametrize(("bus", "lanes"), [(64, 1), (128, 12), (64, 20)])
+def test_two_sources(bus, lanes, stall):
+    """Jobs that take words of the row engine among those that take the vector unit's; both offer all the time."""
+    rng = random.Random(bus + lanes + int(10 * stall))
+    cfg = make_config(bus, lanes, attention=True, max_write_burst=3)
+    jobs, words = [], []
+    for n in range(16):
+        job, lengths = random_job(rng, lanes, 0x20_0000_0000 + (n << 20) - rng.randrange(400), n)
+        jobs.append(job | {"mode": {"rows": rng.randrange(2)}})
+        words.append([([rng.randrange(256) for _ in range(lanes)], count) for count in lengths])
+    sources = [
+        [word for job, some in zip(jobs, words, strict=True) if job["mode"]["rows"] == rows for word in some]
+        for rows in (0, 1)
+    ]
+    bench = Bench(cfg, jobs, sources[0], from_rows=sources[1], stall=stall, jitter=30 if stall else 0)
+    assert bench.slave.memory == {
+        **reference(jobs, [word for some in words for word in some])[0],
+        **{address: byte for address, byte in bench.slave.memory.items() if 0 <= address - MARK_BASE < 4096},
+    }
+    assert bench.tokens == [job["give"] for job in jobs]
+
+
+def test_sources_take_turns_without_a_gap():
+    """Rows of one beat of either source, in turn: one per cycle."""
+    cfg = make_config(128, 16, attention=True)
+    jobs = [make_job(n << 16, 16, [(4, 64)], rows=n % 2) for n in range(8)]
+    words = words_of(32, 16)
+    sources = [[word for n in range(rows, 8, 2) for word in words[4 * n : 4 * n + 4]] for rows in (0, 1)]
+    bench = Bench(cfg, jobs, sources[0], from_rows=sources[1])
+    assert gaps(bench.slave.beat_cycles) == 0
+    assert bench.slave.memory == reference(jobs, words)[0]
 
 
 def words_of(count, lanes):
