@@ -17,6 +17,7 @@ from sim.golden.run_length import decode, encode
 from tests.narrow_model import elements, field, narrow_sums, stored
 from tests.plane_model import plane_sums
 from tests.row_model import row_sums, row_zeros
+from tests.rows_model import RowsModel
 from tests.sparse_model import walk
 
 
@@ -75,6 +76,9 @@ class Machine:
             }
             self.memory |= {target: rng.integers(0, 256, size, np.uint8) for target, size in sizes.items()}
             self.sums = np.zeros((cfg.sparse.accumulators, cfg.sparse.pes), np.int64)
+        if cfg.attention:
+            self.engine = RowsModel(cfg, rng)
+            self.memory |= self.engine.memory
         self.rows = rng.integers(-128, 128, (2, 1, 1, cfg.lanes))  # the window's last two rows
         self.acc = rng.integers(-(2**31), 2**31, (2 * cfg.acc_bank_words, cfg.lanes))
         self.sizes: dict[int, int] = {}  # words of compressed blocks by entry of the size table
@@ -92,6 +96,7 @@ class Machine:
             isa.Unit.VECTOR: self.vector,
             isa.Unit.STORE: self.store,
             isa.Unit.SPARSE: self.sparse,
+            isa.Unit.ROWS: lambda job: self.engine.job(job),
         }
 
     def run(self, words: np.ndarray) -> None:
@@ -122,6 +127,12 @@ class Machine:
                     self.semaphores[s] += word >> 16 + s & 1
                     assert self.semaphores[s] < 1 << isa.SEMAPHORE_BITS, f"semaphore {s} overflows"
 
+    def finished(self) -> None:
+        """No word may be left on its way to STORE."""
+        assert not self.out, "bytes left in the stream to STORE"
+        if self.cfg.attention:
+            self.engine.finished()
+
     def take(self, semaphore: int, count: int) -> None:
         """Take tokens that must be there."""
         assert self.semaphores[semaphore] >= count, f"semaphore {semaphore} would wait for ever"
@@ -144,7 +155,8 @@ class Machine:
             data = np.resize(np.frombuffer(value.to_bytes(self.cfg.act_bytes, "little"), np.uint8), where.size)
         else:
             base = self.bases[isa.Region(job["source"]["region"])] + job["source"]["address"]
-            sources, _ = nest(base, rows)
+            listed = "gather" in job and job["gather"]["indexed"]
+            sources = self.engine.starts(base, job) if listed else nest(base, rows)[0]
             if "codec" in job and job["codec"]["coded"]:
                 data = self.unpacked(job, sources)
             else:
@@ -155,7 +167,9 @@ class Machine:
         if job["destination"]["target"] == isa.Target.WEIGHT and not self.cfg.attention:
             granule = min(self.cfg.weight_granule, self.cfg.bus_bytes)
             assert not any(v % granule for v in (size, *starts, job["source"]["address"])), "weights out of line"
-        if job["destination"]["target"] >= isa.Target.ENTRIES:
+        if job["destination"]["target"] == isa.Target.INDEX:
+            assert not any(v % 2 for v in (size, *starts)), "no whole indices"
+        elif job["destination"]["target"] >= isa.Target.ENTRIES:
             assert not any(v % self.cfg.bus_bytes for v in (size, *starts)), "no whole beats"
         target[where] = data
 
@@ -283,27 +297,44 @@ class Machine:
             if cfg.dataflow.output_turned_late:
                 x = self.turned(job, x)
         block = np.arange(len(x)) % param["blocks"]
-        entry = param["entry"] + (0 if mode["broadcast"] else block)
-        lane_bytes = cfg.param_lane_bytes
-        params = self.memory[isa.Target.PARAM].reshape(-1, cfg.param_entry_bytes // lane_bytes, lane_bytes)
-        raw = np.broadcast_to(params[entry, :lanes], (len(x), lanes, lane_bytes))
-        bias_bytes = cfg.numbers.acc_bits // 8
-        bias, multiplier = (number(raw[..., a:b]) for a, b in ((0, bias_bytes), (bias_bytes, bias_bytes + 3)))
-        shift = raw[..., bias_bytes + 3] & 63
+        bias, multiplier, shift = self._factors(job, block)
         x = self._wrap(x + bias)
         if not len(x):
             return
         r = job["requantize"]
-        q = np.clip(rhe(x.astype(object) * multiplier, shift) + r["zero"], r["low"], r["high"])
+        whole = rhe(x.astype(object) * multiplier, shift)
+        q = np.clip(whole + r["zero"], r["low"], r["high"])
         if mode["add"]:
             s = {name: value for register in isa.SUM_REGISTERS for name, value in job.get(register, {}).items()}
             total = (q - s["zero_a"]) * s["multiplier_a"] + (second - s["zero_b"]) * s["multiplier_b"]
             q = np.clip(rhe(total, s["shift"]) + s["zero"], s["low"], s["high"])
+        if mode.get("table"):
+            q = self.engine.looked_up(q, mode["slot"])
+        if mode.get("rows"):
+            assert not mode["keep"], "words go to one place"
+            words = np.clip(whole, -(1 << 15), (1 << 15) - 1) if mode["wide"] else q
+            self.engine.words.extend(words.tolist())
+            return
+        assert not mode.get("wide"), "words of 16 bits go to the row engine only"
         if mode["keep"]:
             self.keep(job, q, block == param["blocks"] - 1)
             return
         for word in self._results(job, q, block == param["blocks"] - 1):
             self.out.extend(word)
+
+    def _factors(self, job: dict, block: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Bias, multiplier and shift of words (words, lanes), by their blocks or by their rows."""
+        cfg, mode, param = self.cfg, job["mode"], job["param"]
+        if mode.get("by_row"):
+            multiplier, shift = self.engine.by_row(block, param)
+            return np.zeros((1, 1), np.int64), multiplier, shift
+        entry = param["entry"] + (0 if mode["broadcast"] else block)
+        lane_bytes = cfg.param_lane_bytes
+        params = self.memory[isa.Target.PARAM].reshape(-1, cfg.param_entry_bytes // lane_bytes, lane_bytes)
+        raw = np.broadcast_to(params[entry, : cfg.lanes], (len(block), cfg.lanes, lane_bytes))
+        bias_bytes = cfg.numbers.acc_bits // 8
+        bias, multiplier = (number(raw[..., a:b]) for a, b in ((0, bias_bytes), (bias_bytes, bias_bytes + 3)))
+        return bias, multiplier, raw[..., bias_bytes + 3] & 63
 
     def _operands(self, job: dict, addresses: np.ndarray, name: str) -> np.ndarray:
         """Operand words (words, lanes) from byte addresses, in the format ``name`` of the job."""
@@ -357,9 +388,7 @@ class Machine:
         address = cfg.window_weights_address + entry[:, None] * cfg.param_entry_bytes + 8 * np.arange(cfg.lanes)
         places = [address + i for i in range(8)] + [address + cfg.window_weights_address]
         weights = [self.memory[isa.Target.PARAM][place].view(np.int8).astype(np.int64) for place in places]
-        products = [
-            image[r : r + rows, c : c + columns - 2] * weights[3 * r + c] for r in range(3) for c in range(3)
-        ]
+        products = [image[r : r + rows, c : c + columns - 2] * weights[3 * r + c] for r in range(3) for c in range(3)]
         joined = np.max(products, axis=0) if window["max"] else np.sum(products, axis=0)
         return joined[window["skip"] :: window["stride_y"], :: window["stride_x"]].reshape(-1, cfg.lanes)
 
@@ -368,8 +397,9 @@ class Machine:
         base = self.bases[isa.Region(job["target"]["region"])] + job["target"]["address"]
         starts, _ = nest(base, [job[n] for n in ("row_a", "row_b", "row_c")])
         size = job["row"]["bytes"]
+        source = self.engine.out if "mode" in job and job["mode"]["rows"] else self.out
         for number, start in enumerate(starts):
-            row = np.array([self.out.popleft() for _ in range(size)], np.uint8)
+            row = np.array([source.popleft() for _ in range(size)], np.uint8)
             if "codec" in job and job["codec"]["coded"]:
                 words = encode(row.view(self.element), self.cfg.codec_format, zero=self.zero(job))
                 self.sizes[job["codec"]["block"] + number] = words.size

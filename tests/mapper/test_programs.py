@@ -53,7 +53,7 @@ def execute(program: Program, x: np.ndarray) -> dict[str, np.ndarray]:
     dram[bases[place.region] + place.offset :][: raw.size] = raw.ravel()
     machine = Machine(program.cfg, dram, bases)
     machine.run(program.words)
-    assert not machine.out, "bytes left in the stream to STORE"
+    machine.finished()
     out = {}
     for name, tensor in program.network.tensors.items():
         place = program.places[name]

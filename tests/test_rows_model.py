@@ -1,0 +1,156 @@
+"""The functional model of the row engine against the golden model, and jobs that lead words through it."""
+
+import numpy as np
+import pytest
+
+from dataflows import isa
+from dataflows.isa import Rows, Target
+from sim.golden import norms, softmax
+from sim.golden.requantize import round_shift
+from tests import rows_model
+from tests.attention_configs import small_attention
+from tests.isa_model import Machine
+
+CFG = small_attention(4, 8)
+LANES = CFG.lanes
+
+
+def machine():
+    """With a DRAM of 4 KiB that begins with the constants."""
+    dram = np.random.default_rng(1).integers(0, 256, 4096, np.uint8)
+    return Machine(CFG, dram, dict.fromkeys(isa.Region, 0))
+
+
+def registers(unit, **values):
+    """Registers of a job, 0 where nothing is told, counts 1."""
+    job = {r.name: {f.name: int(f.name == "count") for f in r.fields} for r in isa.units(CFG)[unit]}
+    for name, fields in values.items():
+        job[name] |= fields
+    return job
+
+
+def send(m, rows):
+    """Rows of elements as words of VECTOR, noise behind their ends."""
+    for row in rows:
+        blocks = -(-len(row) // LANES)
+        padded = np.random.default_rng(len(row)).integers(-(1 << 15), 1 << 15, blocks * LANES)
+        padded[: len(row)] = row
+        m.engine.words.extend(padded.reshape(blocks, LANES).tolist())
+
+
+@pytest.mark.parametrize("length", [1, 7, 8, 61])
+@pytest.mark.parametrize("causal", [False, True])
+def test_softmax_job(length, causal, rng):
+    m, count, valid = machine(), 9, int(rng.integers(0, length + 1))
+    rows = rng.integers(-(1 << 15), 1 << 15, (count, length)) >> rng.integers(0, 12, (count, 1))
+    rows[0], rows[1] = -(1 << 15), 5
+    send(m, rows)
+    mode = {"kind": Rows.SOFTMAX, "blocks": -(-length // 8), "tail": (length - 1) % 8 + 1, "causal": int(causal)}
+    scale = {"multiplier": 0xABCDEF, "shift": 30, "entry": 3}
+    m.engine.job(registers(isa.Unit.ROWS, mode=mode, count={"rows": count, "valid": valid}, scale=scale))
+    seen = np.arange(length) < valid + np.arange(count)[:, None] * causal
+    codes, sums = softmax.numerators(rows, seen)
+    np.testing.assert_array_equal(np.array(m.engine.out).reshape(count, length), codes)
+    multiplier, shift = softmax.row_scale(sums, 0xABCDEF, 30)
+    found = m.engine.scales[3 : 3 + count]
+    assert [f for f, _ in found] == multiplier.tolist()
+    assert [s for (f, s) in found if f] == [s for f, s in zip(multiplier, shift, strict=True) if f]
+
+
+@pytest.mark.parametrize("kind", [Rows.LAYER_NORM, Rows.RMS_NORM])
+@pytest.mark.parametrize("length", [1, 8, 43])
+def test_norm_job(kind, length, rng):
+    m, count, epsilon, shift = machine(), 6, int(rng.integers(0, 1000)), 21
+    rows = rng.integers(-128, 128, (count, length))
+    rows[0], rows[1] = -128, 17
+    gain, bias = rng.integers(-(1 << 15) + 1, 1 << 15, length), rng.integers(-(1 << 29), 1 << 29, length)
+    blocks = -(-length // LANES)
+    raw = np.zeros((blocks * LANES, 8), np.uint8)
+    raw[:length, :4] = bias.astype("<i4").view(np.uint8).reshape(-1, 4)
+    raw[:length, 4:6] = gain.astype("<i2").view(np.uint8).reshape(-1, 2)
+    start = 2 * CFG.gain_entry_bytes
+    m.memory[Target.GAIN][start:][: raw.size] = raw.ravel()
+    send(m, rows)
+    m.engine.job(registers(
+        isa.Unit.ROWS, mode={"kind": kind, "blocks": blocks, "tail": (length - 1) % 8 + 1}, count={"rows": count},
+        scale={"shift": shift}, epsilon={"value": epsilon},
+        gain={"block": 2, "zero_x": -9, "zero": 4, "low": -120, "high": 100},
+    ))  # fmt: skip
+    deviation, square = norms.statistics(rows + 9, epsilon, centered=kind is Rows.LAYER_NORM)
+    wanted = round_shift(norms.normalized(deviation, square) * gain + bias, shift) + 4
+    found = np.array(m.engine.out, np.uint8).view(np.int8).reshape(count, length)
+    np.testing.assert_array_equal(found, np.clip(wanted, -120, 100))
+
+
+def test_gathered_load(rng):
+    """Rows of three times two pieces, chosen by a list that is loaded itself."""
+    m, rows = machine(), np.array([7, 0, 2, 2], "<u2")
+    m.dram[:8] = rows.view(np.uint8)
+    m.load(registers(
+        isa.Unit.LOAD, row={"bytes": 8}, destination={"address": 10, "target": Target.INDEX}, segment={"bytes": 8},
+    ))  # fmt: skip
+    m.load(registers(
+        isa.Unit.LOAD, source={"address": 100}, row={"bytes": 3}, row_a={"count": 2, "step": 16},
+        row_b={"count": 3, "step": 5}, row_c={"count": 3, "step": 300}, gather={"indexed": 1, "first": 6},
+        destination={"address": 5, "target": Target.OPERAND}, segment={"bytes": 54},
+    ))  # fmt: skip
+    wanted = [
+        m.dram[100 + 300 * index + 21 * b + 16 * a :][:3] for index in rows[1:] for b in range(3) for a in range(2)
+    ]
+    np.testing.assert_array_equal(m.memory[Target.OPERAND][5:59], np.concatenate(wanted))
+
+
+def vector(m, words, **mode):
+    """A VECTOR job over accumulator words of two blocks, with multiplier 3/2 and bias 1."""
+    m.acc[: len(words)] = words
+    entry = np.zeros((CFG.param_entry_bytes // 8, 8), np.uint8)
+    entry[:, 0], entry[:, 4], entry[:, 7] = 1, 3, 1
+    m.memory[Target.PARAM][: entry.size] = entry.ravel()
+    m.vector(registers(
+        isa.Unit.VECTOR, mode={"broadcast": 1, **mode}, param={"entry": 0, "blocks": 2, "tail": 3},
+        requantize={"zero": 10, "low": -100, "high": 90}, acc_block={"count": len(words), "step": 1},
+    ))  # fmt: skip
+
+
+def test_wide_words_go_to_the_row_engine(rng):
+    m, words = machine(), rng.integers(-30_000, 30_000, (4, LANES))
+    vector(m, words, rows=1, wide=1)
+    wanted = np.clip(np.rint((words + 1) * 1.5), -(1 << 15), (1 << 15) - 1)
+    np.testing.assert_array_equal(np.array(m.engine.words), wanted)
+    assert not m.out
+
+
+def test_codes_go_to_the_row_engine(rng):
+    m, words = machine(), rng.integers(-100, 100, (4, LANES))
+    vector(m, words, rows=1)
+    np.testing.assert_array_equal(np.array(m.engine.words), np.clip(np.rint((words + 1) * 1.5) + 10, -100, 90))
+
+
+def test_pixels_have_scales_of_their_own(rng):
+    m, words = machine(), rng.integers(-100, 100, (4, LANES))
+    m.engine.scales[0], m.engine.scales[1] = (1, 0), (1, 1)
+    vector(m, words, by_row=1)
+    wanted = np.clip(np.rint(words / np.array([1, 1, 2, 2])[:, None]) + 10, -100, 90)
+    rows = np.array(m.out, np.uint8).view(np.int8).reshape(2, LANES + 3)
+    np.testing.assert_array_equal(rows[:, :LANES], wanted[::2])
+    np.testing.assert_array_equal(rows[:, LANES:], wanted[1::2, :3])
+
+
+def test_codes_are_looked_up(rng):
+    m, words = machine(), rng.integers(-100, 100, (2, LANES))
+    table = rng.integers(-128, 128, 256).astype(np.int8)
+    m.memory[Target.TABLE][256:] = np.roll(table, 128).view(np.uint8)
+    vector(m, words, table=1, slot=1)
+    codes = np.clip(np.rint((words + 1) * 1.5) + 10, -100, 90).astype(int)
+    np.testing.assert_array_equal(np.array(m.out, np.uint8).view(np.int8), table[codes.ravel()[: LANES + 3] + 128])
+
+
+def test_words_that_nobody_has_sent():
+    with pytest.raises(AssertionError, match="would wait for ever"):
+        machine().engine.job(registers(
+            isa.Unit.ROWS, mode={"blocks": 1, "tail": 1}, count={"rows": 1, "valid": 1},
+        ))  # fmt: skip
+
+
+def test_numerators_end_where_they_are_zero():
+    assert len(rows_model.POWERS) == 2046 and rows_model.POWERS[-1] == 1
