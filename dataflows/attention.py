@@ -39,6 +39,8 @@ class Attention(Layer):
     factor: float = 1.0
     causal: bool = False
     lengths: tuple[int, ...] | None = None
+    cached: bool = False
+    threshold: float = 0.0
 
     def macs(self, tensors: Mapping[str, Tensor]) -> int:
         """Queries times keys and probabilities times values, whatever the mask."""
@@ -113,3 +115,23 @@ class Slice(Layer):
     op: ClassVar[str] = "slice"
     start: int = 0
     stop: int = 1
+
+
+@dataclass(frozen=True)
+class Append(Layer):
+    """A cache (1 x 1 x Lmax x C) with the tokens from ``position`` on replaced by those of the input."""
+
+    op: ClassVar[str] = "append"
+
+
+@dataclass(frozen=True)
+class Positional(Layer):
+    """Tokens from ``position`` on of a value of the model; no inputs.
+
+    Attributes
+    ----------
+    value : int8 array (1, 1, Lmax, C)
+    """
+
+    op: ClassVar[str] = "positional"
+    value: NDArray[np.int8] = field(default_factory=lambda: np.zeros((1, 1, 1, 1), np.int8))

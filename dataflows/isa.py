@@ -13,13 +13,15 @@ SET       [59:56] unit, [55:48] register, [47:0] value of that shadow register
 WAIT      [59:56] unit, [55:48] semaphore, [15:0] count: the unit waits until the
           semaphore holds that count, and takes it
 START     [59:56] unit, [15:0] semaphores to take one token from, [31:16] semaphores
-          to give one token to when done, [47:32] tag, [48] mark
+          to give one token to when done, [47:32] tag, [48] mark, [49] predicated, [50] last
 END       the decoder waits until every unit is idle, then raises "done"
 ========  =======================================================================
 
 START snapshots all shadow registers of the unit.  With ``mark`` (store unit only) the completion of
 the job writes a record of 16 bytes, (cycle counter as u64, tag as u64), to the mark table.
-Bits not named are zero; [63:60] is the opcode.  Bits [55:49] of START are kept for predication.
+Bits not named are zero; [63:60] is the opcode.  A *predicated* START (only with ``[attention]``) is executed if the
+oldest decision of the row engine that the unit has not used up says so; else it takes and gives its tokens, the latter
+when the jobs before it are done.  With ``last`` the decision is used up.
 """
 
 from __future__ import annotations
@@ -98,6 +100,14 @@ class Rows(IntEnum):
     SOFTMAX = 0  # numerators; sums go to the row scales of the vector unit
     LAYER_NORM = 1
     RMS_NORM = 2
+
+
+class Nibbles(IntEnum):
+    """Halves of 8-bit codes (``docs/numerics.md``, section 12)."""
+
+    NONE = 0  # whole codes
+    HIGH = 1  # upper halves; as an element 16 times the signed half
+    LOW = 2  # lower halves; as an element 0 to 15
 
 
 class Activity(IntEnum):
@@ -275,6 +285,9 @@ _ROWS = (
             Field("blocks", 16, "words of a row: blocks of lanes elements"),
             Field("tail", 16, "valid lanes of the last block"),
             Field("causal", 1, "each row has one element more that counts than the row before (SOFTMAX)"),
+            Field("positioned", 1, "the position is added to count.valid (SOFTMAX)"),
+            Field("column", 1, "elements of a row come one per word, in lane 0"),
+            Field("decide", 1, "send a decision: do what is predicated if any sum is above epsilon.value (SOFTMAX)"),
         ),
     ),
     Register(
@@ -292,7 +305,7 @@ _ROWS = (
             Field("entry", 16, "entry of the row scales that the first row writes (SOFTMAX)"),
         ),
     ),
-    Register("epsilon", (Field("value", 42, "E (norms)"),)),
+    Register("epsilon", (Field("value", 42, "E (norms); largest sum that is sure (SOFTMAX with decide)"),)),
     Register(
         "gain",
         (
@@ -316,11 +329,18 @@ _OF_ROWS = (
     Field("by_row", 1, "multiplier and shift are those of the pixel's row scale, without bias; param.entry: the first"),
     Field("table", 1, "codes of output words are looked up in a table"),
     Field("slot", 4, "number of that table"),
+    Field("nibbles", 2, "Nibbles: of each code of output words only this half leaves, two lanes in a byte"),
 )
 """Fields of the mode of VECTOR jobs that transformers need."""
 
 
-_FROM_ROWS = Register("mode", (Field("rows", 1, "the words are those of the row engine"),))
+_FROM_ROWS = Register(
+    "mode",
+    (
+        Field("rows", 1, "the words are those of the row engine"),
+        Field("pitch", 24, "bytes that target.address moves on per token of the position"),
+    ),
+)
 
 
 _GATHER = Register(
@@ -328,6 +348,8 @@ _GATHER = Register(
     (
         Field("indexed", 1, "row_c goes by a list: iteration i is at source.address + index[first + i] * row_c.step"),
         Field("first", 16, "first index"),
+        Field("positioned", 1, "position * row_c.step is added to source.address"),
+        Field("nibbles", 2, "Nibbles: each byte becomes two elements, the lower bits first"),
     ),
 )
 
@@ -576,6 +598,7 @@ def _host_registers() -> tuple[HostRegister, ...]:
         ("MARK_LOW", "rw", "address of the mark table, bits 31:0; records of 16 bytes"),
         ("MARK_HIGH", "rw", "address of the mark table, bits 39:32"),
         ("MARKS", "ro", "records written since start"),
+        ("POSITION", "rw", "tokens before those of the run, bits 15:0 (generation)"),
         ("CYCLES_LOW", "ro", "cycles since start, bits 31:0; stops at done or error"),
         ("CYCLES_HIGH", "ro", "cycles since start, bits 63:32"),
     ]
@@ -616,5 +639,8 @@ def describe(cfg: Config) -> Any:
             for unit, registers in units(cfg).items()
         },
         "host": [(r.name, r.address, r.access) for r in HOST_REGISTERS],
-        "enums": {e.__name__: {m.name: m.value for m in e} for e in (Op, Unit, Target, Region, Reduce, Rows, Error)},
+        "enums": {
+            e.__name__: {m.name: m.value for m in e}
+            for e in (Op, Unit, Target, Region, Reduce, Rows, Nibbles, Error)
+        },
     }

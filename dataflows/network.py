@@ -195,7 +195,8 @@ class Network:
     """Layers in execution order, every tensor by name, graph inputs and outputs.
 
     ``output_order`` maps an output's name to the index array that turns its flat NHWC vector into the
-    order of the original model, where that differs.
+    order of the original model, where that differs. ``caches`` are tensors that keep their value from run to run
+    (``docs/numerics.md``, section 11); they are outputs of layers.
     """
 
     name: str
@@ -204,6 +205,7 @@ class Network:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     output_order: dict[str, NDArray[np.int64]] = field(default_factory=dict)
+    caches: tuple[str, ...] = ()
 
     def macs(self, layer: Layer) -> int:
         """Dense multiply-accumulates of a layer (0 for layers without products)."""
