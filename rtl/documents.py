@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
-from dataflows import isa
+from dataflows import config, isa
 from dataflows.config import Config
 
-_ENUMS = (isa.Op, isa.Unit, isa.Target, isa.Region, isa.Reduce, isa.Activity, isa.Error)
+_ENUMS = (isa.Op, isa.Unit, isa.Target, isa.Region, isa.Reduce, isa.Rows, isa.Activity, isa.Error)
 
 _PARAMETERS = {
     "ROWS": "PE rows",
@@ -47,17 +47,27 @@ _SPARSE_PARAMETERS = {
 }
 
 
+_ATTENTION_PARAMETERS = {
+    "ROW_BLOCKS": "words of lanes in the longest row of the row engine",
+    "GAIN_BLOCKS": "blocks of lanes gains of norms",
+    "GAIN_ENTRY_BYTES": "address pitch of blocks of gains; per lane 4 bytes of bias, 2 of gain, 2 unused",
+    "TABLE_ENTRIES": "bytes of an activation table, by the code's byte without sign",
+    "INDEX_BYTES": "bytes of an index in the lists of rows",
+}
+
+
 def parameters(cfg: Config) -> dict[str, tuple[int, str]]:
     """Numbers a driver needs, each with what it means."""
-    sources = (cfg, cfg.array, cfg.memory, cfg.control, cfg.vector, cfg.codec, isa)
+    sources = (cfg, cfg.array, cfg.memory, cfg.control, cfg.vector, cfg.codec, isa, config)
     docs = _PARAMETERS | (_WINDOW_PARAMETERS if cfg.vector else {}) | (_CODEC_PARAMETERS if cfg.codec else {})
-    docs |= _SPARSE_PARAMETERS if cfg.sparse else {}
+    docs |= (_SPARSE_PARAMETERS if cfg.sparse else {}) | (_ATTENTION_PARAMETERS if cfg.attention else {})
     found = {
         name: (next(getattr(s, key) for s in sources for key in (name, name.lower()) if hasattr(s, key)), doc)
         for name, doc in docs.items()
     }
-    for name, field in type(cfg.sparse).model_fields.items() if cfg.sparse else ():
-        found[f"SPARSE_{name.upper()}"] = getattr(cfg.sparse, name), field.description or ""
+    for title, section in (("SPARSE", cfg.sparse), ("ATTENTION", cfg.attention)):
+        for name, field in type(section).model_fields.items() if section else ():
+            found[f"{title}_{name.upper()}"] = getattr(section, name), field.description or ""
     return found
 
 
@@ -87,7 +97,7 @@ def c_header(cfg: Config) -> str:
     for host in isa.HOST_REGISTERS:
         define(f"REG_{host.name}", f"0x{host.address:03x}u", f"{host.access}: {host.doc}")
     there = {isa.Unit: isa.units(cfg), isa.Target: isa.targets(cfg)}
-    for enum in _ENUMS:
+    for enum in _ENUMS if cfg.attention else (e for e in _ENUMS if e is not isa.Rows):
         lines.append(f"\n/* {(enum.__doc__ or '').splitlines()[0]} */")
         for member in there.get(enum, enum):
             define(f"{enum.__name__.upper()}_{member.name}", f"{member.value}u")

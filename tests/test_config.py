@@ -192,6 +192,8 @@ SPARSE_FIELDS = [
     ("pointer_bytes", 512), ("accumulators", 16),
 ]
 
+ATTENTION_FIELDS = [("row_elements", 512), ("scales", 256), ("tables", 2), ("indices", 1024)]
+
 
 MULTIPLIERS = (
     {"kind": "fusion"}, {"kind": "fusion", "leaf": 4}, {"kind": "serial_input", "lanes": 8},
@@ -208,6 +210,7 @@ def test_hash_depends_on_every_field():
     fixed = {"numbers.act_bits", "numbers.weight_bits", "numbers.acc_bits", "codec.level_bits"}  # change together
     changing = {key for key, _ in (*FIELDS, *STORE_FIELDS)} | {f"sparse.{key}" for key, _ in SPARSE_FIELDS}
     changing |= {f"multiplier.{key}" for unit in MULTIPLIERS for key in unit}
+    changing |= {f"attention.{key}" for key, _ in ATTENTION_FIELDS}
     assert changing == names - fixed
     hashes = [load(WS16).hash] + [parse(changed(key, value), "x").hash for key, value in FIELDS]
     rows = {**changed("array.dataflow", "row_stationary"), "stores": {"input": 12, "weight": 224, "output": 24}}
@@ -217,6 +220,8 @@ def test_hash_depends_on_every_field():
         hashes.append(parse({**rows, section: {**rows[section], field: value}}, "x").hash)
     hashes.append(parse(changed("sparse", SPARSE), "x").hash)
     hashes += [parse(changed("sparse", {**SPARSE, key: value}), "x").hash for key, value in SPARSE_FIELDS]
+    hashes.append(parse(changed("attention", {}), "x").hash)
+    hashes += [parse(changed("attention", {key: value}), "x").hash for key, value in ATTENTION_FIELDS]
     for unit in MULTIPLIERS:
         flow = "weight_stationary" if unit["kind"] == "fusion" else "output_stationary"
         hashes.append(parse({**changed("array.dataflow", flow), "multiplier": unit}, "x").hash)

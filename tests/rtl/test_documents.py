@@ -32,12 +32,14 @@ def test_header_has_every_unit_and_target(path):
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
-def test_parameters_of_the_sparse_engine(path):
+@pytest.mark.parametrize(("title", "unit"), [("SPARSE", "SPARSE"), ("ATTENTION", "ROWS")])
+def test_parameters_of_engines(path, title, unit):
     cfg = config.load(path)
-    found, written = parameters(cfg), defined(cfg)
-    named = {name for name in found if name.startswith("SPARSE_")}
-    assert bool(named) == (cfg.sparse is not None)
-    for key, value in cfg.sparse.model_dump().items() if cfg.sparse else ():
-        assert found[f"SPARSE_{key.upper()}"][0] == value and written[f"SPARSE_{key.upper()}"] == f"{value}u"
+    found, written, section = parameters(cfg), defined(cfg), getattr(cfg, title.lower())
+    named = {name for name in found if name.startswith(f"{title}_")}
+    assert bool(named) == (section is not None)
+    for key, value in section.model_dump().items() if section else ():
+        assert found[f"{title}_{key.upper()}"][0] == value and written[f"{title}_{key.upper()}"] == f"{value}u"
     assert all(meaning for _, meaning in found.values())
-    assert "UNIT_SPARSE" in written or not cfg.sparse
+    assert (f"UNIT_{unit}" in written) == (section is not None)
+    assert ("ROWS_SOFTMAX" in written) == (cfg.attention is not None)
