@@ -32,6 +32,8 @@ class Attention(Layer):
         Query i sees keys up to i + Lk - Lq.
     lengths : tuple of int or None
         Keys that count in each sample of a batch; None: all.
+    keep_values : int or None
+        Keys of each head whose values are added up (section 10); None: all.
     """
 
     op: ClassVar[str] = "attention"
@@ -41,6 +43,7 @@ class Attention(Layer):
     lengths: tuple[int, ...] | None = None
     cached: bool = False
     threshold: float = 0.0
+    keep_values: int | None = None
 
     def macs(self, tensors: Mapping[str, Tensor]) -> int:
         """Queries times keys and probabilities times values, whatever the mask."""

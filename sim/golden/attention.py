@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from dataflows.attention import Attention
 from dataflows.errors import InputError
 from dataflows.network import Codes, Tensor
+from sim.golden.pruning import largest
 from sim.golden.requantize import Ints, clamp, fixed_point, scaled
-from sim.golden.softmax import SCORE_BITS, numerators, row_scale
+from sim.golden.softmax import SCORE_BITS, numerators, probabilities, row_scale
 
 OCTAVE = np.float32(369.32993046757)
 """``256 / ln(2)``: what a natural logarithm becomes a base-two one with 8 fraction bits by."""
@@ -28,11 +29,21 @@ def attention(layer: Attention, xs: Sequence[Codes], sources: Sequence[Tensor], 
     check(layer, sources, result)
     queries, keys, values = (heads(x, layer.heads) for x in xs)
     codes, sums = numerators(scores(layer, queries, keys, sources), counted(layer, queries, keys))
+    if layer.keep_values is not None:
+        codes = codes * largest(probabilities(codes, sums).sum(axis=2, keepdims=True), layer.keep_values)
     multiplier, shift = row_scale(sums, *value_scale(layer, sources[2], result))
     acc = (codes.astype(np.float64) @ values).astype(np.int64)
     rounded = scaled(acc, multiplier[..., np.newaxis], shift[..., np.newaxis])
     joined = rounded.swapaxes(1, 2).reshape(xs[0].shape)
     return clamp(joined + result.zero, layer.low, layer.high, result)
+
+
+def column_sums(layer: Attention, xs: Sequence[Codes], sources: Sequence[Tensor]) -> Ints:
+    """Probabilities of each key, added up over heads and queries: int64 (N, Lk)."""
+    queries, keys = (heads(x, layer.heads) for x in xs[:2])
+    found = probabilities(*numerators(scores(layer, queries, keys, sources), counted(layer, queries, keys)))
+    total: Ints = found.sum(axis=(1, 2))
+    return total
 
 
 def heads(x: Codes, count: int) -> NDArray[np.float64]:
@@ -104,6 +115,8 @@ def check(layer: Attention, sources: Sequence[Tensor], result: Tensor) -> None:
     length = keys.shape[2]
     if length > MAX_KEYS:
         raise InputError(f"{what}: {length} keys are too many; at most {MAX_KEYS} fit a row")
+    if layer.keep_values is not None and not 1 <= layer.keep_values <= length:
+        raise InputError(f"{what}: keep_values must be 1 to {length}, the number of keys, not {layer.keep_values}")
     if layer.lengths is not None and (
         len(layer.lengths) != samples or min(layer.lengths) < 0 or max(layer.lengths) > length
     ):

@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from dataflows.attention import Attention, Constant, Embedding, Lookup, Norm, Slice
 from dataflows.errors import InputError
 from dataflows.network import Add, AvgPool, Codes, Concat, Conv, Layer, MaxPool, Network, Reshape
-from sim.golden import elementwise, pooling, sequence
+from dataflows.pruning import Gather, HeadConv, Select
+from sim.golden import elementwise, pooling, pruning, sequence
 from sim.golden.attention import attention
 from sim.golden.conv import conv
 from sim.golden.norms import norm
+from sim.golden.observed import Importance
 from sim.golden.widths import check_codes, check_layer, check_tensor
 
 
@@ -44,13 +46,20 @@ def run(network: Network, inputs: Mapping[str, Codes]) -> dict[str, Codes]:
         values[name] = inputs[name]
         _check_shape(network, name, values[name], "input")
         check_codes(values[name], network.tensors[name].lowest, network.tensors[name].bits, f"input {name!r}")
+    importance = Importance(network)
     for layer in network.layers:
-        values[layer.output] = run_layer(network, layer, values)
+        values[layer.output] = run_layer(network, layer, values, importance)
+        importance.observe(layer, values)
     return values
 
 
-def run_layer(network: Network, layer: Layer, values: Mapping[str, Codes]) -> Codes:
-    """Compute the output of one layer, (N, H, W, C), from the tensors in ``values``."""
+def run_layer(
+    network: Network, layer: Layer, values: Mapping[str, Codes], importance: Importance | None = None
+) -> Codes:
+    """Compute the output of one layer, (N, H, W, C), from the tensors in ``values``.
+
+    ``importance`` is what selections go by, of the layers before.
+    """
     xs = [values[name] for name in layer.inputs]
     sources = [network.tensors[name] for name in layer.inputs]
     target = network.tensors[layer.output]
@@ -80,6 +89,12 @@ def run_layer(network: Network, layer: Layer, values: Mapping[str, Codes]) -> Co
             result = sequence.constant(layer, len(values[network.inputs[0]]), target)
         case Slice():
             result = sequence.part(layer, xs[0])
+        case Select():
+            result = (importance or Importance(network)).select(layer, values)
+        case Gather():
+            result = pruning.gather(layer, xs)
+        case HeadConv():
+            result = pruning.head_conv(layer, xs, sources[0], target)
         case _:
             raise InputError(f"layer {layer.name!r}: the golden model has no operator {layer.op!r}")
     _check_shape(network, layer.output, result, f"layer {layer.name!r}: result")

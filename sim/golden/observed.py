@@ -1,0 +1,65 @@
+"""What attention layers add to the importance of tokens and heads, while a network runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from dataflows.attention import Attention
+from dataflows.errors import InputError
+from dataflows.network import Codes, Layer, Network
+from dataflows.pruning import Select
+from sim.golden.attention import column_sums
+from sim.golden.pruning import head_magnitudes, importance, places, select, unsigned
+from sim.golden.requantize import Ints
+
+
+class Importance:
+    """Sums of the layers that selections look at, and what selections have added up.
+
+    Parameters
+    ----------
+    network : Network
+    """
+
+    def __init__(self, network: Network):
+        self.network = network
+        selections = [layer for layer in network.layers if isinstance(layer, Select)]
+        self._wanted = {(name, layer.heads) for layer in selections for name in layer.observed}
+        self._sums: dict[tuple[str, bool], Ints] = {}
+        self._totals: dict[str, Ints] = {}
+
+    def observe(self, layer: Layer, values: Mapping[str, Codes]) -> None:
+        """Add up what an attention layer, which has just run, says."""
+        if not isinstance(layer, Attention):
+            return
+        result, tensors = layer.output, self.network.tensors
+        if (result, False) in self._wanted:
+            sources = [tensors[name] for name in layer.inputs]
+            self._sums[result, False] = column_sums(layer, [values[name] for name in layer.inputs], sources)
+        if (result, True) in self._wanted:
+            self._sums[result, True] = head_magnitudes(values[result], layer.heads, tensors[result].zero)
+
+    def select(self, layer: Select, values: Mapping[str, Codes]) -> Codes:
+        """The list of a selection, (N, 1, keep, 1)."""
+        missing = [name for name in layer.observed if (name, layer.heads) not in self._sums]
+        if missing or not layer.observed:
+            raise InputError(f"layer {layer.name!r}: it must select by results of attention layers, not {layer.inputs}")
+        before = carried = None
+        if layer.before is not None:
+            if layer.before not in self._totals:
+                raise InputError(f"layer {layer.name!r}: {layer.before!r} is not the list of a selection")
+            before = unsigned(values[layer.before])
+            earlier = self._selection(layer.before)
+            if earlier.heads != layer.heads:
+                raise InputError(f"layer {layer.name!r}: tokens and heads do not carry each other's importance")
+            then = unsigned(values[earlier.before]) if earlier.before else None
+            carried = np.take_along_axis(self._totals[layer.before], places(before, then), axis=1)
+        total = importance(layer, [self._sums[name, layer.heads] for name in layer.observed], carried)
+        self._totals[layer.output] = total
+        return select(layer, total, before)
+
+    def _selection(self, name: str) -> Select:
+        """The layer that makes a list."""
+        return next(x for x in self.network.layers if isinstance(x, Select) and x.output == name)
