@@ -15,11 +15,11 @@ from rtl.job import engine_ports
 from rtl.memory import write_layout
 from rtl.param_write import lane_writes
 from rtl.queue import Queue
-from rtl.row_scales import RowScales, scale_layout
 from rtl.turner import Turner
 from rtl.vector_constants import JobConstants, lanes_latency
 from rtl.vector_issue import VectorIssue, tap_layout
 from rtl.vector_lane import WIDE_BITS, VectorLane
+from rtl.vector_scales import RowScales, scale_layout
 from rtl.vector_table import LaneTable, TableWrite
 from rtl.window import Window
 
@@ -90,7 +90,7 @@ class VectorEngine(wiring.Component):
 
     rows : Out(stream of lanes x signed(16))
         Words of jobs with ``mode.rows``: codes with their sign, or ``wide`` results of the lanes with ``mode.wide``.
-    scale : In(stream of rtl.row_scales.scale_layout, always ready)
+    scale : In(stream of rtl.vector_scales.scale_layout, always ready)
     table : In(stream of rtl.memory.write_layout, always ready)
         Whole beats of tables, see :class:`rtl.vector_table.TableWrite`.
 
@@ -132,7 +132,7 @@ class VectorEngine(wiring.Component):
         """Members about rows and tables."""
         return {
             "rows": Out(stream.Signature(row_word_layout(cfg))),
-            "scale": In(stream.Signature(scale_layout(), always_ready=True)),
+            "scale": In(stream.Signature(scale_layout(cfg), always_ready=True)),
             "table": In(stream.Signature(write_layout(cfg.bus_bytes), always_ready=True)),
         }
 

@@ -9,8 +9,8 @@ from dataflows.config import Config
 from rtl.elements import BYTE, FORMAT_BITS
 from rtl.job import fields, job_layout
 from rtl.requantize import SHIFT_BITS
-from rtl.row_scales import ENTRY_BITS
 from rtl.vector_lane import VectorLane
+from rtl.vector_scales import ENTRY_BITS
 from rtl.vector_table import SLOT_BITS, LaneTable
 
 _ELEMENTS = ("zero", "low", "high", "zero_a", "zero_b", "sum_zero", "sum_low", "sum_high")

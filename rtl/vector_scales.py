@@ -12,9 +12,11 @@ from rtl.vector_lane import MULTIPLIER_BITS
 ENTRY_BITS = 16
 
 
-def scale_layout() -> data.StructLayout:
+def scale_layout(cfg: Config) -> data.StructLayout:
     """One row scale and where it is kept."""
-    return data.StructLayout({"entry": ENTRY_BITS, "multiplier": MULTIPLIER_BITS, "shift": SHIFT_BITS})
+    return data.StructLayout({
+        "entry": range(cfg.attention.scales), "multiplier": MULTIPLIER_BITS, "shift": SHIFT_BITS,
+    })  # fmt: skip
 
 
 class RowScales(wiring.Component):
@@ -27,7 +29,7 @@ class RowScales(wiring.Component):
 
     Members
     -------
-    write : In(stream of scale_layout(), always ready)
+    write : In(stream of scale_layout, always ready)
         A job that begins after the token of the job that wrote sees it. Entries that do not exist are dropped.
     read : In(2)
         Enables of the two stages: memory, and register behind it.
@@ -44,7 +46,7 @@ class RowScales(wiring.Component):
             raise ValueError("RowScales needs a configuration with attention")
         self.depth = cfg.attention.scales
         super().__init__({
-            "write": In(stream.Signature(scale_layout(), always_ready=True)),
+            "write": In(stream.Signature(scale_layout(cfg), always_ready=True)),
             "read": In(2),
             "entry": In(ENTRY_BITS),
             "multiplier": Out(MULTIPLIER_BITS),
