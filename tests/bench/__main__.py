@@ -34,6 +34,7 @@ from tests.bench import (
     resnet18,
     serial,
     simulation,
+    transformer_error,
 )
 from tests.bench.figures import Figure, write
 
@@ -61,6 +62,7 @@ TOPICS: dict[str, Callable[[], list[Figure]]] = {
     "bits": bits.run,
     "fusion": fusion.run,
     "bitfusion": bitfusion.run,
+    "transformer_error": transformer_error.run,
 }
 
 

@@ -13,6 +13,7 @@ from dataflows.network import Network, Tensor
 from sim import golden
 from sim.golden import softmax
 from sim.golden.attention import counted, heads, scores
+from tests.bench.transformer_error import attention_errors, norm_errors
 from tests.sim import exact_rows
 
 
@@ -156,3 +157,11 @@ def test_bad_layers_are_refused(message):
 def test_macs():
     net = network(5, 7, 12, heads=3, samples=2)
     assert net.macs(net.layers[0]) == 2 * (2 * 5 * 7 * 12)
+
+
+def test_stated_errors():
+    """What ``docs/numerics.md`` states: a row of it, and of norms."""
+    errors = attention_errors(128, 1.0)
+    assert errors.probability.max() < 0.003 and errors.moved < 0.01
+    assert errors.output.max() < 3 and errors.output.mean() < 0.4
+    assert max(norm_errors(64, centered=centered).max() for centered in (True, False)) < 0.52
