@@ -11,6 +11,16 @@ def delay(m, value, cycles: int, name: str, reset_less: bool = True):
     return taps(m, value, 1, name, first=cycles, reset_less=reset_less)[0]
 
 
+def held_delay(m, value, cycles: int, enable, name: str, reset_less: bool = True):
+    """``value``, ``cycles`` enabled cycles later; without an enable the line stands."""
+    if not cycles:
+        return value
+    line = Signal(len(value) * cycles, name=name, reset_less=reset_less)
+    with m.If(enable):
+        m.d.sync += line.eq(Cat(value, line))
+    return line[-len(value) :]
+
+
 def taps(m, value, count: int, name: str, *, first: int = 0, step: int = 1, reset_less: bool = True) -> list:
     """``count`` taps of one line: number i is ``value``, ``first + i * step`` cycles later."""
     shape = value.shape()
