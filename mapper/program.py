@@ -19,7 +19,8 @@ Registers = Mapping[str, Mapping[str, int]]
 class Job:
     """One START with the register values it needs; dependencies become semaphore traffic.
 
-    ``layer`` is the layer's index, ``note`` says what the job does, for people.
+    ``layer`` is the layer's index, ``note`` says what the job does, for people. A ``predicated`` job is executed or
+    skipped by the oldest decision of the row engine, which ``last`` uses up.
     """
 
     unit: isa.Unit
@@ -27,6 +28,8 @@ class Job:
     layer: int
     note: str
     mark: bool = False
+    predicated: bool = False
+    last: bool = False
     index: int = -1
     waits: list[tuple[int, int]] = field(default_factory=list)  # (semaphore, count)
     gives: set[int] = field(default_factory=set)
@@ -81,7 +84,8 @@ def encode(cfg: Config, jobs: list[Job]) -> NDArray[np.uint64]:
             else:
                 words.append(isa.Op.WAIT << 60 | unit | semaphore << 48 | count)
         give = sum(1 << s for s in job.gives)
-        words.append(isa.Op.START << 60 | unit | job.mark << 48 | (job.layer & 0xFFFF) << 32 | give << 16 | take)
+        flags = job.last << 50 | job.predicated << 49 | job.mark << 48
+        words.append(isa.Op.START << 60 | unit | flags | (job.layer & 0xFFFF) << 32 | give << 16 | take)
     words.append(isa.Op.END << 60)
     return np.array(words, dtype=np.uint64)
 
@@ -109,7 +113,8 @@ def disassemble(cfg: Config, words: NDArray[np.uint64]) -> Iterator[str]:
         elif unit is not None and op == isa.Op.WAIT:
             text = f"WAIT   {unit.name} semaphore={selector} count={word & 0xFFFF}"
         elif unit is not None and op == isa.Op.START:
-            mark = " mark" if word >> 48 & 1 else ""
+            flags = ("mark", "predicated", "last")
+            mark = "".join(f" {name}" for place, name in enumerate(flags, 48) if word >> place & 1)
             take, give, layer = _mask(word & 0xFFFF), _mask(word >> 16 & 0xFFFF), word >> 32 & 0xFFFF
             text = f"START  {unit.name} take={take} give={give} layer={layer}{mark}"
         yield f"{address:6d}  {word:016x}  {text}"

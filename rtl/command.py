@@ -55,7 +55,8 @@ class CommandCheck(wiring.Component):
             with m.Case(isa.Op.START):
                 whole = ~(as_start.take[count:].any() | as_start.give[count:].any())
                 marks = ~as_start.mark | (as_start.unit == isa.Unit.STORE)
-                m.d.comb += self.legal.eq(known_unit & whole & marks & (as_start.zero == 0))
+                rest = as_start.zero if self.cfg.attention else Cat(as_start.predicated, as_start.last, as_start.zero)
+                m.d.comb += self.legal.eq(known_unit & whole & marks & ~rest.any())
             with m.Case(isa.Op.END):
                 m.d.comb += self.legal.eq(~self.word[:60].any())
         return m

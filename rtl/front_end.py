@@ -1,6 +1,6 @@
 """Front end of a unit: shadow registers, and commands that wait for semaphores."""
 
-from amaranth import Module, Mux, Signal, unsigned
+from amaranth import Const, Module, Mux, Signal, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -15,8 +15,13 @@ SET = data.StructLayout({"value": isa.VALUE_BITS, "register": 8, "unit": 4, "op"
 WAIT = data.StructLayout({"count": 16, "zero": 32, "semaphore": 8, "unit": 4, "op": 4})
 """Bits of a WAIT word."""
 
-START = data.StructLayout({"take": 16, "give": 16, "tag": 16, "mark": 1, "zero": 7, "unit": 4, "op": 4})
-"""Bits of a START word."""
+START = data.StructLayout({
+    "take": 16, "give": 16, "tag": 16, "mark": 1, "predicated": 1, "last": 1, "zero": 5, "unit": 4, "op": 4,
+})
+"""Bits of a START word; only configurations with attention have predicated ones."""
+
+MOST_JOBS = 255
+"""More than any engine has open at a time."""
 
 
 def look_layout(cfg: Config) -> data.StructLayout:
@@ -36,6 +41,8 @@ class FrontEnd(wiring.Component):
 
     SET writes a shadow register. WAIT stays until its semaphore holds the count, and takes it. START
     waits for one token of every semaphore in its first mask, takes them, then offers the shadow registers as a job.
+    A predicated START waits for a decision, too; if that is 0 no job is offered: once the engine is through with all
+    earlier ones, which keeps the order in which tokens tell of jobs, the START's tokens are given.
 
     Parameters
     ----------
@@ -59,6 +66,9 @@ class FrontEnd(wiring.Component):
         The command at the head lacks tokens.
     idle : Out(1)
         No command is at the head, and no job is offered.
+    decision : In(stream of 1 bit), done : In(1), give : Out(mask of semaphores)
+        Only with attention. Whether to execute what is predicated, taken by a START with ``last``; the engine's oldest
+        job is done; tokens of a job that was skipped, to be given in this cycle.
 
     Timing
     ------
@@ -79,7 +89,14 @@ class FrontEnd(wiring.Component):
             "take": Out(take_layout(cfg)),
             "waiting": Out(1),
             "idle": Out(1),
+            **(self._of_decisions(cfg) if cfg.attention else {}),
         })
+
+    @staticmethod
+    def _of_decisions(cfg: Config) -> dict:
+        return {
+            "decision": In(stream.Signature(1)), "done": In(1), "give": Out(cfg.control.semaphores),
+        }
 
     def elaborate(self, platform):
         m = Module()
@@ -94,23 +111,26 @@ class FrontEnd(wiring.Component):
         head = Signal()  # the command may be executed
         is_wait, is_start = Signal(), Signal()
         waited, started, leave = Signal(), Signal(), Signal()
+        decided, skipping, skip = Const(1), Const(0), Const(0)
+        if self.cfg.attention:
+            decided, skipping, skip = self._elaborate_decisions(m, as_start, started)
         m.d.comb += [
-            head.eq(full & ~offered & ~settling),
+            head.eq(full & ~offered & ~settling & ~skipping),
             is_wait.eq(as_set.op == isa.Op.WAIT),
             is_start.eq(as_set.op == isa.Op.START),
             waited.eq(head & is_wait & looked & self.enough),
-            started.eq(head & is_start & self.there),
+            started.eq(head & is_start & self.there & decided),
             leave.eq(waited | started | (head & ~is_wait & ~is_start)),
             relay.o.ready.eq(leave),
             self.look.mask.eq(as_start.take),
             self.look.wait.eq(is_wait),
             self.look.semaphore.eq(as_wait.semaphore),
             self.look.amount.eq(as_wait.count),
-            self.waiting.eq(head & ((is_start & ~self.there) | (is_wait & looked & ~self.enough))),
-            self.idle.eq(~full & ~offered),
+            self.waiting.eq(head & ((is_start & ~(self.there & decided)) | (is_wait & looked & ~self.enough))),
+            self.idle.eq(~full & ~offered & ~skipping),
         ]
         m.d.sync += [looked.eq(head & is_wait & ~waited), settling.eq(waited)]
-        with m.If(started):
+        with m.If(started & ~skip):
             m.d.sync += offered.eq(1)
         with m.Elif(self.job.ready):
             m.d.sync += offered.eq(0)
@@ -134,3 +154,22 @@ class FrontEnd(wiring.Component):
             self.take.amount.eq(Mux(is_wait, as_wait.count, 1)),
         ]
         return m
+
+    def _elaborate_decisions(self, m, start, started):
+        """Returns: the START at the head has its decision; one is being skipped; the one at the head will be."""
+        skipping, skip, decided = Signal(), Signal(), Signal()
+        mask = Signal(self.cfg.control.semaphores, reset_less=True)
+        opened = Signal(range(MOST_JOBS + 1))
+        m.d.sync += opened.eq(opened + (self.job.valid & self.job.ready) - self.done)
+        m.d.comb += [
+            decided.eq(~start.predicated | self.decision.valid),
+            skip.eq(start.predicated & ~self.decision.payload),
+            self.decision.ready.eq(started & start.predicated & start.last),
+        ]
+        with m.If(started):
+            m.d.sync += [skipping.eq(skip), mask.eq(start.give)]
+        with m.Elif(opened == 0):
+            m.d.sync += skipping.eq(0)
+        with m.If(skipping & (opened == 0)):
+            m.d.comb += self.give.eq(mask)
+        return decided, skipping, skip

@@ -257,12 +257,14 @@ class Accelerator(wiring.Component):
                 semaphores.take[unit].eq(front.take),
                 front.there.eq(semaphores.there[unit]),
                 front.enough.eq(semaphores.enough[unit]),
-                semaphores.give[unit].eq(Mux(done.valid, done.payload, 0)),
+                semaphores.give[unit].eq(Mux(done.valid, done.payload, front.give if self.cfg.attention else 0)),
                 counters.busy[unit].eq(engine.busy),
                 counters.stalled[unit].eq(engine.stalled),
                 counters.waiting[unit].eq(front.waiting),
                 counters.lacking[unit].eq(semaphores.lacking[unit]),
             ]
+            if self.cfg.attention:
+                m.d.comb += front.done.eq(done.valid)
             idle.append((queue.level == 0) & front.idle & ~engine.busy)
             moved += [engine.job.valid & engine.job.ready, done.valid]
             if unit is Unit.SPARSE:  # its jobs may be longer than the watchdog waits

@@ -25,7 +25,7 @@ def illegal_words(cfg: Config) -> dict[str, int]:
         words[f"WAIT {unit.name} semaphore 255"] = wait | 255 << 48 | 1
         words[f"START {unit.name} takes"] = start | 1 << cfg.control.semaphores
         words[f"START {unit.name} gives"] = start | 1 << 16 + 15
-        words[f"START {unit.name} reserved"] = start | 1 << 49
+        words[f"START {unit.name} reserved"] = start | 1 << (51 if cfg.attention else 49)
         if unit is not Unit.STORE:
             words[f"START {unit.name} mark"] = start | 1 << 48
     words["WAIT count"] = Op.WAIT << 60 | 1 << isa.SEMAPHORE_BITS
