@@ -25,10 +25,12 @@ from mapper.timing_load import Loader
 from mapper.timing_machine import Machine, Prediction, Span
 from mapper.timing_plane import PlaneArray
 from mapper.timing_read import ReadMaster
+from mapper.timing_row_engine import RowEngine
 from mapper.timing_rows import Rows
 from mapper.timing_sparse import Masks, SparseEngine
 from mapper.timing_store import Packer
 from mapper.timing_vector import Lanes
+from mapper.timing_words import Words
 from mapper.timing_write import WriteMaster
 
 __all__ = ["Prediction", "Span", "predict"]
@@ -70,8 +72,10 @@ def _predict(machine: Machine, masks: Masks, lists: Lists) -> Prediction:
     reads, writes, array = ReadMaster(machine), WriteMaster(machine), Array(machine)
     reads.load = load = Loader(machine, reads, lists)
     lanes = Lanes(machine)
-    packer = Packer(machine, lanes, writes)
+    engine = RowEngine(machine, lanes) if program.cfg.attention else None
+    packer = Packer(machine, Words(lanes, engine, writes.wake), writes)
     machine.engines |= {isa.Unit.LOAD: load, isa.Unit.VECTOR: lanes, isa.Unit.STORE: packer}
+    machine.engines |= {isa.Unit.ROWS: engine} if engine else {}
     words = array.run()
     if program.cfg.dataflow.input.kind is Kind.BUS:
         words = Rows(machine, array.input, array.weight, array.acc).run()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from dataflows import isa
@@ -11,6 +11,7 @@ from mapper.loads import ROWS
 from mapper.program import Job
 from mapper.timing_bus import bursts, iterations, row_starts
 from mapper.timing_machine import Machine
+from mapper.timing_words import Row
 
 FIRST_ROW = 1  # job taken, to its first row
 SPLIT = 1  # row, to its first burst
@@ -41,12 +42,15 @@ class Part(NamedTuple):
 
 
 class Splitter:
-    """Rows of the jobs become bursts, as far as the relay behind has room; ``parts`` are those in it."""
+    """Rows of the jobs become bursts, as far as the relay behind has room; ``parts`` are those in it.
 
-    def __init__(self, machine: Machine):
+    ``begin`` is told of each row.
+    """
+
+    def __init__(self, machine: Machine, begin: Callable[[Row], None]):
         self.machine, self.most = machine, machine.cfg.bus.max_write_burst
         self.progress = machine.progress[isa.Unit.STORE]
-        self.parts: deque[Part] = deque()
+        self.begin, self.parts = begin, deque[Part]()
         self.free: int | None = 0  # from when on the address generator takes a job
         self._waiting: StoreJob | None = None  # in the address generator
         self._store: StoreJob | None = None  # whose rows are split
@@ -89,6 +93,7 @@ class Splitter:
         store = self._store
         store.rows -= 1
         start = next(store.starts)
+        self.begin(Row(time, store.row_bytes, store.job))
         self._end, self._ready = start + store.row_bytes, time + SPLIT
         self._bursts = bursts(start, store.row_bytes, self.machine.bus, self.most)
         self._burst = next(self._bursts)

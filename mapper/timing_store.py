@@ -10,7 +10,7 @@ from mapper.kernel import Process, Signal
 from mapper.program import Job
 from mapper.timing_machine import Machine
 from mapper.timing_split import RELAY, RELAYED, Part, Splitter
-from mapper.timing_vector import Lanes
+from mapper.timing_words import Words
 from mapper.timing_write import Burst, WriteMaster
 
 JOBS = 32  # open jobs
@@ -23,13 +23,12 @@ class Packer:
     come through a relay. Between bursts, records of the mark table go first.
     """
 
-    def __init__(self, machine: Machine, lanes: Lanes, master: WriteMaster):
-        self.machine, self.lanes, self.master = machine, lanes, master
+    def __init__(self, machine: Machine, words: Words, master: WriteMaster):
+        self.machine, self.words, self.master = machine, words, master
         self.most = machine.cfg.bus.max_write_burst
         self.piece = min(machine.cfg.vector_word_bytes, machine.bus)
         self.wake = master.wake
-        lanes.wake = master.wake
-        self._splitter = Splitter(machine)
+        self._splitter = Splitter(machine, words.begin)
         self._step = -1  # the last one
         self._full = False  # it has made a beat, which is not known to have entered the data queue
         self._entered = -1  # when the last beat has entered it
@@ -54,21 +53,23 @@ class Packer:
 
     def _relay(self) -> None:
         """Words come into the relay, as far as they and its room are known."""
-        lanes = self.lanes
-        lanes.read()
-        while self._places and (self._cut or lanes.arrivals):
-            time = max(self._came + 1, self._places.popleft())
+        words = self.words
+        words.read()
+        while self._places:
+            time = self._came + 1
             if not self._cut:
-                time, self._cut = max(time, lanes.arrivals[0]), lanes.jobs[0].next_bytes()
-                self._job = lanes.jobs[0].job.index
+                offered = words.offered()
+                if offered is None:
+                    return
+                time = max(time, offered)
+                self._cut, self._job = words.next_word()
+            time = max(time, self._places.popleft())
             size = min(self._cut, self.piece)
             self._pieces.append((time + RELAY, size, self._job))
             self._came = time
             self._cut -= size
             if not self._cut:
-                lanes.arrivals.popleft()
-                lanes.leave(time)
-                lanes.read()
+                words.pop(time)
 
     # -- packing -------------------------------------------------------------------------------
 

@@ -55,8 +55,8 @@ class Words:
         The last read completes no word; what it leaves behind is dropped, and ends the job.
     window : bool
         Windows slide.
-    keeps : bool
-        The words go to the operand buffer, not to STORE.
+    keeps, rows : bool
+        The words go to the operand buffer, or to the row engine, not to STORE.
     turn : range, or None
         Blocks of accumulators are turned: the pixels that are wanted.
     """
@@ -68,7 +68,7 @@ class Words:
         self.blocks, self.word_bytes = r["param"]["blocks"], cfg.lanes * bits // 8
         self.tail_bytes = -(-r["param"]["tail"] * bits // 8)
         self.window = r["mode"].get("reduce") == isa.Reduce.WINDOW
-        self.keeps = keeps(job)
+        self.keeps, self.rows = keeps(job), of_rows(job)
         self.silent = False
         self.turn: range | None = None
         if self.window:
@@ -231,6 +231,20 @@ class Lanes:
             kernel.schedule(self._looking, later())
 
     # -- leaving -------------------------------------------------------------------------------
+
+    def offered(self, *, rows: bool = False) -> int | None:
+        """From when on the next word is at the output, if that is known and it goes to STORE, or to the row engine."""
+        return self.arrivals[0] if self.arrivals and self.jobs[0].rows == rows else None
+
+    def next_word(self) -> tuple[int, int]:
+        """Bytes of the next word, and its job."""
+        return self.jobs[0].next_bytes(), self.jobs[0].job.index
+
+    def pop(self, time: int) -> None:
+        """The next word is taken at ``time``."""
+        self.arrivals.popleft()
+        self.leave(time)
+        self.read()
 
     def leave(self, time: int) -> None:
         """A word leaves at ``time``."""

@@ -1,0 +1,203 @@
+"""The row engine in the timing model: the law of ``rtl/rows.py``, word by word."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from dataflows import isa
+from dataflows.isa import Rows
+from mapper.kernel import Process, Signal
+from mapper.program import Job
+from mapper.timing_array import TREE_RADIX
+from mapper.timing_machine import Machine
+from mapper.timing_vector import Lanes
+
+JOBS = 4  # open jobs
+PREPARE = 3  # job taken, to its begin
+COLLECT = 5  # last word of a row taken, to its collection, beside the adder tree
+ROWS = 8  # rows between their first take and their first read
+FINISH_INTERVAL, FINISH = 23, 43  # norm collected, to the next one; to its completion
+SOFTMAX, NORM = 8, 16  # word read, to that word at the output
+QUEUE = 33  # words between their read and their leave
+SWITCH = NORM - SOFTMAX + 1  # last word of a norm, to the first one of a softmax
+SCALED = 4  # rows of softmax between their first read and their division
+DIVIDE_INTERVAL, DIVIDE = 12, 15  # division, to the next one; to the row scale
+DONE = 1  # last word out, and last scale there, to the tokens
+
+
+class Room:
+    """Places of which each is taken, and free again in the cycle after something."""
+
+    def __init__(self, places: int):
+        self.places = places
+        self._freed: deque[int] = deque()
+
+    def __bool__(self) -> bool:
+        """Whether it is known when the next place is free."""
+        return bool(self.places or self._freed)
+
+    def take(self) -> int:
+        """The next place is taken; returns from when on it is free."""
+        if self.places:
+            self.places -= 1
+            return 0
+        return self._freed.popleft() + 1
+
+    def free(self, time: int) -> None:
+        """A place is given back at ``time``."""
+        self._freed.append(time)
+
+
+class RowJob:
+    """A job that has been taken: what has to be collected, emitted, and to leave.
+
+    Attributes
+    ----------
+    begun : int or None
+        When it was, if that is known.
+    scaled : int
+        When its last row scale is there.
+    """
+
+    def __init__(self, job: Job, taken: int, lanes: int):
+        self.job, self.taken = job, taken
+        mode = job.registers["mode"]
+        self.softmax = mode["kind"] == Rows.SOFTMAX
+        self.blocks, self.bytes = mode["blocks"], (lanes, mode["tail"])
+        words = self.blocks * job.registers["count"]["rows"]
+        self.uncollected = self.unread = self.unsent = words
+        self.begun: int | None = None
+        self.scaled = 0
+
+
+class RowEngine:
+    """Engine of ROWS: it takes words of VECTOR, and offers its own to STORE."""
+
+    def __init__(self, machine: Machine, lanes: Lanes):
+        cfg = machine.cfg
+        self.machine, self.lanes, self.wake = machine, lanes, Signal(machine.kernel)
+        self.progress = machine.progress[isa.Unit.ROWS]
+        tree = sum(TREE_RADIX**stage < cfg.lanes for stage in range(cfg.lanes))
+        self._collect, self._total = COLLECT + tree, SOFTMAX + tree
+        self._ring, self._rows, self._queue, self._scales = map(Room, (2 * cfg.row_blocks, ROWS, QUEUE, SCALED))
+        self._open = 0
+        self._begun: int | None = -1  # the last job taken
+        self._collecting, self._emitting, self._leaving = deque[RowJob](), deque[RowJob](), deque[RowJob]()
+        self._taken = self._read = self._done = -1  # the last word taken, word read, job done
+        self._finished = self._divided = -DIVIDE_INTERVAL - FINISH_INTERVAL  # the last row of a norm, of a softmax
+        self._norm = -SWITCH  # the last word read of a norm
+        self._complete: deque[int] = deque()  # when rows are complete that are not read
+        self._offered: deque[int] = deque()  # when words are at the output
+
+    # -- front end -----------------------------------------------------------------------------
+
+    def accepts(self, _job: Job) -> bool:
+        """Whether the job before was begun, and not too many are open."""
+        return self._open < JOBS and self._begun is not None and self._begun < self.machine.kernel.cycle
+
+    def take(self, job: Job) -> None:
+        """A job that it is ready for."""
+        found = RowJob(job, self.machine.kernel.cycle, self.machine.cfg.lanes)
+        self._open += 1
+        self._begun = None
+        for jobs in (self._collecting, self._emitting, self._leaving):
+            jobs.append(found)
+        self.wake.fire()
+
+    # -- words ---------------------------------------------------------------------------------
+
+    def work(self) -> None:
+        """Take words from VECTOR and read them, as far as it is known when."""
+        while True:
+            self.lanes.read()
+            before = self._taken, self._read
+            while self._collecting and self._take_word(self._collecting[0]):
+                pass
+            while self._emitting and self._read_word(self._emitting[0]):
+                pass
+            if (self._taken, self._read) == before:
+                return
+
+    def _take_word(self, job: RowJob) -> bool:
+        """The next word of a job comes from VECTOR, if it is known when."""
+        if job.begun is None:
+            job.begun = self._begun = max(job.taken + PREPARE, self._taken)
+            self.machine.at(job.begun + 1, self.progress)
+        offered = self.lanes.offered(rows=True)
+        first = job.uncollected % job.blocks == 0
+        if offered is None or not self._ring or (first and not self._rows):
+            return False
+        time = max(job.begun + 1, self._taken + 1, offered, self._ring.take(), self._rows.take() if first else 0)
+        self._taken = time
+        source = self.lanes.jobs[0].job.index
+        self.lanes.pop(time)
+        job.uncollected -= 1
+        if job.uncollected % job.blocks == 0:
+            self._complete.append(self._completion(job, time + self._collect))
+        if not job.uncollected:
+            self.machine.sources[job.job.index] = source
+            self._collecting.popleft()
+        return True
+
+    def _completion(self, job: RowJob, collected: int) -> int:
+        """When a row is complete."""
+        if job.softmax:
+            return collected
+        self._finished = max(collected, self._finished + FINISH_INTERVAL)
+        return self._finished + FINISH
+
+    def _read_word(self, job: RowJob) -> bool:
+        """The next word of a job is read, if it is known when."""
+        first = job.unread % job.blocks == 0
+        if not self._queue or (first and (not self._complete or (job.softmax and not self._scales))):
+            return False
+        time = max(self._read + 1, self._queue.take())
+        if first:
+            time = max(time, self._complete.popleft())
+            if job.softmax:
+                time = max(time, self._norm + SWITCH, self._scales.take())
+            self._rows.free(time)
+        self._read = time
+        self._ring.free(time)
+        self._offered.append(time + (SOFTMAX if job.softmax else NORM))
+        job.unread -= 1
+        if not job.softmax:
+            self._norm = time
+        elif job.unread % job.blocks == 0:
+            self._divided = max(time + self._total, self._divided + DIVIDE_INTERVAL)
+            self._scales.free(self._divided)
+            job.scaled = self._divided + DIVIDE
+        if not job.unread:
+            self._emitting.popleft()
+        return True
+
+    # -- leaving -------------------------------------------------------------------------------
+
+    def offered(self) -> int | None:
+        """From when on the next word is at the output, if that is known."""
+        return self._offered[0] if self._offered else None
+
+    def next_word(self) -> tuple[int, int]:
+        """Bytes of the next word, and its job."""
+        job = self._leaving[0]
+        return job.bytes[job.unsent % job.blocks == 1 or job.blocks == 1], job.job.index
+
+    def pop(self, time: int) -> None:
+        """The next word is taken at ``time``."""
+        job = self._leaving[0]
+        self._offered.popleft()
+        self._queue.free(time)
+        job.unsent -= 1
+        if job.unsent:
+            return
+        self._leaving.popleft()
+        self._done = max(time, job.scaled, self._done) + DONE
+        self.machine.give(job.job, job.taken, self._done)
+
+        def closed() -> Process:
+            self._open -= 1
+            self.progress.fire()
+            return
+            yield
+
+        self.machine.kernel.schedule(self._done + 1, closed())
