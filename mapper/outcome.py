@@ -67,7 +67,7 @@ class Outcome:
 
     @property
     def predictions(self) -> list[Prediction]:
-        """Of the first batches: their cycles may differ where the sparse engine passes over zeros."""
+        """Of the first batches: cycles may differ where the sparse engine passes over zeros, or lists choose rows."""
         return self.run.predictions if self.run and self.run.predictions else [self.prediction]
 
     @cached_property

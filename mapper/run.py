@@ -21,6 +21,7 @@ from mapper.compile import Program
 from mapper.image import Image
 from mapper.mismatch import Mismatch, mismatches
 from mapper.timing import Prediction, predict
+from mapper.timing_gather import gathers
 from mapper.timing_sparse import Masks
 from mapper.traffic import blocks_in
 from rtl.emit import emit
@@ -151,7 +152,7 @@ def execute(
             if not np.array_equal(guards, image.guards(memory)):
                 raise SimulationError("the accelerator wrote outside its regions")
             run.add(program, result, batch)
-            if program.sparse and len(run.predictions) < PREDICTED:
+            if (program.sparse or gathers(program)) and len(run.predictions) < PREDICTED:
                 rate, vectors = dram.bytes_per_cycle or cfg.bus_bytes, {job.tensor for job in program.sparse.values()}
                 run.predictions.append(predict(program, dram.latency, rate, expected))
                 run.masks.append(Masks({name: expected[name] for name in vectors}))
