@@ -1,0 +1,120 @@
+"""Jobs of the row engine: what follows from their registers, who takes them when, when they are done."""
+
+from amaranth import Module, Mux, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from dataflows import isa
+from dataflows.config import Config
+from rtl.job import job_layout
+from rtl.rows_collect import collect_layout
+from rtl.rows_issue import issue_layout
+from rtl.sparse_queue import ShortQueue
+
+_COPIED = {
+    "rows": "count", "causal": "mode", "blocks": "mode", "tail": "mode",
+    "multiplier": "scale", "shift": "scale", "entry": "scale",
+    "block": "gain", "zero_x": "gain", "zero": "gain", "low": "gain", "high": "gain",
+}  # fmt: skip
+"""Fields of a job's registers that are passed on as they are, and their registers."""
+
+
+class RowsJobs(wiring.Component):
+    """One job waits, one is collected, and those before it are emitted.
+
+    Parameters
+    ----------
+    cfg : Config
+
+    Members
+    -------
+    job : In(stream of job_layout(ROWS)), done : Out(stream of semaphore mask, always ready)
+        See :func:`rtl.job.engine_ports`.
+    collect : Out(stream of collect_layout), issue : Out(stream of issue_layout)
+        The same jobs for both ends of the ring.
+    left, scaled : In(1)
+        The last word of a job leaves; its last row scale is written (softmax).
+    busy : Out(1)
+
+    Timing
+    ------
+    A job is offered to ``collect`` ``latency`` = 3 cycles after it was taken, and to ``issue`` one cycle after
+    ``collect`` has taken it; the next job is taken one cycle after that, too, if fewer than ``depth`` jobs are open. It
+    is done one cycle after ``left`` and ``scaled``.
+    """
+
+    latency = 3
+    depth = 4
+
+    def __init__(self, cfg: Config):
+        self.cfg = cfg
+        super().__init__({
+            "job": In(stream.Signature(job_layout(cfg, isa.Unit.ROWS))),
+            "done": Out(stream.Signature(cfg.control.semaphores, always_ready=True)),
+            "collect": Out(stream.Signature(collect_layout(cfg))),
+            "issue": Out(stream.Signature(issue_layout(cfg))),
+            "left": In(1),
+            "scaled": In(1),
+            "busy": Out(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        job = Signal(self.job.payload.shape(), reset_less=True)
+        waits, begin, accept = Signal(self.latency), Signal(), Signal()
+        opened = Signal(range(self.depth + 1))
+        m.d.comb += [
+            self.job.ready.eq(~waits[0] & (opened != self.depth)),
+            accept.eq(self.job.valid & self.job.ready),
+            self.collect.valid.eq(waits.all()),
+            begin.eq(self.collect.valid & self.collect.ready),
+            self.busy.eq(opened != 0),
+        ]
+        with m.If(accept):
+            m.d.sync += [waits.eq(1), job.eq(self.job.payload)]
+        with m.Elif(begin):
+            m.d.sync += waits.eq(0)
+        with m.Else():
+            m.d.sync += waits.eq((waits << 1) | waits[0])
+        m.d.sync += opened.eq(opened + accept - self.done.valid)
+        m.submodules.issues = issues = ShortQueue(issue_layout(self.cfg), self.depth)
+        wiring.connect(m, issues.o, wiring.flipped(self.issue))
+        m.d.comb += issues.i.valid.eq(begin)
+        self._pass_on(m, job, (self.collect.payload, issues.i.payload))
+        self._end(m, job, begin)
+        return m
+
+    def _pass_on(self, m, job, payloads):
+        """Fields of the job, elements of its rows, and those that count in the first row, a cycle after each other."""
+        cfg = self.cfg
+        softmax = job.mode.kind == isa.Rows.SOFTMAX
+        elements = Signal(range(cfg.attention.row_elements + 1), reset_less=True)
+        counted = Signal.like(elements, reset_less=True)
+        m.d.sync += [
+            elements.eq((job.mode.blocks - 1) * cfg.lanes + job.mode.tail),
+            counted.eq(Mux(softmax & (job.count.valid < elements), job.count.valid, elements)),
+        ]
+        copied = {name: job[register][name] for name, register in _COPIED.items()} | {"epsilon": job.epsilon.value}
+        for to in payloads:
+            m.d.comb += [to.softmax.eq(softmax), to.elements.eq(elements), to.counted.eq(counted)]
+            m.d.comb += [to[name].eq(value) for name, value in copied.items() if name in to.shape().members]
+        m.d.comb += self.collect.p.centered.eq(job.mode.kind == isa.Rows.LAYER_NORM)
+
+    def _end(self, m, job, begin):
+        """Jobs in their order; those whose words have left, and whose scales are written."""
+        layout = data.StructLayout({"softmax": 1, "give": self.cfg.control.semaphores})
+        m.submodules.open_jobs = jobs = ShortQueue(layout, self.depth)
+        left, scaled = Signal(range(self.depth + 1)), Signal(range(self.depth + 1))
+        head = jobs.o.payload
+        m.d.comb += [
+            jobs.i.valid.eq(begin),
+            jobs.i.p.give.eq(job.give),
+            jobs.i.p.softmax.eq(self.collect.p.softmax),
+            self.done.valid.eq((left != 0) & (~head.softmax | (scaled != 0))),
+            self.done.payload.eq(head.give),
+            jobs.o.ready.eq(self.done.valid),
+        ]
+        m.d.sync += [
+            left.eq(left + self.left - self.done.valid),
+            scaled.eq(scaled + self.scaled - (self.done.valid & head.softmax)),
+        ]
