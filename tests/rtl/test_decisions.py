@@ -21,7 +21,7 @@ def test_jobs_are_executed_or_skipped_and_tokens_keep_their_order(seed):
     rng = random.Random(seed)
     dut = FrontEnd(ATTENTION, isa.Unit.STORE)
     words, decisions, executed = [], [], []
-    for group in range(12):
+    for _ in range(12):
         decision = rng.getrandbits(1)
         size = rng.choice([0, 1, 1, 2, 3])
         for i in range(size):
