@@ -348,7 +348,7 @@ _GATHER = Register(
     (
         Field("indexed", 1, "row_c goes by a list: iteration i is at source.address + index[first + i] * row_c.step"),
         Field("first", 16, "first index"),
-        Field("positioned", 1, "position * row_c.step is added to source.address"),
+        Field("positioned", 1, "the index of iteration i is position + i, no list is read; with indexed"),
         Field("nibbles", 2, "Nibbles: each byte becomes two elements, the lower bits first"),
     ),
 )

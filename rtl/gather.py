@@ -1,6 +1,6 @@
 """Rows chosen by a list: the list memory of LOAD, and the starts of the rows that a gathered job reads."""
 
-from amaranth import Module, Signal, signed, unsigned
+from amaranth import Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -26,8 +26,8 @@ def gather_layout(cfg: Config) -> data.StructLayout:
 class Gather(wiring.Component):
     """Walks ``row_c`` of LOAD jobs by a list of indices.
 
-    Iteration i of ``row_c`` begins at ``base + index[gather.first + i] * row_c.step``, modulo 2^40. The list is read
-    ahead, one index per cycle.
+    Iteration i of ``row_c`` begins at ``base + index[gather.first + i] * row_c.step``, modulo 2^40; jobs with
+    ``gather.positioned`` have ``position + i`` in place of the index. The list is read ahead, one index per cycle.
 
     Parameters
     ----------
@@ -38,6 +38,8 @@ class Gather(wiring.Component):
     -------
     write : In(stream of write_layout(bus_bytes), always ready)
         Pieces of lists, at even addresses: index n lies at byte address 2 * n. An index may be read two cycles later.
+    position : In(16)
+        Tokens before those of the run; constant while it lasts.
     job : In(stream of gather_layout(cfg))
         Taken if no other one is open.
     start : Out(stream of 40-bit address)
@@ -62,6 +64,7 @@ class Gather(wiring.Component):
         layout = gather_layout(cfg)
         super().__init__({
             "write": In(stream.Signature(write_layout(cfg.bus_bytes), always_ready=True)),
+            "position": In(INDEX_BITS),
             "job": In(stream.Signature(layout)),
             "start": Out(stream.Signature(unsigned(axi.ADDRESS_BITS))),
             "kept": Out(layout),
@@ -99,14 +102,19 @@ class Gather(wiring.Component):
             job = self.job.payload
             m.d.sync += [
                 self.kept.eq(job), opened.eq(1), unread.eq(job.row_c.count), unsent.eq(job.row_c.count),
-                place.eq(job.gather.first),
+                place.eq(Mux(job.gather.positioned, self.position, job.gather.first)),
             ]  # fmt: skip
 
         # Index, products, offset, start: a register behind each of the first three.
         index = Signal(INDEX_BITS, reset_less=True)
+        passed = place  # what was read, for jobs that read no list
+        for i in range(OperandBuffer.latency):
+            later = Signal(INDEX_BITS, name=f"place_{i + 1}", reset_less=True)
+            m.d.sync += later.eq(passed)
+            passed = later
         offset = Signal(signed(axi.ADDRESS_BITS), reset_less=True)
         m.d.sync += [
-            index.eq(indices.read_data.as_value()),
+            index.eq(Mux(self.kept.gather.positioned, passed, indices.read_data.as_value())),
             offset.eq(partial_products(m, 1, index, self.kept.row_c.step, "product")),
         ]
         m.d.comb += [

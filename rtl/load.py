@@ -10,7 +10,7 @@ from rtl import axi
 from rtl.agu import AddressGenerator, connect_nest
 from rtl.block_sizes import coded_row_layout
 from rtl.decompress import Decompressor
-from rtl.gather import Gather
+from rtl.gather import INDEX_BITS, Gather
 from rtl.job import engine_ports, job_layout
 from rtl.memory import write_layout
 from rtl.queue import Queue
@@ -42,6 +42,8 @@ class LoadEngine(wiring.Component):
         A job is done when a read started by its token sees the last byte.
     regions : In(array of 40-bit addresses)
         Base address of each region.
+    position : In(16)
+        With attention: tokens before those of the run.
     request : Out(stream of row_layout(), or of coded_row_layout() where there is a codec)
         Rows to read.
     data : In(stream of beat_layout(bus_bytes))
@@ -65,6 +67,7 @@ class LoadEngine(wiring.Component):
             "regions": In(data.ArrayLayout(axi.ADDRESS_BITS, len(isa.Region))),
             "request": Out(stream.Signature(coded_row_layout() if cfg.codec else axi.row_layout())),
             "data": In(stream.Signature(beat_layout(cfg.bus_bytes))),
+            **({"position": In(INDEX_BITS)} if cfg.attention else {}),
             **{name: Out(write) for name in self._target_ports()},
         })
 
@@ -138,6 +141,7 @@ class LoadEngine(wiring.Component):
             taken.eq(self.job.valid & jobs.i.ready & free),
             self.job.ready.eq(jobs.i.ready & free),
             jobs.i.valid.eq(self.job.valid & free),
+            gather.position.eq(self.position),
             gather.job.valid.eq(taken & indexed),
             gather.job.p.base.eq(base),
             *(gather.job.p[name].eq(job[name]) for name in ("row", "row_a", "row_b", "row_c", "gather")),

@@ -1,6 +1,6 @@
 """STORE unit: words of the vector unit become rows of DRAM."""
 
-from amaranth import Module, Signal, unsigned
+from amaranth import Cat, Module, Mux, Signal, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -11,6 +11,7 @@ from rtl.agu import AddressGenerator, connect_nest
 from rtl.block_sizes import size_layout
 from rtl.compress import Compressor
 from rtl.job import engine_ports
+from rtl.limbs import partial_products
 from rtl.load import region_base
 from rtl.pack import Narrower, Packer, word_layout
 from rtl.queue import Queue
@@ -49,6 +50,8 @@ class StoreEngine(wiring.Component):
     i : In(stream of word_layout(vector_word_bytes))
     rows : In(the same)
         With attention only: words of the row engine, for jobs with ``mode.rows``.
+    position : In(16)
+        With attention only: tokens before those of the run. Jobs with ``mode.pitch`` begin as many pitches further on.
     size : Out(stream of size_layout(), always ready)
         With a codec only: words of each compressed block, before its job is done.
     error, drain, idle, beats, axi
@@ -59,7 +62,8 @@ class StoreEngine(wiring.Component):
     One word, one beat and one burst per cycle, no gap between rows or jobs; up to two words are taken ahead of their
     beats. Words wider than the bus are taken in
     pieces of one beat, one per cycle. With attention words are taken from the cycle after that on in which their row
-    goes to the splitter of bursts (:class:`~rtl.word_source.WordSource`).
+    goes to the splitter of bursts (:class:`~rtl.word_source.WordSource`), and a job with ``mode.pitch`` two cycles
+    after it is offered, or later.
     """
 
     def __init__(self, cfg: Config):
@@ -72,7 +76,7 @@ class StoreEngine(wiring.Component):
             "clear": In(1),
             "marks": Out(16),
             "i": In(stream.Signature(word_layout(cfg.vector_word_bytes))),
-            **({"rows": In(stream.Signature(word_layout(cfg.vector_word_bytes)))} if cfg.attention else {}),
+            **(self._of_attention(cfg) if cfg.attention else {}),
             "error": Out(stream.Signature(unsigned(axi.ADDRESS_BITS), always_ready=True)),
             "drain": In(1),
             "idle": Out(1),
@@ -80,6 +84,10 @@ class StoreEngine(wiring.Component):
             "axi": Out(wiring.Signature(axi.write_members(cfg.bus.data_bits))),
             **({"size": Out(stream.Signature(size_layout(), always_ready=True))} if cfg.codec else {}),
         })
+
+    @staticmethod
+    def _of_attention(cfg: Config) -> dict:
+        return {"rows": In(stream.Signature(word_layout(cfg.vector_word_bytes))), "position": In(16)}
 
     def elaborate(self, platform):
         m = Module()
@@ -145,13 +153,14 @@ class StoreEngine(wiring.Component):
         open_jobs = Signal(range(OPEN_JOBS + 1))
         base = Signal(axi.ADDRESS_BITS)
         room = Signal()
+        offset, placed = self._elaborate_position(m, accept) if self.cfg.attention else (0, 1)
         m.d.comb += [
-            room.eq((open_jobs != OPEN_JOBS) & jobs.i.ready),
+            room.eq((open_jobs != OPEN_JOBS) & jobs.i.ready & placed),
             self.job.ready.eq(rows.nest.ready & room),
             rows.nest.valid.eq(self.job.valid & room),
             accept.eq(self.job.valid & self.job.ready),
             jobs.i.valid.eq(accept),
-            base.eq(region_base(self.regions, job.target.region) + job.target.address),
+            base.eq(region_base(self.regions, job.target.region) + job.target.address + offset),
             self.busy.eq(open_jobs != 0),
         ]
         m.d.comb += [getattr(jobs.i.p, name).eq(getattr(job, name)) for name in ("give", "tag", "mark")]
@@ -182,6 +191,17 @@ class StoreEngine(wiring.Component):
             with m.If(accept):
                 m.d.sync += [getattr(row.p, name).eq(job.codec[name]) for name in ("coded", "block", "zero")]
         return jobs.o
+
+    def _elaborate_position(self, m, accept):
+        """What the position adds to the address of the job that is offered, and whether that is known yet."""
+        pitch = self.job.payload.mode.pitch
+        offset = Signal(axi.ADDRESS_BITS, reset_less=True)
+        known = Signal(2)  # the product, then the sum of its parts, are of the job that is offered
+        m.d.sync += [
+            offset.eq(partial_products(m, 1, self.position, pitch, "offset")),
+            known.eq(Mux(self.job.valid & ~accept, Cat(1, known[0]), 0)),
+        ]
+        return Mux(pitch == 0, 0, offset), (pitch == 0) | known[1]
 
     def _elaborate_end(self, m, job, response, record, closed):
         """Tokens of the jobs that end, and their records."""

@@ -119,6 +119,8 @@ class Accelerator(wiring.Component):
         for region in Region:
             low, high = (getattr(registers, f"base_{region.name.lower()}_{half}") for half in ("low", "high"))
             m.d.comb += [load.regions[region].eq(Cat(low, high)), store.regions[region].eq(Cat(low, high))]
+        if cfg.attention:
+            m.d.comb += [load.position.eq(registers.position), store.position.eq(registers.position)]
         m.d.comb += [
             store.mark_base.eq(Cat(registers.mark_low, registers.mark_high)),
             store.clear.eq(supervisor.begin),

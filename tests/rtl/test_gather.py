@@ -19,7 +19,11 @@ def attention_config(bus, indices=48, **more):
     return Config.model_validate(cfg.model_dump() | {"attention": {"row_elements": 16, "indices": indices}})
 
 
-def make_job(*, source, row, levels, destination, target, segment, gather=None, fill=0):
+POSITION = 0xFFF4
+"""So that tokens of a position go beyond 16 bits and around."""
+
+
+def make_job(*, source, row, levels, destination, target, segment, gather=None, fill=0, positioned=0):
     row_a, row_b, row_c = levels
     one = level(1, 0)
     return {
@@ -27,7 +31,8 @@ def make_job(*, source, row, levels, destination, target, segment, gather=None, 
         "row_a": row_a, "row_b": row_b, "row_c": row_c,
         "destination": {"address": destination, "target": target, "fill": fill, "fill_value": 0x5A},
         "segment": {"bytes": segment}, "segment_a": one, "segment_b": one, "segment_c": one,
-        "gather": {"indexed": gather is not None, "first": gather or 0}, "give": 1, "tag": 0, "mark": 0,
+        "gather": {"indexed": gather is not None, "first": gather or 0, "positioned": positioned},
+        "give": 1, "tag": 0, "mark": 0,
     }  # fmt: skip
 
 
@@ -45,10 +50,11 @@ def reference(jobs, contents):
         start = REGIONS[3] + job["source"]["address"]
         inner = [(job[name]["count"], job[name]["step"]) for name in ("row_a", "row_b")]
         outer = job["row_c"]
-        numbers = (
-            [lists[job["gather"]["first"] + i] for i in range(outer["count"])]
-            if job["gather"]["indexed"] else range(outer["count"])
-        )  # fmt: skip
+        numbers = range(outer["count"])
+        if job["gather"]["indexed"] and job["gather"]["positioned"]:
+            numbers = [(POSITION + i) % (1 << 16) for i in numbers]
+        elif job["gather"]["indexed"]:
+            numbers = [lists[job["gather"]["first"] + i] for i in numbers]
         rows = [row for n in numbers for row in visit(start + n * outer["step"], inner)]
         where = [(row + i) % (1 << 40) for row in rows for i in range(job["row"]["bytes"])]
         found = [contents.get(at, dram_byte(at)) for at in where]
@@ -75,6 +81,7 @@ def run(cfg, jobs, contents, *, stall=0.0, latency=5, jitter=0):
     async def watch(ctx):
         now = 0
         ctx.set(engine.regions, REGIONS)
+        ctx.set(engine.position, POSITION)
         while len(done) < len(jobs):
             *_, valid, ready, ends = await ctx.tick().sample(engine.job.valid, engine.job.ready, engine.done.valid)
             now += 1
@@ -107,7 +114,7 @@ def test_random_lists(bus, stall):
     cfg = attention_config(bus, indices=48)
     contents, jobs, known = {}, [], set()
     for n in range(24):
-        kind = rng.choice(["list", "gather", "gather", "plain", "fill"]) if known else "list"
+        kind = rng.choice(["list", "gather", "gather", "positioned", "plain", "fill"]) if known else "list"
         target, to = rng.choice([0, 2, isa.Target.TABLE, isa.Target.GAIN]), rng.randrange(1 << 20)
         row = rng.randint(1, 3 * bus // 8)
         a, b = level(rng.randint(1, 3), rng.randint(-5000, 5000)), level(rng.randint(1, 2), rng.randint(-5000, 5000))
@@ -119,16 +126,17 @@ def test_random_lists(bus, stall):
             put(contents, source, [rng.choice([*corners, rng.randrange(1 << 16)]) for _ in range(count)])
             jobs.append(list_job(source, index, count))
             known.update(range(index, index + count))
-        elif kind == "gather":
+        elif kind in ("gather", "positioned"):
             first = rng.choice(sorted(known))
-            count = 1
+            count = 20 if kind == "positioned" else 1
             while first + count in known and count < 12:
                 count += 1
             count = rng.randint(1, count)
             step = rng.choice([rng.randint(-(1 << 31), (1 << 31) - 1), rng.randint(0, 3000), -(1 << 31), 0])
             size = row * a["count"] * b["count"] * count
             jobs.append(make_job(source=rng.randrange(1 << 40), row=row, levels=[a, b, level(count, step)],
-                                 destination=to, target=target, segment=size, gather=first))  # fmt: skip
+                                 destination=to, target=target, segment=size, gather=first,
+                                 positioned=kind == "positioned"))  # fmt: skip
         else:
             size = row * a["count"] * b["count"]
             jobs.append(make_job(source=rng.randrange(1 << 38), row=row, levels=[a, b, level(1, 7)],
@@ -146,7 +154,7 @@ def test_law_and_full_rate():
     put(contents, LISTS, values)
     levels = [level(1, 0), level(1, 0), level(40, 64)]
     plain = make_job(source=0, row=16, levels=levels, destination=0, target=0, segment=640)
-    gathered = plain | {"gather": {"indexed": 1, "first": 0}}
+    gathered = plain | {"gather": {"indexed": 1, "first": 0, "positioned": 0}}
     jobs = [plain, list_job(LISTS, 0, 40), gathered, gathered]
     written, cycles, taken, done, _ = run(cfg, jobs, contents, latency=8)
     assert written == reference(jobs, contents)

@@ -64,9 +64,10 @@ def reference(jobs, words):
 class Bench:
     """Runs jobs and keeps what can be seen."""
 
-    def __init__(self, cfg, jobs, words, *, stall=0.0, latency=5, jitter=0, bad=(), from_rows=()):
+    def __init__(self, cfg, jobs, words, *, stall=0.0, latency=5, jitter=0, bad=(), from_rows=(), position=0):
         self.dut = dut = StoreEngine(cfg)
         self.jobs = jobs
+        self.position = position
         self.slave = AxiSlave(cfg, stall=stall, latency=latency, jitter=jitter, bad=bad)
         self.tokens, self.written, self.errors, self.token_cycles = [], [], [], []
         items, row_items = ([{"data": data, "count": count} for data, count in w] for w in (words, from_rows))
@@ -89,6 +90,8 @@ class Bench:
         now = 1000
         ctx.set(dut.regions, REGIONS)
         ctx.set(dut.mark_base, MARK_BASE)
+        if self.position:
+            ctx.set(dut.position, self.position)
         while len(self.tokens) < len(self.jobs) or ctx.get(dut.busy):
             ctx.set(dut.cycle, now)
             *_, done, give, error, address = await ctx.tick().sample(
@@ -151,6 +154,26 @@ def test_two_sources(bus, lanes, stall):
         **reference(jobs, [word for some in words for word in some])[0],
         **{address: byte for address, byte in bench.slave.memory.items() if 0 <= address - MARK_BASE < 4096},
     }
+    assert bench.tokens == [job["give"] for job in jobs]
+
+
+@pytest.mark.parametrize("position", [1, 77, (1 << 16) - 1])
+@pytest.mark.parametrize("stall", [0.0, 0.4])
+def test_jobs_move_on_with_the_position(position, stall):
+    """Jobs with a pitch begin further on, those without do not; neighbours have other pitches."""
+    rng = random.Random(position)
+    cfg = make_config(64, 4, attention=True)
+    jobs, moved, words = [], [], []
+    for n in range(12):
+        job, lengths = random_job(rng, 4, 0x20_0000_0000 + (n << 20), n)
+        pitch = rng.choice([0, 1, 3, 768, (1 << 24) - 1, rng.randrange(1 << 24)])
+        target = job["target"] | {"address": (job["target"]["address"] - position * pitch) % (1 << 40)}
+        jobs.append(job | {"target": target, "mode": {"rows": 0, "pitch": pitch}})
+        moved.append(job)
+        words += [([rng.randrange(256) for _ in range(4)], count) for count in lengths]
+    bench = Bench(cfg, jobs, words, stall=stall, position=position)
+    expected = reference(moved, words)[0]
+    assert {address: bench.slave.memory.get(address) for address in expected} == expected
     assert bench.tokens == [job["give"] for job in jobs]
 
 
