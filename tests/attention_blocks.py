@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from dataflows.attention import Attention, Constant, Embedding, Lookup, Norm, Slice
+from dataflows.attention import Append, Attention, Constant, Embedding, Lookup, Norm, Positional, Slice
 from dataflows.network import Add, AvgPool, Conv, Layer, Network, Reshape, Tensor, Window
 from sim import golden
 from sim.golden.conv import accumulate
@@ -37,11 +37,12 @@ class Blocks:
         bits = 8 * x.dtype.itemsize
         self.tensors = {"x": Tensor("x", x.shape, float(np.float32(scale)), zero, bits)}
         self.values = {"x": x}
+        self.caches: tuple[str, ...] = ()
 
     def network(self, name: str, *outputs: str) -> Network:
         """What has grown so far; without names, the last tensor is its output."""
         wanted = outputs or (self.layers[-1].output,)
-        return Network(name, self.tensors, tuple(self.layers), ("x",), wanted)
+        return Network(name, self.tensors, tuple(self.layers), ("x",), wanted, caches=self.caches)
 
     def _append(self, layer: Layer, shape: tuple[int, ...], scale: float, zero: int) -> str:
         name = layer.output
@@ -83,7 +84,7 @@ class Blocks:
 
     def attention(
         self, queries: str, keys: str, values: str, heads: int, *, causal: bool = False,
-        lengths: tuple[int, ...] | None = None, sharpness: float = 1.5,
+        lengths: tuple[int, ...] | None = None, sharpness: float = 1.5, cached: bool = False, threshold: float = 0.0,
     ) -> str:  # fmt: skip
         """Attention whose scores spread by ``sharpness`` (natural logarithms); 100 and more saturate."""
         rng, name, v = self.rng, self._name("attention"), self.tensors[values]
@@ -91,8 +92,9 @@ class Blocks:
         shape = self.tensors[queries].shape
         factor = float(np.float32(sharpness / max(math.sqrt(products * shape[3] / heads), 1e-9)))
         layer = Attention(
-            name, (queries, keys, values), name, heads=heads, factor=factor, causal=causal, lengths=lengths
-        )
+            name, (queries, keys, values), name, heads=heads, factor=factor, causal=causal, lengths=lengths,
+            cached=cached, threshold=float(np.float32(threshold)),
+        )  # fmt: skip
         return self._append(layer, shape, v.scale * rng.uniform(0.2, 1.2), self._zero() // 4)
 
     def add(self, a: str, b: str) -> str:
@@ -162,9 +164,28 @@ class Blocks:
         layer = AvgPool(name, (source,), name, window=Window((1, length)), divisors=divisors)
         return self._append(layer, (samples, 1, 1, channels), tensor.scale * 0.5, self._zero() // 3)
 
-    def self_attention(self, source: str, heads: int, channels: int, *, queries: str = "", **fields: object) -> str:
-        """Three linear layers and attention; queries may come from another tensor."""
+    def append(self, source: str, most: int) -> str:
+        """A cache of ``most`` tokens."""
+        name, tensor = self._name("cache"), self.tensors[source]
+        shape = (1, 1, most, tensor.shape[3])
+        self.caches += (name,)
+        self.values[name] = np.zeros(shape, np.int8)
+        return self._append(Append(name, (source,), name), shape, tensor.scale, tensor.zero)
+
+    def positional(self, like: str, most: int) -> str:
+        """Values of ``most`` positions, for the tokens of a tensor."""
+        name, tensor = self._name("positional"), self.tensors[like]
+        value = self.rng.integers(-128, 128, (1, 1, most, tensor.shape[3])).astype(np.int8)
+        scale = tensor.scale * self.rng.uniform(0.3, 1.5)
+        return self._append(Positional(name, (), name, value=value), tensor.shape, scale, self._zero() // 3)
+
+    def self_attention(
+        self, source: str, heads: int, channels: int, *, queries: str = "", most: int = 0, **fields: object
+    ) -> str:
+        """Three linear layers and attention; queries may come from another tensor, or keys go to caches of ``most``."""
         q, k, v = (self.linear(s, channels, symmetric=True) for s in (queries or source, source, source))
+        if most:
+            k, v, fields = self.append(k, most), self.append(v, most), fields | {"cached": True}
         return self.attention(q, k, v, heads, **fields)
 
     def encoder(self, source: str, heads: int, inner: int, *, function: str = "gelu", before: bool = False,

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from dataflows.attention import Attention, Constant, Embedding, Lookup, Norm, Slice
+from dataflows.attention import Append, Attention, Constant, Embedding, Lookup, Norm, Positional, Slice
 from dataflows.errors import InputError
 from dataflows.network import Add, AvgPool, Codes, Concat, Conv, Layer, MaxPool, Network, Reshape
 from dataflows.pruning import Gather, HeadConv, Select
 from sim.golden import elementwise, pooling, pruning, sequence
 from sim.golden.attention import attention
+from sim.golden.caches import append, caches_before, positional
 from sim.golden.conv import conv
 from sim.golden.norms import norm
 from sim.golden.observed import Importance
 from sim.golden.widths import check_codes, check_layer, check_tensor
 
 
-def run(network: Network, inputs: Mapping[str, Codes]) -> dict[str, Codes]:
+def run(
+    network: Network, inputs: Mapping[str, Codes], caches: Mapping[str, Codes] | None = None, position: int = 0
+) -> dict[str, Codes]:
     """Compute every tensor of a network.
 
     Parameters
@@ -24,11 +27,15 @@ def run(network: Network, inputs: Mapping[str, Codes]) -> dict[str, Codes]:
     network : Network
     inputs : one array (N, H, W, C) per network input, of the type of its tensor
         N need not be the one of the network: samples do not affect each other.
+    caches : arrays by name
+        What the network's caches hold after the run before; nothing (zeros) without it.
+    position : int
+        Tokens before those of the run, where the network has caches.
 
     Returns
     -------
     dict
-        Tensor name to array (N, H, W, C), inputs included, in the order they were computed.
+        Tensor name to array (N, H, W, C), inputs and caches included, in the order they were computed.
 
     Raises
     ------
@@ -37,7 +44,7 @@ def run(network: Network, inputs: Mapping[str, Codes]) -> dict[str, Codes]:
         the width that the network gives it; a layer's result does not have the shape the network says.
     """
     _check_names(network, inputs)
-    values: dict[str, Codes] = {}
+    values: dict[str, Codes] = dict(caches_before(network, caches))
     for name in network.inputs:
         check_tensor(network.tensors[name])
         wanted = network.tensors[name].dtype
@@ -46,7 +53,7 @@ def run(network: Network, inputs: Mapping[str, Codes]) -> dict[str, Codes]:
         values[name] = inputs[name]
         _check_shape(network, name, values[name], "input")
         check_codes(values[name], network.tensors[name].lowest, network.tensors[name].bits, f"input {name!r}")
-    importance = Importance(network)
+    importance = Importance(network, position)
     for layer in network.layers:
         values[layer.output] = run_layer(network, layer, values, importance)
         importance.observe(layer, values)
@@ -58,11 +65,13 @@ def run_layer(
 ) -> Codes:
     """Compute the output of one layer, (N, H, W, C), from the tensors in ``values``.
 
-    ``importance`` is what selections go by, of the layers before.
+    ``importance`` is what selections go by, of the layers before; it also knows the position of the run.
     """
     xs = [values[name] for name in layer.inputs]
     sources = [network.tensors[name] for name in layer.inputs]
     target = network.tensors[layer.output]
+    importance = importance or Importance(network)
+    position = importance.position
     check_layer(layer, sources, target)
     match layer:
         case Conv():
@@ -78,7 +87,7 @@ def run_layer(
         case Reshape():
             result = elementwise.reshape(layer, xs[0], target)
         case Attention():
-            result = attention(layer, xs, sources, target)
+            result = attention(layer, xs, sources, target, position)
         case Norm():
             result = norm(layer, xs[0], sources[0], target)
         case Lookup():
@@ -89,8 +98,12 @@ def run_layer(
             result = sequence.constant(layer, len(values[network.inputs[0]]), target)
         case Slice():
             result = sequence.part(layer, xs[0])
+        case Append():
+            result = append(layer, xs[0], values[layer.output], position)
+        case Positional():
+            result = positional(layer, target, position)
         case Select():
-            result = (importance or Importance(network)).select(layer, values)
+            result = importance.select(layer, values)
         case Gather():
             result = pruning.gather(layer, xs)
         case HeadConv():

@@ -21,10 +21,12 @@ class Importance:
     Parameters
     ----------
     network : Network
+    position : int
+        Tokens before those of the run.
     """
 
-    def __init__(self, network: Network):
-        self.network = network
+    def __init__(self, network: Network, position: int = 0):
+        self.network, self.position = network, position
         selections = [layer for layer in network.layers if isinstance(layer, Select)]
         self._wanted = {(name, layer.heads) for layer in selections for name in layer.observed}
         self._sums: dict[tuple[str, bool], Ints] = {}
@@ -37,7 +39,8 @@ class Importance:
         result, tensors = layer.output, self.network.tensors
         if (result, False) in self._wanted:
             sources = [tensors[name] for name in layer.inputs]
-            self._sums[result, False] = column_sums(layer, [values[name] for name in layer.inputs], sources)
+            xs = [values[name] for name in layer.inputs]
+            self._sums[result, False] = column_sums(layer, xs, sources, self.position)
         if (result, True) in self._wanted:
             self._sums[result, True] = head_magnitudes(values[result], layer.heads, tensors[result].zero)
 

@@ -1,5 +1,6 @@
 """Softmax and norms in exact rational arithmetic, number by number, from the text of ``docs/numerics.md``."""
 
+from collections.abc import Iterator
 from decimal import Decimal, getcontext
 from fractions import Fraction
 from math import isqrt
@@ -55,21 +56,36 @@ def row_scale(total: int, multiplier: int, shift: int) -> tuple[int, int, int]:
     return multiplier * inverse // 2**24, shift + bits - 1, inverse
 
 
-def attention(layer, q, k, v, scales, result) -> tuple[np.ndarray, np.ndarray]:
-    """Codes (N, 1, Lq, C) and probabilities (N, H, Lq, Lk) of 16 fraction bits; scales are those of q, k and v."""
+def rows(layer, q, k, scales) -> Iterator[tuple[tuple[int, int, int], tuple[list[int], int]]]:
+    """Numerators and sum of every row, by sample, head and query."""
     f = np.float32
     score = fixed(f(369.32993046757) * (f(scales[0]) * f(scales[1]) * f(layer.factor)))
-    value = fixed(f(scales[2]) / f(result.scale))
     (samples, _, queries, channels), keys = q.shape, k.shape[2]
     size = channels // layer.heads
-    out, share = np.zeros(q.shape, np.int64), np.zeros((samples, layer.heads, queries, keys), np.int64)
     for n, h, i in np.ndindex(samples, layer.heads, queries):
         part = slice(h * size, h * size + size)
         products = [sum(int(a) * int(b) for a, b in zip(q[n, 0, i, part], row[part], strict=True)) for row in k[n, 0]]
         scores = [clamp(rhe(Fraction(p * score[0], 2 ** score[1])), -(2**15), 2**15 - 1) for p in products]
         length = keys if layer.lengths is None else layer.lengths[n]
         counted = [j < length and (not layer.causal or j <= i + keys - queries) for j in range(keys)]
-        codes, total = softmax(scores, counted)
+        yield (n, h, i), softmax(scores, counted)
+
+
+def sums(layer, q, k, scales) -> np.ndarray:
+    """Sums of all rows, (N, H, Lq)."""
+    found = np.zeros((q.shape[0], layer.heads, q.shape[2]), np.int64)
+    for place, (_, total) in rows(layer, q, k, scales):
+        found[place] = total
+    return found
+
+
+def attention(layer, q, k, v, scales, result) -> tuple[np.ndarray, np.ndarray]:
+    """Codes (N, 1, Lq, C) and probabilities (N, H, Lq, Lk) of 16 fraction bits; scales are those of q, k and v."""
+    value = fixed(np.float32(scales[2]) / np.float32(result.scale))
+    (samples, _, queries, channels), keys = q.shape, k.shape[2]
+    size = channels // layer.heads
+    out, share = np.zeros(q.shape, np.int64), np.zeros((samples, layer.heads, queries, keys), np.int64)
+    for (n, h, i), (codes, total) in rows(layer, q, k, scales):
         multiplier, shift, inverse = row_scale(total, *value)
         for d in range(h * size, h * size + size):
             acc = sum(code * int(row[d]) for code, row in zip(codes, v[n, 0], strict=True))
