@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
+from dataflows.attention import Embedding
 from dataflows.config import Config
 from dataflows.errors import InputError
 from dataflows.network import Conv, Network, Reshape
@@ -11,7 +12,10 @@ from dataflows.network import Conv, Network, Reshape
 
 def check_tensors(cfg: Config, network: Network) -> None:
     """Raise :class:`InputError` naming the first tensor that the vector unit cannot read or write."""
+    ids = {layer.inputs[0] for layer in network.layers if isinstance(layer, Embedding)}
     for tensor in network.tensors.values():
+        if tensor.name in ids:  # only LOAD reads them
+            continue
         if cfg.multiplier is None and tensor.bits != cfg.numbers.act_bits:
             raise InputError(
                 f"tensor {tensor.name} has {tensor.bits} bits, but {cfg.name} takes operands of {cfg.numbers.act_bits}"

@@ -10,32 +10,39 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dataflows import isa
+from dataflows.attention import Attention, Embedding, Lookup, Norm, Slice
 from dataflows.config import Config
-from dataflows.network import Add, AvgPool, Concat, Conv, Layer, MaxPool, Network, Reshape
+from dataflows.network import Add, AvgPool, Concat, Conv, Layer, MaxPool, Network
 from dataflows.vocabulary import Kind
 from mapper.array_plan import ArrayPlan, plane_or_classifier
+from mapper.attention_plan import AttentionPlan
 from mapper.blocks import Blocks
 from mapper.builder import Builder
+from mapper.check_transformers import check_transformers
 from mapper.check_widths import check_layers, check_tensors
 from mapper.classifier_plan import ClassifierPlan
 from mapper.compression import compress
 from mapper.context import Constants, Context, Place
 from mapper.conv_plan import Options
 from mapper.engines import sparse_layers
+from mapper.lower_attention import AttentionLowering
 from mapper.lower_classifier import ClassifierLowering
 from mapper.lower_conv import ConvLowering
+from mapper.lower_copy import CopyLowering, EmbeddingLowering
 from mapper.lower_elementwise import ElementwiseLowering
+from mapper.lower_norm import NormLowering, fuse_sums
 from mapper.lower_plane import PlaneLowering
 from mapper.lower_pool import PoolLowering
 from mapper.lower_rows import RowLowering
 from mapper.lower_sparse import SparseLowering
 from mapper.lower_window import WindowLowering
 from mapper.pipeline import Ring, run
-from mapper.placement import ALIGNMENT, place_tensors, roots
+from mapper.placement import ALIGNMENT, place_constants, place_tensors, roots, stays
 from mapper.pool_epilogue import fuse_pools
 from mapper.pooled_tiles import Pool
 from mapper.program import Job, encode
 from mapper.sparse_plan import SparseJob, SparsePlan
+from mapper.tables import fuse_tables
 from mapper.window_plan import WindowPlan, window_plan
 
 
@@ -43,13 +50,13 @@ from mapper.window_plan import WindowPlan, window_plan
 class Scheduled:
     """One entry of the schedule: a layer, the layers that run in its epilogue, and what computes it.
 
-    ``engine`` is "array", "sparse", "vector" or "vector window"; ``plan`` is for the first two.
+    ``engine`` is "array", "sparse", "vector", "vector window" or "rows" (norms); ``plan`` is for the first two.
     """
 
     index: int
     layer: Layer
     absorbed: tuple[Layer, ...]
-    plan: ArrayPlan | SparsePlan | None
+    plan: ArrayPlan | AttentionPlan | SparsePlan | None
     engine: str
 
     @property
@@ -136,7 +143,7 @@ def _windows(cfg: Config, network: Network, options: Options) -> dict[str, Windo
 
 
 def _array_lowering(
-    context: Context, layer: Conv, index: int, add: Add | None, pool: Pool | None
+    context: Context, layer: Conv, index: int, add: Add | None, pool: Pool | None, lookup: Lookup | None
 ) -> ConvLowering | RowLowering | PlaneLowering | ClassifierLowering:
     """What lowers a convolution, by how inputs reach the array."""
     kind = context.cfg.dataflow.input.kind
@@ -148,7 +155,7 @@ def _array_lowering(
         if isinstance(found, ClassifierPlan):
             return ClassifierLowering(context, layer, index, found)
         return PlaneLowering(context, layer, index, found)
-    return ConvLowering(context, layer, index, add, pool)
+    return ConvLowering(context, layer, index, add, pool, lookup)
 
 
 def compile_network(
@@ -172,26 +179,30 @@ def compile_network(
         Naming a layer that does not fit, or that an engine asked for cannot run.
     """
     check_tensors(cfg, network)
-    places, sizes = place_tensors(network)
-    context = Context(cfg, network, options, places, Builder(cfg), Constants(max(ALIGNMENT, cfg.bus_bytes)))
-    context.roots = roots(network)
+    constants = Constants(max(ALIGNMENT, cfg.bus_bytes))
+    places, sizes = place_tensors(network, fixed=place_constants(network, constants))
+    context = Context(cfg, network, options, places, Builder(cfg), constants)
+    context.roots, context.scratch_at = roots(network), sizes[isa.Region.ACTIVATION]
     windows = _windows(cfg, network, options)
     fuse = fuse and not cfg.dataflow.output_turned_late  # turned accumulators leave pixel by pixel, all else row by row
     sparse = sparse_layers(cfg, network, options, zeros or {}, windows) | dict(plans or {})
     windows = {name: plan for name, plan in windows.items() if name not in sparse}
     check_layers(cfg, network, windows)
+    check_transformers(cfg, network)
     apart = {*windows, *sparse}
     fused = fuse_additions(network, apart) if fuse else {}
     pools = fuse_pools(network, fused, apart) if fuse and not cfg.codec else {}
-    absorbed = {add.name for add in fused.values()}
+    tables = fuse_tables(network, fused, apart) if fuse else {}
+    sums = fuse_sums(context, fused, tables) if fuse else {}
+    absorbed = {layer.name for layer in (*fused.values(), *tables.values(), *sums.values())}
     context.builder.keeps = bool(pools)
     steps, schedule = [], []
     for index, layer in enumerate(network.layers):
-        plan: ArrayPlan | SparsePlan | None = None
-        behind: list[Layer] = [fused[layer.name]] if layer.name in fused else []
-        if layer.name in absorbed or isinstance(layer, Reshape):
+        plan: ArrayPlan | AttentionPlan | SparsePlan | None = None
+        behind: list[Layer] = [some[layer.name] for some in (fused, tables) if layer.name in some]
+        if layer.name in absorbed or stays(network, layer):
             continue
-        engine = "vector"
+        engine, first = "vector", layer
         if isinstance(layer, Conv | MaxPool) and layer.name in windows:
             steps += list(WindowLowering(context, layer, index, windows[layer.name]).steps())
             engine = "vector window"
@@ -201,7 +212,9 @@ def compile_network(
             steps += list(columns.steps())
             context.bank += columns.drains
         elif isinstance(layer, Conv):
-            conv = _array_lowering(context, layer, index, fused.get(layer.name), pools.get(layer.name))
+            conv = _array_lowering(
+                context, layer, index, fused.get(layer.name), pools.get(layer.name), tables.get(layer.name)
+            )
             steps += list(conv.steps())
             context.bank += conv.drains
             plan, engine = conv.plan, "array"
@@ -211,29 +224,50 @@ def compile_network(
         elif isinstance(layer, MaxPool | AvgPool):
             steps += list(PoolLowering(context, layer, index).steps())
         elif isinstance(layer, Add | Concat):
-            steps += list(ElementwiseLowering(context, layer, index).steps())
-        schedule.append(Scheduled(index, layer, tuple(behind), plan, engine))
+            steps += list(ElementwiseLowering(context, layer, index, tables.get(layer.name)).steps())
+        elif isinstance(layer, Attention):
+            attention = AttentionLowering(context, layer, index)
+            steps += list(attention.steps())
+            context.bank += attention.drains
+            plan, engine = attention.plan, "array"
+        elif isinstance(layer, Norm):
+            add = sums.get(layer.name)
+            steps += list(NormLowering(context, layer, index, add).steps())
+            first, behind, engine = (add, [layer], "rows") if add else (layer, [], "rows")
+        elif isinstance(layer, Lookup | Slice):
+            steps += list(CopyLowering(context, layer, index).steps())
+        elif isinstance(layer, Embedding):
+            steps += list(EmbeddingLowering(context, layer, index).steps())
+        schedule.append(Scheduled(index, first, tuple(behind), plan, engine))
     if cfg.codec:
         sizes = compress(context, steps, partial(_rings, cfg), zeros or {})
-    run(steps, _rings(cfg))
+    run(steps, _rings(cfg, context.scratch_bytes))
     jobs = context.builder.finish()
     words = encode(cfg, jobs)
-    constants = context.constants.image()
-    sizes |= {isa.Region.CONSTANT: constants.size, isa.Region.PROGRAM: words.nbytes}
+    image = constants.image()
+    sizes |= {isa.Region.CONSTANT: image.size, isa.Region.PROGRAM: words.nbytes}
+    sizes[isa.Region.ACTIVATION] += context.scratch_bytes
     return Program(
-        cfg, network, words, jobs, constants, context.places, sizes, tuple(schedule), context.blocks,
+        cfg, network, words, jobs, image, context.places, sizes, tuple(schedule), context.blocks,
         context.builder.sparse,
     )  # fmt: skip
 
 
-def _rings(cfg: Config) -> dict[str, Ring]:
-    """The memories, empty."""
+def _rings(cfg: Config, scratch: int = 0) -> dict[str, Ring]:
+    """The memories, empty; ``scratch`` bytes of DRAM."""
     memory, sparse = cfg.memory, cfg.sparse
     engine = {} if sparse is None else {
         "entries": Ring(sparse.weight_bytes, cfg.bus_bytes),  # of a PE, as the next
         "pointers": Ring(sparse.pointer_bytes, cfg.bus_bytes),
         "codebook": Ring(sparse.codebooks),
     }  # fmt: skip
+    if cfg.attention is not None:
+        engine |= {
+            "gain": Ring(cfg.gain_blocks),
+            "table": Ring(cfg.attention.tables),
+            "scale": Ring(cfg.attention.scales),
+            "scratch": Ring(scratch, ALIGNMENT),
+        }
     return engine | {
         "input": Ring(memory.input_bytes, cfg.input_granule),
         "weight": Ring(memory.weight_bytes, cfg.weight_granule),

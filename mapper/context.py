@@ -57,7 +57,9 @@ class Context:
     builder: Builder
     constants: Constants
     bank: int = 0  # accumulator bank the next layer begins with
-    roots: dict[str, str] = field(default_factory=dict)  # tensor whose bytes a reshaped one shares
+    scratch_at: int = 0  # offset in the region of activations, behind all tensors
+    scratch_bytes: int = 0  # used there
+    roots: dict[str, str] = field(default_factory=dict)  # tensor whose bytes one shares that is not stored itself
     blocks: dict[str, Blocks] = field(default_factory=dict)  # tensors that are compressed
     touched: dict[str, int] = field(default_factory=dict)  # jobs that touch each tensor in DRAM
     uses: dict[str, list[Use | None]] = field(default_factory=dict)  # how jobs use each tensor; None: parts of pixels
@@ -65,6 +67,20 @@ class Context:
     def root(self, tensor: str) -> str:
         """The tensor that holds a tensor's bytes."""
         return self.roots.get(tensor, tensor)
+
+    def made(self, tensor: str) -> int:
+        """Number of the layer that makes the bytes of a tensor; -1: none does."""
+        root = self.root(tensor)
+        return next((i for i, layer in enumerate(self.network.layers) if layer.output == root), -1)
+
+    def reserve_scratch(self, size: int) -> None:
+        """Make sure that there are ``size`` bytes for what a layer keeps in DRAM by itself."""
+        self.scratch_bytes = max(self.scratch_bytes, size)
+
+    def scratch(self, start: int, size: int, *, write: bool = False) -> tuple[dict[str, int], Access]:
+        """Address fields of such bytes from ``start`` on, and access to them."""
+        region, first = isa.Region.ACTIVATION, self.scratch_at + start
+        return {"address": first, "region": region}, Access(f"dram {region.name}", first, first + size, write)
 
     def source(self, tensor: str, offset: int) -> dict[str, int]:
         """Address fields of ``offset`` bytes into a tensor."""

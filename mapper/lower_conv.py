@@ -6,6 +6,7 @@ from collections.abc import Hashable, Iterator
 from functools import cached_property, partial
 
 from dataflows import isa
+from dataflows.attention import Lookup
 from dataflows.network import Add, Conv
 from mapper import loads, packed
 from mapper.context import Context
@@ -18,6 +19,7 @@ from mapper.pipeline import Load, Step
 from mapper.pool_epilogue import epilogue
 from mapper.pooled_tiles import Pool
 from mapper.strip_loads import StripLoad, load_strips
+from mapper.tables import Table
 from mapper.tiles import Tile
 from mapper.vector_jobs import Drain, addend_registers, drain, other_operand
 
@@ -35,6 +37,8 @@ class ConvLowering(Lowering[Conv]):
         Addition whose other operand is read from DRAM while the accumulators drain.
     pool : MaxPool or AvgPool, optional
         Pooling of the result, which then stays on chip where that is possible and pays.
+    lookup : Lookup, optional
+        Table through which results leave; not with a pooling.
 
     Raises
     ------
@@ -42,9 +46,13 @@ class ConvLowering(Lowering[Conv]):
         When no tiling fits the buffers.
     """
 
-    def __init__(self, context: Context, layer: Conv, index: int, add: Add | None = None, pool: Pool | None = None):
+    def __init__(
+        self, context: Context, layer: Conv, index: int, add: Add | None = None, pool: Pool | None = None,
+        lookup: Lookup | None = None,
+    ):  # fmt: skip
         super().__init__(context, layer, index)
         self.add = add
+        self.table = None if lookup is None else Table(context, lookup, index)
         self._pooled = () if pool is None else (context.network.tensors[pool.output],)
         self.shape = self._shape()
         self.pool = epilogue(context, pool, index, self.shape, residual=add is not None) if pool else None
@@ -189,6 +197,8 @@ class ConvLowering(Lowering[Conv]):
             needed.append(self._residual_load(self.add, t, g, number))
         if self.pool is not None:
             needed += self.pool.loads(self.tiles[t], self.plan.groups[g], number)
+        if self.table is not None:
+            needed.append(self.table.load())
         return Step(self.index, tuple(needed), partial(self._store, t, g, self._bank(number), last))
 
     def _parameter_load(self, g: int, number: int) -> Load:
@@ -199,6 +209,13 @@ class ConvLowering(Lowering[Conv]):
             offset, count = offset + g * self.plan.blocks * entry, len(self.plan.groups[g])
             key = (self.index, "param", number)
         return loads.parameter_load(self.context, key, offset, count, self.index)
+
+    @property
+    def _output(self) -> str:
+        """The tensor that is stored."""
+        if self.table is not None:
+            return self.table.layer.output
+        return self.layer.output if self.add is None else self.add.output
 
     def _channels(self, g: int) -> tuple[int, int]:
         """(first, end) of a group's output channels."""
@@ -235,7 +252,8 @@ class ConvLowering(Lowering[Conv]):
             Drain(
                 bank=bank, places=self.shape.grid(tile.size), tile=tile, first=first, count=end - first,
                 blocks=len(group), entry=entry, entries=entries, param_at=at[0],
-                output=self.layer.output if add is None else add.output, view=self.shape.target_view,
+                output=self._output, view=self.shape.target_view,
+                slot=None if self.table is None else at[-1],
                 residual=None if add is None else at[1], index=self.index, name=self.layer.name, last=last,
                 zero=self.target.zero, low=self.layer.low, high=self.layer.high,
                 addition=None if add is None else addend_registers(self.context, add, self.layer.output),

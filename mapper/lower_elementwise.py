@@ -9,6 +9,7 @@ from math import ceil
 import numpy as np
 
 from dataflows import isa
+from dataflows.attention import Lookup
 from dataflows.formats import pitch
 from dataflows.network import Add, Concat, Tensor, Window
 from mapper import loads, packed
@@ -17,6 +18,7 @@ from mapper.nests import Loops
 from mapper.numbers import IDENTITY, common
 from mapper.pieces import Piece, cut
 from mapper.pipeline import Load, Step
+from mapper.tables import Table
 from mapper.tiles import Tile
 from mapper.vector_jobs import Pass, addend_registers, operand_pass
 
@@ -30,6 +32,8 @@ class ElementwiseLowering:
         The layer.
     index : int
         Number under which its jobs are marked.
+    lookup : Lookup, optional
+        Table through which results leave.
 
     Raises
     ------
@@ -37,8 +41,9 @@ class ElementwiseLowering:
         When not even one output pixel fits the operand buffer.
     """
 
-    def __init__(self, context: Context, layer: Add | Concat, index: int):
+    def __init__(self, context: Context, layer: Add | Concat, index: int, lookup: Lookup | None = None):
         self.context, self.layer, self.index = context, layer, index
+        self.table = None if lookup is None else Table(context, lookup, index)
         tensors = context.network.tensors
         self.target = tensors[layer.output]
         sources = [tensors[name] for name in layer.inputs]
@@ -96,6 +101,7 @@ class ElementwiseLowering:
             needed = (
                 self._operand_load(i, piece, number),
                 loads.parameter_load(self.context, key, self._entries[i], 1, self.index),
+                *(() if self.table is None else (self.table.load(),)),
             )
             yield Step(self.index, needed, partial(self._run, i, first, piece, number == len(jobs) - 1))
 
@@ -145,8 +151,10 @@ class ElementwiseLowering:
             Pass(
                 source=operands[0].name,
                 address=at[0], size=layout.size * count, loops=loops, tile=piece.tile, first=offset + first,
-                count=end - first, output=self.target.name, view=self._view(self.target), param_at=at[1],
+                count=end - first, output=self.table.layer.output if self.table else self.target.name,
+                view=self._view(self.target), param_at=at[1],
                 reduce=isa.Reduce.NONE, requantize=requantize, index=self.index, name=layer.name, last=last,
                 addition=addition, addend=operands[-1].name if addition else None,
+                slot=at[2] if self.table else None,
             ),
         )  # fmt: skip

@@ -17,7 +17,8 @@ class Load:
     ``layer_bound`` loads read what an earlier layer stores, so they are not emitted before their layer begins.
     ``reserve`` is the size of the set that stays on chip together and begins with this load: the memory is not
     wrapped around within it. ``ahead`` is the most steps that it is emitted before the one that needs it: commands of
-    long loads far ahead would keep those of the steps before them waiting.
+    long loads far ahead would keep those of the steps before them waiting. ``since`` is the last layer whose steps must
+    all have been emitted before, because they store what is loaded.
     """
 
     key: Hashable
@@ -27,6 +28,12 @@ class Load:
     layer_bound: bool = False
     reserve: int = 0
     ahead: int = AHEAD
+    since: int = -1
+
+    def allowed(self, ahead: int, step: Step, current: Step) -> bool:
+        """Whether it can be emitted before ``current``, if ``step``, which needs it, comes ``ahead`` steps later."""
+        early = self.layer_bound and step.layer != current.layer
+        return ahead <= self.ahead and not early and current.layer > self.since
 
 
 @dataclass(frozen=True)
@@ -84,7 +91,7 @@ def run(steps: list[Step], rings: dict[str, Ring]) -> None:
                 if load.key in address or load.memory in blocked:
                     continue
                 start = None
-                if j - i <= load.ahead and not (load.layer_bound and steps[j].layer != step.layer):
+                if load.allowed(j - i, steps[j], step):
                     start = rings[load.memory].take(load.size, i, last_use[load.key], load.reserve)
                 if start is None:
                     blocked.add(load.memory)  # keep the order of loads within a memory

@@ -4,21 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
+
 from dataflows import isa
-from dataflows.network import Network, Reshape
-from mapper.context import Place
+from dataflows.attention import Constant, Slice
+from dataflows.network import Layer, Network, Reshape
+from mapper.context import Constants, Place
 
 ALIGNMENT = 64
 """Every tensor begins at a multiple of this many bytes: a beat of the widest bus."""
 
 
-def roots(network: Network) -> dict[str, str]:
-    """Reshaped tensors, each with the one whose bytes it shares."""
-    result: dict[str, str] = {}
+def shared(network: Network) -> dict[str, tuple[str, int]]:
+    """Tensors that are bytes of another one, each with that and the offset there: reshaped ones, slices of a sample."""
+    result: dict[str, tuple[str, int]] = {}
     for layer in network.layers:
-        if isinstance(layer, Reshape):
-            result[layer.output] = result.get(layer.inputs[0], layer.inputs[0])
+        if isinstance(layer, Reshape) or (isinstance(layer, Slice) and alias(network, layer)):
+            held, offset = result.get(layer.inputs[0], (layer.inputs[0], 0))
+            tokens = layer.start if isinstance(layer, Slice) else 0
+            result[layer.output] = held, offset + tokens * network.tensors[layer.output].pitch
     return result
+
+
+def alias(network: Network, layer: Slice) -> bool:
+    """Whether the bytes of a slice are consecutive ones of its input."""
+    return network.tensors[layer.output].shape[0] == 1
+
+
+def roots(network: Network) -> dict[str, str]:
+    """Tensors that share the bytes of another one, each with that."""
+    return {name: held for name, (held, _) in shared(network).items()}
 
 
 def regions(network: Network) -> dict[str, isa.Region]:
@@ -34,20 +49,38 @@ def regions(network: Network) -> dict[str, isa.Region]:
 
 
 def place_tensors(
-    network: Network, compressed: Mapping[str, int] | None = None
+    network: Network, compressed: Mapping[str, int] | None = None, fixed: Mapping[str, Place] | None = None
 ) -> tuple[dict[str, Place], dict[isa.Region, int]]:
-    """Place of every tensor and size of every region; a reshaped tensor shares its source's bytes.
+    """Place of every tensor and size of every region; some tensors share another one's bytes.
 
-    ``compressed`` holds the sizes in bytes of tensors that do not take those of their elements.
+    ``compressed`` holds the sizes in bytes of tensors that do not take those of their elements, ``fixed`` the places
+    of those that have one.
     """
     sizes = dict.fromkeys((isa.Region.INPUT, isa.Region.OUTPUT, isa.Region.ACTIVATION), 0)
-    places: dict[str, Place] = {}
-    root, region = roots(network), regions(network)
+    places: dict[str, Place] = dict(fixed or {})
+    root, region = shared(network), regions(network)
     for name, tensor in network.tensors.items():
-        if name not in root:
+        if name not in root and name not in places:
             places[name] = Place(region[name], sizes[region[name]])
             size = (compressed or {}).get(name, tensor.bytes)
             sizes[region[name]] += -(-size // ALIGNMENT) * ALIGNMENT
-    for name, held in root.items():
-        places[name] = places[held]
+    for name, (held, offset) in root.items():
+        places[name] = Place(places[held].region, places[held].offset + offset)
     return places, sizes
+
+
+def place_constants(network: Network, constants: Constants) -> dict[str, Place]:
+    """Values of the model among the constants, once for every sample; where they are."""
+    return {
+        layer.output: Place(
+            isa.Region.CONSTANT,
+            constants.add(np.repeat(layer.value, network.tensors[layer.output].shape[0], axis=0)),
+        )
+        for layer in network.layers
+        if isinstance(layer, Constant)
+    }
+
+
+def stays(network: Network, layer: Layer) -> bool:
+    """Whether a layer is no work: its bytes are where they are."""
+    return isinstance(layer, Reshape | Constant) or (isinstance(layer, Slice) and alias(network, layer))

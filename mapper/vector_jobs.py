@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from dataflows import isa
 from dataflows.formats import pitch
 from dataflows.network import Add
-from mapper import packed
+from mapper import packed, tables
 from mapper.block_jobs import Part, blocks_of, note_use, store_blocks
 from mapper.context import Context
 from mapper.loads import ROWS
@@ -60,6 +61,7 @@ class Drain:
     addition: Registers | None
     addend: str | None = None
     kept: Kept | None = None  # on chip instead of DRAM
+    slot: int | None = None  # of the table in which results are looked up
 
 
 def other_operand(add: Add, first: str) -> str:
@@ -84,9 +86,12 @@ def addend_registers(context: Context, add: Add, first: str) -> Registers:
 
 def store(
     context: Context, output: str, view: tuple[int, int, int, int], tile: Tile, first: int, count: int, index: int,
-    note: str, *, mark: bool,
+    note: str, *, mark: bool, rows: bool = False,
 ) -> None:  # fmt: skip
-    """STORE job for ``count`` channels from ``first`` of a tile's pixels, in the longest possible rows."""
+    """STORE job for ``count`` channels from ``first`` of a tile's pixels, in the longest possible rows.
+
+    ``rows``: they come from the row engine.
+    """
     part = Part(output, view, tile.images, tile.rows, tile.cols, (first, first + count))
     note_use(context, part, index, write=True)
     blocks = blocks_of(context, output)
@@ -110,7 +115,10 @@ def store(
     end = (i1 - 1) * image + (y1 - 1) * line + (x1 - 1) * channels + first + count
     context.builder.add(
         isa.Unit.STORE,
-        {"target": context.source(output, start), "row": {"bytes": run}, **levels(ROWS, loops)},
+        {
+            "target": context.source(output, start), "row": {"bytes": run}, **levels(ROWS, loops),
+            **({"mode": {"rows": 1}} if rows else {}),
+        },
         [context.dram(output, start, end, write=True)], layer=index, note=note, mark=mark,
     )  # fmt: skip
 
@@ -128,7 +136,7 @@ def drain(context: Context, d: Drain) -> None:
     tensors = context.network.tensors
     addend = tensors[d.addend] if d.addend else None
     registers: Registers = {
-        "mode": {"add": int(d.addition is not None)},
+        "mode": {"add": int(d.addition is not None), **tables.mode(d.slot)},
         "param": {"entry": d.entry, "blocks": d.blocks, "tail": d.count - (d.blocks - 1) * lanes},
         "requantize": {"zero": d.zero, "low": d.low, "high": d.high},
         "acc_base": {"address": d.bank * cfg.acc_bank_words},
@@ -138,6 +146,7 @@ def drain(context: Context, d: Drain) -> None:
     accesses = [
         Access("acc", d.bank, d.bank + 1),
         Access("param", d.param_at, d.param_at + d.entries * cfg.param_entry_bytes),
+        *tables.access(d.slot),
     ]
     if d.addition is not None and d.residual is not None and addend is not None:
         _, size = packed.span(addend, d.first, d.count)  # of a pixel
@@ -185,6 +194,8 @@ class Pass:
     last: bool
     addition: Registers | None = None
     addend: str | None = None  # second operand of an addition
+    slot: int | None = None  # of the table in which results are looked up
+    rows: Callable[[], None] | None = None  # adds the ROWS job through which they go to DRAM
 
 
 def operand_pass(context: Context, p: Pass) -> None:
@@ -193,7 +204,10 @@ def operand_pass(context: Context, p: Pass) -> None:
     blocks = -(-p.count // cfg.lanes)
     addend = tensors[p.addend] if p.addend else None
     registers: Registers = {
-        "mode": {"from_operand": 1, "reduce": p.reduce, "add": int(p.addition is not None), "broadcast": 1},
+        "mode": {
+            "from_operand": 1, "reduce": p.reduce, "add": int(p.addition is not None), "broadcast": 1,
+            **tables.mode(p.slot), **({"rows": 1} if p.rows else {}),
+        },
         "param": {
             "entry": p.param_at // cfg.param_entry_bytes, "blocks": blocks, "tail": p.count - (blocks - 1) * cfg.lanes
         },
@@ -206,7 +220,12 @@ def operand_pass(context: Context, p: Pass) -> None:
     accesses = [
         Access("operand", p.address, p.address + p.size),
         Access("param", p.param_at, p.param_at + cfg.param_entry_bytes),
+        *tables.access(p.slot),
     ]
     note = f"{p.name}: rows {p.tile.rows[0]}..{p.tile.rows[1] - 1}, channels {p.first}..{p.first + p.count - 1}"
     context.builder.add(isa.Unit.VECTOR, registers, accesses, layer=p.index, note=note)
-    store(context, p.output, p.view, p.tile, p.first, p.count, p.index, note, mark=p.last)
+    if p.rows:
+        p.rows()
+    store(
+        context, p.output, p.view, p.tile, p.first, p.count, p.index, note, mark=p.last, rows=p.rows is not None
+    )  # fmt: skip

@@ -1,0 +1,113 @@
+"""LOAD jobs of attention: keys turned into weights byte by byte, values as they lie, queries, numerators."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dataflows import isa
+from dataflows.network import Tensor
+from mapper.attention_plan import AttentionPlan, Span
+from mapper.context import Context
+from mapper.loads import ROWS, SEGMENTS, fill, written
+from mapper.nests import Loops, levels
+
+
+@dataclass(frozen=True)
+class Source:
+    """Channels ``first`` to ``first + count - 1`` of tokens of a sequence in DRAM."""
+
+    context: Context
+    tensor: Tensor
+    first: int
+    count: int
+    index: int
+
+    def load(
+        self, tokens: Span, target: isa.Target, address: int, segment: int, loops: Loops, note: str, *,
+        channels: Span | None = None,
+    ) -> None:  # fmt: skip
+        """A LOAD job of ``tokens`` (counted over all samples), or of some of their ``channels``, in segments."""
+        c0, c1 = channels or (0, self.count)
+        pitch, count, depth = self.tensor.shape[3], tokens[1] - tokens[0], c1 - c0
+        start = tokens[0] * pitch + self.first + c0
+        end = start + (count - 1) * pitch + depth
+        run, rows = (depth, [(count, pitch)]) if depth < pitch else (count * depth, [])
+        last = sum((n - 1) * stride for n, stride in loops)
+        self.context.builder.add(
+            isa.Unit.LOAD,
+            {
+                "source": self.context.source(self.tensor.name, start), "row": {"bytes": run}, **levels(ROWS, rows),
+                "destination": {"address": address, "target": target}, "segment": {"bytes": segment},
+                **levels(SEGMENTS, loops),
+            },
+            [written(target, address, last + segment), self.context.dram(self.tensor.name, start, end)],
+            layer=self.index, note=f"{note}: tokens {tokens[0]}..{tokens[1] - 1} of {self.tensor.name}",
+        )  # fmt: skip
+
+    def clear(self, address: int, segment: int, loops: Loops) -> None:
+        """Weights of zero where a word has more rows than there are elements."""
+        last = sum((n - 1) * stride for n, stride in loops)
+        registers = fill(self.context, self.tensor, 0, isa.Target.WEIGHT, address, segment, loops)
+        access = written(isa.Target.WEIGHT, address, last + segment)
+        self.context.builder.add(isa.Unit.LOAD, registers, [access], layer=self.index, note="padding of words")
+
+
+def load_keys(source: Source, plan: AttentionPlan, sample: int, blocks: Span, address: int) -> None:
+    """Keys of some blocks as weights: channel d of key j is row d of word d // rows of block j // lanes, lane j % lanes.
+
+    A byte is a segment; the tokens of whole blocks are one job, those of a last one that is not full another.
+    """
+    lanes, depth = plan.cfg.lanes, plan.depth
+    block = plan.key_words * plan.word_bytes
+    first, end = blocks[0] * lanes, min(blocks[1] * lanes, plan.keys)
+    whole = (end - first) // lanes
+    at = sample * plan.keys
+    if whole:
+        loops: Loops = [(depth, lanes), (lanes, 1), (whole, block)]
+        source.load((at + first, at + first + whole * lanes), isa.Target.WEIGHT, address, 1, loops, "keys")
+    if first + whole * lanes < end:
+        rest = (at + first + whole * lanes, at + end)
+        loops = [(depth, lanes), (rest[1] - rest[0], 1)]
+        source.load(rest, isa.Target.WEIGHT, address + whole * block, 1, loops, "keys")
+    if depth * lanes < block:
+        source.clear(address + depth * lanes, block - depth * lanes, [(blocks[1] - blocks[0], block)])
+
+
+def load_values(source: Source, plan: AttentionPlan, sample: int, words: Span, address: int) -> None:
+    """Values of some words of keys: channel d of key j is lane d % lanes of row j of block d // lanes."""
+    lanes, rows = plan.cfg.lanes, plan.cfg.array.rows
+    block = (words[1] - words[0]) * plan.word_bytes
+    first, end = words[0] * rows, min(words[1] * rows, plan.keys)
+    tokens = (sample * plan.keys + first, sample * plan.keys + end)
+    whole, rest = divmod(plan.depth, lanes)
+    if whole:
+        loops: Loops = [(whole, block), (end - first, lanes)]
+        channels = (0, whole * lanes)
+        source.load(tokens, isa.Target.WEIGHT, address, lanes, loops, "values", channels=channels)
+    if rest:
+        channels = (whole * lanes, plan.depth)
+        at, loops = address + whole * block, [(end - first, lanes)]
+        source.load(tokens, isa.Target.WEIGHT, at, rest, loops, "values", channels=channels)
+    used = (end - first) * lanes
+    if used < block:
+        source.clear(address + used, block - used, [(plan.value_blocks, block)])
+
+
+def load_queries(source: Source, plan: AttentionPlan, sample: int, queries: Span, address: int) -> None:
+    """Queries side by side in the input buffer."""
+    tokens = (sample * plan.queries + queries[0], sample * plan.queries + queries[1])
+    source.load(tokens, isa.Target.INPUT, address, (queries[1] - queries[0]) * plan.depth, [], "queries")
+
+
+def load_numerators(context: Context, address: int, scratch: int, size: int, index: int) -> None:
+    """Numerators of a part from DRAM, where the row engine has left them at ``scratch``, to the input buffer."""
+    source, access = context.scratch(scratch, size)
+    context.builder.add(
+        isa.Unit.LOAD,
+        {
+            "source": source, "row": {"bytes": size}, **levels(ROWS, []),
+            "destination": {"address": address, "target": isa.Target.INPUT}, "segment": {"bytes": size},
+            **levels(SEGMENTS, []),
+        },
+        [written(isa.Target.INPUT, address, size), access], layer=index, note="numerators",
+    )  # fmt: skip

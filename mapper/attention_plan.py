@@ -1,0 +1,181 @@
+"""How one attention layer is tiled: queries per accumulator bank, keys and values on chip at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import ceil
+
+from dataflows.attention import Attention
+from dataflows.config import Config
+from dataflows.errors import InputError
+from dataflows.network import Tensor
+
+WEIGHT_SLOTS = 4
+"""Keys or values are loaded in parts of at most this fraction of the weight buffer."""
+
+INPUT_SLOTS = 3
+"""Numerators that are loaded together take at most this fraction of the input buffer, if they can."""
+
+IN_FLIGHT = 2
+"""Parts whose sums are kept at least: the scores of one are computed while the values of the one before are."""
+
+Span = tuple[int, int]
+"""Half-open range."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Queries ``first`` to ``end - 1`` of one head of a sample: what goes through softmax and values together."""
+
+    sample: int
+    head: int
+    first: int
+    end: int
+
+
+@dataclass(frozen=True)
+class AttentionPlan:
+    """One way to run an attention layer.
+
+    Attributes
+    ----------
+    samples, heads, queries, keys, depth : int
+        Geometry; ``depth`` are the channels of a head.
+    score_rows : int
+        Queries whose scores fill an accumulator bank.
+    value_rows : int
+        Queries of a part: their numerators are on chip together.
+    key_chunk : int
+        Blocks of keys that are loaded together.
+    value_chunk : int
+        Words of keys whose values are loaded together.
+    keys_stay : bool
+        Keys stay on chip for all banks of a part.
+    head_stays : bool
+        Keys and values stay on chip for all parts of a head.
+    """
+
+    cfg: Config
+    samples: int
+    heads: int
+    queries: int
+    keys: int
+    depth: int
+    score_rows: int
+    value_rows: int
+    key_chunk: int
+    value_chunk: int
+    keys_stay: bool
+    head_stays: bool
+
+    @property
+    def key_blocks(self) -> int:
+        """Blocks of keys: accumulator words of a query's scores."""
+        return ceil(self.keys / self.cfg.lanes)
+
+    @property
+    def key_words(self) -> int:
+        """Reduction words of a score."""
+        return ceil(self.depth / self.cfg.array.rows)
+
+    @property
+    def value_blocks(self) -> int:
+        """Blocks of a head's channels: accumulator words of a query's result."""
+        return ceil(self.depth / self.cfg.lanes)
+
+    @property
+    def value_words(self) -> int:
+        """Reduction words of a result."""
+        return ceil(self.keys / self.cfg.array.rows)
+
+    @property
+    def word_bytes(self) -> int:
+        """Weight bytes of a reduction word of one block."""
+        return self.cfg.array.rows * self.cfg.lanes
+
+    @property
+    def scratch_bytes(self) -> int:
+        """Numerators of a part in DRAM."""
+        return self.value_rows * self.keys
+
+    def parts(self) -> list[Part]:
+        """All parts in order."""
+        return [
+            Part(n, h, first, end)
+            for n in range(self.samples) for h in range(self.heads) for first, end in _spans(self.queries, self.value_rows)
+        ]  # fmt: skip
+
+    def tiles(self, part: Part) -> list[Span]:
+        """Queries per accumulator bank, counted in the part."""
+        return list(_spans(part.end - part.first, self.score_rows))
+
+    def key_chunks(self) -> list[Span]:
+        """Blocks of keys that are loaded together."""
+        return list(_spans(self.key_blocks, self.key_chunk))
+
+    def value_chunks(self) -> list[Span]:
+        """Words of keys whose values are loaded together."""
+        return list(_spans(self.value_words, self.value_chunk))
+
+    @property
+    def summary(self) -> dict[str, object]:
+        """What is worth telling about the plan."""
+        return {
+            "score_rows": self.score_rows, "value_rows": self.value_rows, "key_chunk": self.key_chunk,
+            "value_chunk": self.value_chunk, "keys_stay": self.keys_stay, "head_stays": self.head_stays,
+        }  # fmt: skip
+
+
+def attention_plan(cfg: Config, layer: Attention, queries: Tensor, keys: Tensor) -> AttentionPlan:
+    """The plan of a layer.
+
+    Raises
+    ------
+    InputError
+        Where a memory is too small; it names the key to raise.
+    """
+    assert cfg.attention is not None
+    samples, _, rows, channels = queries.shape
+    length, depth, lanes, memory = keys.shape[2], channels // layer.heads, cfg.lanes, cfg.memory
+    word = cfg.array.rows * lanes
+    key_words, key_blocks = ceil(depth / cfg.array.rows), ceil(length / lanes)
+    value_words, value_blocks = ceil(length / cfg.array.rows), ceil(depth / lanes)
+    key_bytes, value_bytes = key_words * key_blocks * word, value_words * value_blocks * word
+    needs = {
+        "acc_bytes": 2 * max(key_blocks, value_blocks) * cfg.acc_word_bytes,
+        "weight_bytes": 2 * max(key_words, value_blocks) * word,
+        "input_bytes": 2 * max(depth, length),
+    }
+    for key, need in needs.items():
+        if need > getattr(memory, key):
+            raise InputError(
+                f"layer {layer.name}: {length} keys and heads of {depth} channels need {need} bytes of the "
+                f"{key.removesuffix('_bytes')} buffer, which has {getattr(memory, key)}; raise memory.{key} in "
+                f"configuration {cfg.name!r} to at least {need}"
+            )
+    together = min(
+        rows, cfg.acc_bank_words // value_blocks, max(1, cfg.attention.scales // IN_FLIGHT),
+        max(1, memory.input_bytes // INPUT_SLOTS // length),
+    )  # fmt: skip
+    together = _even(rows, together)
+    bank = min(together, cfg.acc_bank_words // key_blocks, max(1, memory.input_bytes // INPUT_SLOTS // depth))
+    part = memory.weight_bytes // WEIGHT_SLOTS
+    return AttentionPlan(
+        cfg, samples, layer.heads, rows, length, depth,
+        score_rows=_even(together, bank), value_rows=together,
+        key_chunk=_even(key_blocks, max(1, part // (key_words * word))),
+        value_chunk=_even(value_words, max(1, part // (value_blocks * word))),
+        keys_stay=key_bytes <= memory.weight_bytes,
+        head_stays=together == rows or key_bytes + value_bytes <= memory.weight_bytes,
+    )  # fmt: skip
+
+
+def _even(extent: int, most: int) -> int:
+    """Size of pieces of at most ``most``, as equal as they can be."""
+    return ceil(extent / ceil(extent / most))
+
+
+def _spans(extent: int, size: int) -> Iterator[Span]:
+    for first in range(0, extent, size):
+        yield first, min(first + size, extent)

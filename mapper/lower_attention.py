@@ -1,0 +1,250 @@
+"""Attention as steps: scores of one part, softmax on their way out, then the product with the values."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator
+from functools import cached_property, partial
+from math import ceil
+
+import numpy as np
+
+from dataflows import isa
+from dataflows.attention import Attention
+from mapper import loads
+from mapper.attention_jobs import Product, Softmax, counted
+from mapper.attention_loads import Source, load_keys, load_numerators, load_queries, load_values
+from mapper.attention_plan import Part, Span, attention_plan
+from mapper.context import Context, parameters
+from mapper.lowering import Lowering
+from mapper.nests import levels
+from mapper.pipeline import Load, Step
+from mapper.placement import ALIGNMENT
+from mapper.row_numbers import score_scale, value_scale
+from mapper.scoreboard import Access
+from mapper.tiles import Tile
+from mapper.vector_jobs import ACC_LEVELS, store
+
+
+PARTS_IN_DRAM = 3
+"""Parts whose numerators have room in DRAM: one is written, one waits, one is read."""
+
+
+class AttentionLowering(Lowering[Attention]):
+    """Steps of an attention layer, head by head: the scores of a part come before the results of the part before, so
+    that softmax and its way through DRAM hide behind the array.
+
+    Raises
+    ------
+    InputError
+        When a row does not fit the buffers.
+    """
+
+    def __init__(self, context: Context, layer: Attention, index: int):
+        super().__init__(context, layer, index)
+        tensors = context.network.tensors
+        self.keys, self.values = tensors[layer.inputs[1]], tensors[layer.inputs[2]]
+        self.plan = attention_plan(self.cfg, layer, self.source, self.keys)
+        context.reserve_scratch(PARTS_IN_DRAM * ceil(self.plan.scratch_bytes / ALIGNMENT) * ALIGNMENT)
+        tail = self.plan.keys - (self.plan.key_blocks - 1) * self.cfg.lanes
+        self.softmax = Softmax(self.plan.key_blocks, tail, *value_scale(layer, self.values, self.target))
+        self._at: dict[Hashable, int] = {}
+        """Where each part's row scales and numerators are."""
+        self.drains = 0
+        """Accumulator banks used, one after the other."""
+
+    def steps(self) -> Iterator[Step]:
+        """All steps in program order."""
+        parts = self.plan.parts()
+        before: Part | None = None
+        for part in parts:
+            scores = list(self._scores(part))
+            yield from scores
+            if before is not None:
+                yield from self._results(before, len(scores), last=False)
+            before = part
+        assert before is not None
+        yield from self._results(before, 0, last=True)
+
+    def _bank(self) -> int:
+        """The next accumulator bank."""
+        self.drains += 1
+        return (self.context.bank + self.drains - 1) % 2
+
+    def _head(self, position: int, part: Part) -> Source:
+        """The head's channels of queries, keys or values."""
+        tensor = self.context.network.tensors[self.layer.inputs[position]]
+        return Source(self.context, tensor, part.head * self.plan.depth, self.plan.depth, self.index)
+
+    # -- scores -----------------------------------------------------------------------------------
+
+    def _scores(self, part: Part) -> Iterator[Step]:
+        """For each bank of queries a step per chunk of keys, and the drain through the row engine."""
+        for tile in self.plan.tiles(part):
+            bank = self._bank()
+            for chunk in self.plan.key_chunks():
+                needed = (self._key_load(part, tile, chunk), self._query_load(part, tile))
+                yield Step(self.index, needed, partial(self._multiply, part, tile, chunk, bank))
+            needed = (self._parameter_load(), self._scale_load(part), self._scratch_load(part))
+            yield Step(self.index, needed, partial(self._soften, part, tile, bank))
+
+    def _key_load(self, part: Part, tile: Span, chunk: Span) -> Load:
+        plan = self.plan
+        key: tuple[Hashable, ...] = (self.index, "keys", part.sample, part.head, chunk)
+        if not plan.head_stays:
+            key += (part.first,)
+        if not plan.keys_stay:
+            key += (tile,)
+        block = plan.key_words * plan.word_bytes
+        first = chunk[0] == 0
+        return Load(
+            key, "weight", (chunk[1] - chunk[0]) * block,
+            lambda at: load_keys(self._head(1, part), plan, part.sample, chunk, at),
+            reserve=plan.key_blocks * block if plan.keys_stay and first else 0,
+            since=self.context.made(self.keys.name),
+        )  # fmt: skip
+
+    def _query_load(self, part: Part, tile: Span) -> Load:
+        key = (self.index, "queries", part, tile)
+        queries = (part.first + tile[0], part.first + tile[1])
+        return Load(
+            key, "input", (tile[1] - tile[0]) * self.plan.depth,
+            lambda at: load_queries(self._head(0, part), self.plan, part.sample, queries, at),
+            since=self.context.made(self.source.name),
+        )  # fmt: skip
+
+    def _multiply(self, part: Part, tile: Span, chunk: Span, bank: int, at: list[int]) -> None:
+        """Array jobs of queries and a chunk of keys."""
+        plan, rows = self.plan, tile[1] - tile[0]
+        weight_at, input_at = at
+        Product(
+            rows=rows, pitch=plan.depth, words=plan.key_words, blocks=chunk[1] - chunk[0], input_from=input_at,
+            input_at=input_at, input_bytes=rows * plan.depth, weight_at=weight_at, bank=bank, place=chunk[0] * rows,
+            keep=False, note=f"{self._name(part)}: scores of queries from {part.first + tile[0]}, blocks from {chunk[0]}",
+        ).emit(self.context.builder, self.index)  # fmt: skip
+
+    def _soften(self, part: Part, tile: Span, bank: int, at: list[int]) -> None:
+        """Scores of a bank through the row engine to DRAM."""
+        cfg, plan, builder = self.cfg, self.plan, self.context.builder
+        param_at, scale_at, scratch_at = at
+        rows = tile[1] - tile[0]
+        note = f"{self._name(part)}: softmax of queries from {part.first + tile[0]}"
+        builder.add(
+            isa.Unit.VECTOR,
+            {
+                "mode": {"broadcast": 1, "rows": 1, "wide": 1},
+                "param": {
+                    "entry": param_at // cfg.param_entry_bytes, "blocks": plan.key_blocks, "tail": self.softmax.tail
+                },
+                "requantize": {"zero": 0, "low": -128, "high": 127},
+                "acc_base": {"address": bank * cfg.acc_bank_words},
+                **levels(ACC_LEVELS, [(plan.key_blocks, rows), (rows, 1)], "acc_"),
+            },
+            [Access("acc", bank, bank + 1), Access("param", param_at, param_at + cfg.param_entry_bytes)],
+            layer=self.index, note=note,
+        )  # fmt: skip
+        lengths, behind = self.layer.lengths, plan.keys - plan.queries if self.layer.causal else None
+        keys = plan.keys if lengths is None else lengths[part.sample]
+        for some in counted(part.first + tile[0], part.first + tile[1], keys, behind):
+            self.softmax.emit(builder, some, scale_at + some.first - part.first, self.index, note)
+        target, access = self.context.scratch(
+            scratch_at + tile[0] * plan.keys, rows * plan.keys, write=True
+        )
+        builder.add(
+            isa.Unit.STORE,
+            {
+                "target": target, "row": {"bytes": rows * plan.keys}, **levels(loads.ROWS, []), "mode": {"rows": 1}
+            },
+            [access], layer=self.index, note=note,
+        )  # fmt: skip
+
+    @cached_property
+    def _parameter_offset(self) -> int:
+        """Constant-region offset of the one parameter entry: the scale of scores."""
+        multiplier, shift = score_scale(self.layer, self.source, self.keys)
+        lanes = np.ones(self.cfg.lanes, np.int64)
+        return self.context.constants.add(parameters(self.cfg, 0 * lanes, lanes * multiplier, lanes * shift))
+
+    def _parameter_load(self) -> Load:
+        return loads.parameter_load(self.context, (self.index, "param"), self._parameter_offset, 1, self.index)
+
+    def _place(self, part: Part, memory: str, size: int) -> Load:
+        """Room for what units write for a part; nothing is loaded."""
+
+        def emit(address: int) -> None:
+            self._at[memory, part] = address
+
+        return Load((self.index, memory, part), memory, size, emit)
+
+    def _scale_load(self, part: Part) -> Load:
+        return self._place(part, "scale", part.end - part.first)
+
+    def _scratch_load(self, part: Part) -> Load:
+        return self._place(part, "scratch", (part.end - part.first) * self.plan.keys)
+
+    # -- results ----------------------------------------------------------------------------------
+
+    def _results(self, part: Part, ahead: int, *, last: bool) -> Iterator[Step]:
+        """A step per chunk of values, and the drain to the output.
+
+        ``ahead`` is the number of steps since the part's numerators are on their way to DRAM.
+        """
+        bank, scratch = self._bank(), self._scratch_load(part)
+        for chunk in self.plan.value_chunks():
+            needed = (self._value_load(part, chunk), self._numerator_load(part, ahead), scratch)
+            yield Step(self.index, needed, partial(self._weigh, part, chunk, bank))
+        yield Step(self.index, (self._scale_load(part),), partial(self._drain, part, bank, last))
+
+    def _value_load(self, part: Part, chunk: Span) -> Load:
+        plan = self.plan
+        key: tuple[Hashable, ...] = (self.index, "values", part.sample, part.head, chunk)
+        if not plan.head_stays:
+            key += (part.first,)
+        word = plan.value_blocks * plan.word_bytes
+        reserve = plan.value_words * word if plan.head_stays and chunk[0] == 0 else 0
+        return Load(
+            key, "weight", (chunk[1] - chunk[0]) * word,
+            lambda at: load_values(self._head(2, part), plan, part.sample, chunk, at),
+            reserve=reserve if reserve <= self.cfg.memory.weight_bytes else 0,
+            since=self.context.made(self.values.name),
+        )  # fmt: skip
+
+    def _numerator_load(self, part: Part, ahead: int) -> Load:
+        size = (part.end - part.first) * self.plan.keys
+
+        def emit(address: int) -> None:
+            load_numerators(self.context, address, self._at["scratch", part], size, self.index)
+
+        return Load((self.index, "numerators", part), "input", size, emit, layer_bound=True, ahead=ahead)
+
+    def _weigh(self, part: Part, chunk: Span, bank: int, at: list[int]) -> None:
+        """Array jobs of numerators and a chunk of values."""
+        plan, rows, array_rows = self.plan, part.end - part.first, self.cfg.array.rows
+        weight_at, input_at, _ = at
+        Product(
+            rows=rows, pitch=plan.keys, words=chunk[1] - chunk[0], blocks=plan.value_blocks, input_from=input_at,
+            input_at=input_at + chunk[0] * array_rows, input_bytes=rows * plan.keys, weight_at=weight_at, bank=bank,
+            place=0, keep=chunk[0] > 0, note=f"{self._name(part)}: values of keys from {chunk[0] * array_rows}",
+        ).emit(self.context.builder, self.index)  # fmt: skip
+
+    def _drain(self, part: Part, bank: int, last: bool, at: list[int]) -> None:
+        """Results of a part to the head's channels of the output."""
+        cfg, plan, rows = self.cfg, self.plan, part.end - part.first
+        (scale_at,) = at
+        note = f"{self._name(part)}: results of queries {part.first}..{part.end - 1}"
+        tail = plan.depth - (plan.value_blocks - 1) * cfg.lanes
+        self.context.builder.add(
+            isa.Unit.VECTOR,
+            {
+                "mode": {"by_row": 1}, "param": {"entry": scale_at, "blocks": plan.value_blocks, "tail": tail},
+                "requantize": {"zero": self.target.zero, "low": self.layer.low, "high": self.layer.high},
+                "acc_base": {"address": bank * cfg.acc_bank_words},
+                **levels(ACC_LEVELS, [(plan.value_blocks, rows), (rows, 1)], "acc_"),
+            },
+            [Access("acc", bank, bank + 1), Access("scale", scale_at, scale_at + rows)], layer=self.index, note=note,
+        )  # fmt: skip
+        tile = Tile((part.sample, part.sample + 1), (0, 1), (part.first, part.end))
+        channel = part.head * plan.depth
+        store(self.context, self.layer.output, self.target.shape, tile, channel, plan.depth, self.index, note, mark=last)
+
+    def _name(self, part: Part) -> str:
+        return f"{self.layer.name} sample {part.sample} head {part.head}"
