@@ -53,7 +53,7 @@ class Source:
 
 
 def load_keys(source: Source, plan: AttentionPlan, sample: int, blocks: Span, address: int) -> None:
-    """Keys of some blocks as weights: channel d of key j is row d of word d // rows of block j // lanes, lane j % lanes.
+    """Keys of some blocks as weights: channel d of key j is lane j % lanes of row d of block j // lanes.
 
     A byte is a segment; the tokens of whole blocks are one job, those of a last one that is not full another.
     """

@@ -103,7 +103,9 @@ class AttentionPlan:
         """All parts in order."""
         return [
             Part(n, h, first, end)
-            for n in range(self.samples) for h in range(self.heads) for first, end in _spans(self.queries, self.value_rows)
+            for n in range(self.samples)
+            for h in range(self.heads)
+            for first, end in _spans(self.queries, self.value_rows)
         ]  # fmt: skip
 
     def tiles(self, part: Part) -> list[Span]:

@@ -138,6 +138,7 @@ def _windows(cfg: Config, network: Network, options: Options) -> dict[str, Windo
     plans = {
         layer.name: window_plan(cfg, options, layer, tensors[layer.inputs[0]], tensors[layer.output])
         for layer in network.layers
+        if layer.inputs
     }
     return {name: plan for name, plan in plans.items() if plan}
 
@@ -233,7 +234,9 @@ def compile_network(
         elif isinstance(layer, Norm):
             add = sums.get(layer.name)
             steps += list(NormLowering(context, layer, index, add).steps())
-            first, behind, engine = (add, [layer], "rows") if add else (layer, [], "rows")
+            engine = "rows"
+            if add:
+                first, behind = add, [*behind, layer]
         elif isinstance(layer, Lookup | Slice):
             steps += list(CopyLowering(context, layer, index).steps())
         elif isinstance(layer, Embedding):

@@ -24,7 +24,6 @@ from mapper.scoreboard import Access
 from mapper.tiles import Tile
 from mapper.vector_jobs import ACC_LEVELS, store
 
-
 PARTS_IN_DRAM = 3
 """Parts whose numerators have room in DRAM: one is written, one waits, one is read."""
 
@@ -82,8 +81,8 @@ class AttentionLowering(Lowering[Attention]):
         for tile in self.plan.tiles(part):
             bank = self._bank()
             for chunk in self.plan.key_chunks():
-                needed = (self._key_load(part, tile, chunk), self._query_load(part, tile))
-                yield Step(self.index, needed, partial(self._multiply, part, tile, chunk, bank))
+                operands = (self._key_load(part, tile, chunk), self._query_load(part, tile))
+                yield Step(self.index, operands, partial(self._multiply, part, tile, chunk, bank))
             needed = (self._parameter_load(), self._scale_load(part), self._scratch_load(part))
             yield Step(self.index, needed, partial(self._soften, part, tile, bank))
 
@@ -119,7 +118,8 @@ class AttentionLowering(Lowering[Attention]):
         Product(
             rows=rows, pitch=plan.depth, words=plan.key_words, blocks=chunk[1] - chunk[0], input_from=input_at,
             input_at=input_at, input_bytes=rows * plan.depth, weight_at=weight_at, bank=bank, place=chunk[0] * rows,
-            keep=False, note=f"{self._name(part)}: scores of queries from {part.first + tile[0]}, blocks from {chunk[0]}",
+            keep=False,
+            note=f"{self._name(part)}: scores of queries from {part.first + tile[0]}, blocks from {chunk[0]}",
         ).emit(self.context.builder, self.index)  # fmt: skip
 
     def _soften(self, part: Part, tile: Span, bank: int, at: list[int]) -> None:
@@ -244,7 +244,8 @@ class AttentionLowering(Lowering[Attention]):
         )  # fmt: skip
         tile = Tile((part.sample, part.sample + 1), (0, 1), (part.first, part.end))
         channel = part.head * plan.depth
-        store(self.context, self.layer.output, self.target.shape, tile, channel, plan.depth, self.index, note, mark=last)
+        output, shape = self.layer.output, self.target.shape
+        store(self.context, output, shape, tile, channel, plan.depth, self.index, note, mark=last)
 
     def _name(self, part: Part) -> str:
         return f"{self.layer.name} sample {part.sample} head {part.head}"

@@ -147,7 +147,7 @@ class EmbeddingLowering(Passing[Embedding]):
             self._load_list(aligned, -(-end // beat) * beat, listed)
             registers = {
                 "source": {"address": self._table + c0, "region": isa.Region.CONSTANT}, "row": {"bytes": c1 - c0},
-                **levels(loads.ROWS, [(1, 0), (1, 0), (end - first, channels)]),
+                **levels(loads.ROWS, []), "row_c": {"count": end - first, "step": channels},
                 "destination": {"address": address, "target": isa.Target.OPERAND}, "segment": {"bytes": size},
                 **levels(loads.SEGMENTS, []),
                 "gather": {"indexed": 1, "first": listed + first - aligned},

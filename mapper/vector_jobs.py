@@ -86,11 +86,11 @@ def addend_registers(context: Context, add: Add, first: str) -> Registers:
 
 def store(
     context: Context, output: str, view: tuple[int, int, int, int], tile: Tile, first: int, count: int, index: int,
-    note: str, *, mark: bool, rows: bool = False,
+    note: str, *, mark: bool, of_rows: bool = False,
 ) -> None:  # fmt: skip
     """STORE job for ``count`` channels from ``first`` of a tile's pixels, in the longest possible rows.
 
-    ``rows``: they come from the row engine.
+    ``of_rows``: they come from the row engine.
     """
     part = Part(output, view, tile.images, tile.rows, tile.cols, (first, first + count))
     note_use(context, part, index, write=True)
@@ -117,7 +117,7 @@ def store(
         isa.Unit.STORE,
         {
             "target": context.source(output, start), "row": {"bytes": run}, **levels(ROWS, loops),
-            **({"mode": {"rows": 1}} if rows else {}),
+            **({"mode": {"rows": 1}} if of_rows else {}),
         },
         [context.dram(output, start, end, write=True)], layer=index, note=note, mark=mark,
     )  # fmt: skip
@@ -227,5 +227,5 @@ def operand_pass(context: Context, p: Pass) -> None:
     if p.rows:
         p.rows()
     store(
-        context, p.output, p.view, p.tile, p.first, p.count, p.index, note, mark=p.last, rows=p.rows is not None
+        context, p.output, p.view, p.tile, p.first, p.count, p.index, note, mark=p.last, of_rows=p.rows is not None
     )  # fmt: skip
