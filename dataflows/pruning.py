@@ -21,6 +21,12 @@ FACTOR_FRACTION = 8
 
 MAX_FACTOR = 4095
 
+MAX_HEADS = 64
+"""Heads whose importance the hardware adds up."""
+
+MAGNITUDE_BITS = IMPORTANCE_BITS - MAX_FACTOR.bit_length()
+"""Of the sum of one job of the vector unit, before the factor."""
+
 
 @dataclass(frozen=True)
 class Select(Layer):
