@@ -1,0 +1,165 @@
+"""Selection: the most important tokens or heads stay, and their numbers become lists for LOAD."""
+
+from amaranth import Cat, Module, Mux, Signal, unsigned
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
+
+from dataflows.pruning import IMPORTANCE_BITS, MAX_HEADS
+from rtl.importance import accumulator_ports
+from rtl.memory import BankMemory
+from rtl.top_k import TopK
+
+NUMBER_BITS = 16
+
+
+def select_layout() -> data.StructLayout:
+    """A selection: of ``count`` tokens (or ``heads``) the best ``keep``; ``place`` is the first index of its lists.
+
+    ``fresh``: nothing has been selected before, so places are numbers.
+    """
+    return data.StructLayout({
+        "heads": 1, "fresh": 1, "count": NUMBER_BITS, "keep": NUMBER_BITS, "place": NUMBER_BITS,
+    })  # fmt: skip
+
+
+def entry_layout() -> data.StructLayout:
+    """An entry of a list and its index."""
+    return data.StructLayout({"index": NUMBER_BITS, "value": NUMBER_BITS})
+
+
+class Selector(wiring.Component):
+    """Keeps the most important, moves accumulators and numbers of what stays together, and writes two lists.
+
+    ``list[place + i]`` is the place of the i-th that stays among those before, ``list[place + keep + i]`` its number as
+    the network began with.
+
+    Parameters
+    ----------
+    lanes : int
+        Accumulators of a word, a power of two.
+    words : int
+        Words of tokens' accumulators.
+
+    Members
+    -------
+    job : In(stream of select_layout())
+        ``1 <= keep <= count``. Taken when the one before has written its last entry.
+    tokens, heads : Out(accumulator_ports)
+        The accumulators; nothing else uses them meanwhile.
+    list : Out(stream of entry_layout())
+    busy : Out(1)
+        A job is open; low in the cycle after its last entry was taken.
+
+    Timing
+    ------
+    The top-k engine's cycles (:func:`dataflows.top_k.cycles`, one more to load), except that an element of its output
+    takes two cycles for its two entries, while ``list`` is ready.
+    """
+
+    def __init__(self, lanes: int, words: int):
+        self.lanes, self.words = lanes, words
+        self.head_words = -(-MAX_HEADS // lanes)
+        self.top_k = TopK(lanes, max(words, self.head_words) * lanes, IMPORTANCE_BITS)
+        super().__init__({
+            "job": In(stream.Signature(select_layout())),
+            "tokens": Out(wiring.Signature(accumulator_ports(lanes, words)).flip()),
+            "heads": Out(wiring.Signature(accumulator_ports(lanes, self.head_words)).flip()),
+            "list": Out(stream.Signature(entry_layout())),
+            "busy": Out(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.top_k = top_k = self.top_k
+        job = Signal(select_layout(), reset_less=True)
+        given = self.job.payload
+        m.d.comb += [
+            self.job.ready.eq(~self.busy & top_k.job.ready),
+            top_k.job.valid.eq(self.job.valid & ~self.busy),
+            top_k.job.p.length.eq(given.count),
+            top_k.job.p.k.eq(given.keep),
+        ]
+        begin = Signal()
+        m.d.comb += begin.eq(self.job.valid & self.job.ready)
+        with m.If(begin):
+            m.d.sync += [job.eq(given), self.busy.eq(1)]
+        self._elaborate_load(m, begin, given.count, job)
+        self._elaborate_output(m, begin, job)
+        return m
+
+    def _elaborate_load(self, m, begin, count, job):
+        """Accumulators to the top-k engine, a word per cycle."""
+        left = Signal(NUMBER_BITS)
+        word = Signal(NUMBER_BITS, reset_less=True)
+        have, read = Signal(), Signal()
+        values = self.top_k.i
+        m.d.comb += [read.eq((left != 0) & (~have | values.ready)), values.valid.eq(have)]
+        with m.If(read | values.ready):
+            m.d.sync += have.eq(read)
+        with m.If(begin):
+            m.d.sync += [left.eq((count + self.lanes - 1) >> exact_log2(self.lanes)), word.eq(0)]
+        with m.Elif(read):
+            m.d.sync += [left.eq(left - 1), word.eq(word + 1)]
+        for port, mine in ((self.tokens, ~job.heads), (self.heads, job.heads)):
+            m.d.comb += [port.read.eq(read & mine), port.read_word.eq(word)]
+        m.d.comb += values.payload.as_value().eq(
+            Mux(job.heads, self.heads.read_data.as_value(), self.tokens.read_data.as_value())
+        )
+
+    def _elaborate_output(self, m, begin, job):
+        """What stays, one element after the other: its place in one cycle, its number in the next."""
+        lane_bits = exact_log2(self.lanes)
+        words = self.top_k.o
+        token_numbers, head_numbers = self.words * self.lanes, self.head_words * self.lanes
+        m.submodules.numbers = numbers = BankMemory(NUMBER_BITS // 8, token_numbers + head_numbers, NUMBER_BITS // 8)
+        first = Signal(range(token_numbers + 1))  # where the numbers of tokens, or of heads, begin in their memory
+        m.d.comb += first.eq(Mux(job.heads, token_numbers, 0))
+
+        # The elements of a word move down to its first one.
+        elements = Signal(data.ArrayLayout(unsigned(IMPORTANCE_BITS), self.lanes), reset_less=True)
+        indices = Signal(words.p.indices.shape(), reset_less=True)
+        left = Signal(range(self.lanes + 1))
+        last = Signal(reset_less=True)
+        done = Signal(NUMBER_BITS, reset_less=True)  # elements that have left
+        second, step = Signal(), Signal()
+        m.d.comb += [
+            words.ready.eq((left == 0) & self.busy),
+            self.list.valid.eq(left != 0),
+            step.eq(self.list.valid & self.list.ready),
+        ]
+        with m.If(words.valid & words.ready):
+            m.d.sync += [elements.eq(words.p.values), indices.eq(words.p.indices), left.eq(words.p.count)]
+            m.d.sync += [last.eq(words.p.last)]
+            with m.If(words.p.last & (words.p.count == 0)):
+                m.d.sync += self.busy.eq(0)
+        with m.If(step):
+            m.d.sync += second.eq(~second)
+            with m.If(second):
+                bits = len(indices[0])
+                m.d.sync += [
+                    elements.eq(elements.as_value() >> IMPORTANCE_BITS), indices.eq(indices.as_value() >> bits),
+                    left.eq(left - 1), done.eq(done + 1),
+                ]  # fmt: skip
+                with m.If((left == 1) & last):
+                    m.d.sync += self.busy.eq(0)
+        with m.If(begin):
+            m.d.sync += [done.eq(0), second.eq(0)]
+
+        number = Signal(NUMBER_BITS)
+        place = indices[0]
+        m.d.comb += [
+            numbers.read_enable.eq(step & ~second),
+            numbers.read_address.eq(first + place),
+            number.eq(Mux(job.fresh, place, numbers.read_data)),
+            numbers.write_enable.eq(step & second),
+            numbers.write_address.eq(first + done),
+            numbers.write_data.eq(number),
+            self.list.p.index.eq(job.place + done + Mux(second, job.keep, 0)),
+            self.list.p.value.eq(Mux(second, number, place)),
+        ]
+        for port, mine in ((self.tokens, ~job.heads), (self.heads, job.heads)):
+            enable = Cat(step & second & mine & (done[:lane_bits] == lane) for lane in range(self.lanes))
+            m.d.comb += [
+                port.write.eq(enable), port.write_word.eq(done >> lane_bits), port.write_value.eq(elements[0])
+            ]  # fmt: skip
