@@ -11,6 +11,7 @@ from rtl.agu import AddressGenerator, connect_nest
 from rtl.block_sizes import coded_row_layout
 from rtl.decompress import Decompressor
 from rtl.gather import INDEX_BITS, Gather
+from rtl.halves import HalfExpander
 from rtl.job import engine_ports, job_layout
 from rtl.memory import write_layout
 from rtl.queue import Queue
@@ -79,6 +80,7 @@ class LoadEngine(wiring.Component):
         layout = job_layout(self.cfg, isa.Unit.LOAD)
         kept = ("destination", "segment", "segment_a", "segment_b", "segment_c", "give")
         kept += ("row", "codec") if self.cfg.codec else ()
+        kept += ("gather",) if self.cfg.attention else ()
         m.submodules.jobs = jobs = Queue(data.StructLayout({name: layout[name].shape for name in kept}), JOBS_AHEAD)
         m.submodules.writer = writer = SegmentWriter(self.cfg, jobs.o.payload.shape())
         m.submodules.rows = rows = AddressGenerator(levels=3, address_bits=axi.ADDRESS_BITS)
@@ -164,7 +166,13 @@ class LoadEngine(wiring.Component):
             m.d.sync += row_bytes.eq(Mux(gather.idle, job.row.bytes, kept.row.bytes))
 
     def _elaborate_data(self, m, writer):
-        """Beats to the back, through the decoder where there is one."""
+        """Beats to the back, through what takes them apart where there is such a thing."""
+        if self.cfg.attention:
+            m.submodules.halves = halves = HalfExpander(self.cfg)
+            wiring.connect(m, wiring.flipped(self.data), halves.i)
+            wiring.connect(m, halves.o, writer.data)
+            m.d.comb += halves.nibbles.eq(writer.nibbles)
+            return
         if self.cfg.codec is None:
             wiring.connect(m, wiring.flipped(self.data), writer.data)
             return

@@ -20,7 +20,7 @@ class SegmentWriter(wiring.Component):
     cfg : Config
     job_shape : data.StructLayout
         ``destination``, ``segment``, ``segment_a`` to ``segment_c`` and ``give`` of a LOAD job; with a codec also
-        ``row`` and ``codec``.
+        ``row`` and ``codec``, with attention ``gather``.
 
     Members
     -------
@@ -31,6 +31,8 @@ class SegmentWriter(wiring.Component):
     input, weight, operand, param, ... : Out(stream of write_layout(bus_bytes), always ready)
     moved : Out(1)
         A piece is taken in this cycle.
+    nibbles : Out(2)
+        With attention only: ``gather.nibbles`` of the open segment's job.
     coded, block_bytes, block_zero : Out(1), Out(24), Out(act_bits)
         With a codec only: the open segment belongs to a job of compressed blocks, their length and their zero.
 
@@ -48,6 +50,7 @@ class SegmentWriter(wiring.Component):
             "done": Out(stream.Signature(unsigned(cfg.control.semaphores), always_ready=True)),
             **{target.name.lower(): Out(write) for target in isa.targets(cfg)},
             "moved": Out(1),
+            **({"nibbles": Out(2)} if cfg.attention else {}),
             **({"coded": Out(1), "block_bytes": Out(24), "block_zero": Out(cfg.numbers.act_bits)} if cfg.codec else {}),
         })
 
@@ -69,11 +72,12 @@ class SegmentWriter(wiring.Component):
         far = Signal(reset_less=True)  # more is left of it than a piece may have; else ``near`` is all that is left
         near = left[: (2 * bus_bytes).bit_length()]
         final = Signal(reset_less=True)  # last segment of its job
-        coded = {name: job.shape()[name].shape for name in ("row", "codec")} if self.cfg.codec else {}
+        names = (*(("row", "codec") if self.cfg.codec else ()), *(("gather",) if self.cfg.attention else ()))
+        more = {name: job.shape()[name].shape for name in names}
         current = Signal(
             data.StructLayout({
                 "target": max(isa.targets(self.cfg)).bit_length(), "fill": 1, "fill_value": self.cfg.numbers.act_bits,
-                "give": len(job.give), **coded,
+                "give": len(job.give), **more,
             }),
             reset_less=True,
         )
@@ -111,8 +115,10 @@ class SegmentWriter(wiring.Component):
                 far.eq(coming.segment.bytes > 2 * bus_bytes),
                 final.eq(segments.o.p.last.all()),
                 *(current[name].eq(destination[name]) for name in ("target", "fill", "fill_value")),
-                *(current[name].eq(coming[name]) for name in ("give", *coded)),
+                *(current[name].eq(coming[name]) for name in ("give", *more)),
             ]
+        if self.cfg.attention:
+            m.d.comb += self.nibbles.eq(current.gather.nibbles)
         if self.cfg.codec:
             m.d.comb += [
                 self.coded.eq(open_ & current.codec.coded & ~fill),

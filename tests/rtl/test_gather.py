@@ -23,7 +23,7 @@ POSITION = 0xFFF4
 """So that tokens of a position go beyond 16 bits and around."""
 
 
-def make_job(*, source, row, levels, destination, target, segment, gather=None, fill=0, positioned=0):
+def make_job(*, source, row, levels, destination, target, segment, gather=None, fill=0, positioned=0, nibbles=0):
     row_a, row_b, row_c = levels
     one = level(1, 0)
     return {
@@ -31,7 +31,7 @@ def make_job(*, source, row, levels, destination, target, segment, gather=None, 
         "row_a": row_a, "row_b": row_b, "row_c": row_c,
         "destination": {"address": destination, "target": target, "fill": fill, "fill_value": 0x5A},
         "segment": {"bytes": segment}, "segment_a": one, "segment_b": one, "segment_c": one,
-        "gather": {"indexed": gather is not None, "first": gather or 0, "positioned": positioned},
+        "gather": {"indexed": gather is not None, "first": gather or 0, "positioned": positioned, "nibbles": nibbles},
         "give": 1, "tag": 0, "mark": 0,
     }  # fmt: skip
 
@@ -60,6 +60,9 @@ def reference(jobs, contents):
         found = [contents.get(at, dram_byte(at)) for at in where]
         if job["destination"]["fill"]:
             found = [0x5A] * job["segment"]["bytes"]
+        elif kind := job["gather"]["nibbles"]:
+            halves = [half for byte in found for half in (byte & 15, byte >> 4)]
+            found = [16 * half if kind == isa.Nibbles.HIGH else half for half in halves]
         target, address = job["destination"]["target"], job["destination"]["address"]
         if target == isa.Target.INDEX:
             assert address % 2 == 0 and len(found) % 2 == 0
@@ -109,7 +112,7 @@ def put(contents, address, values):
 
 @pytest.mark.parametrize(("bus", "stall"), [(64, 0.0), (128, 0.3), (512, 0.3)])
 def test_random_lists(bus, stall):
-    """Lists at any even address, jobs right behind the lists they read, fills and plain jobs between."""
+    """Lists at any even address, jobs right behind the lists they read, fills, plain jobs and halves between."""
     rng = random.Random(bus)
     cfg = attention_config(bus, indices=48)
     contents, jobs, known = {}, [], set()
@@ -134,13 +137,16 @@ def test_random_lists(bus, stall):
             count = rng.randint(1, count)
             step = rng.choice([rng.randint(-(1 << 31), (1 << 31) - 1), rng.randint(0, 3000), -(1 << 31), 0])
             size = row * a["count"] * b["count"] * count
+            nibbles = rng.choice(list(isa.Nibbles))
             jobs.append(make_job(source=rng.randrange(1 << 40), row=row, levels=[a, b, level(count, step)],
-                                 destination=to, target=target, segment=size, gather=first,
-                                 positioned=kind == "positioned"))  # fmt: skip
+                                 destination=to, target=target, segment=size << (nibbles > 0), gather=first,
+                                 positioned=kind == "positioned", nibbles=nibbles))  # fmt: skip
         else:
             size = row * a["count"] * b["count"]
+            nibbles = rng.choice(list(isa.Nibbles))
             jobs.append(make_job(source=rng.randrange(1 << 38), row=row, levels=[a, b, level(1, 7)],
-                                 destination=to, target=target, segment=size, fill=kind == "fill"))  # fmt: skip
+                                 destination=to, target=target, segment=size << (nibbles > 0 and kind == "plain"),
+                                 fill=kind == "fill", nibbles=nibbles))  # fmt: skip
     written, _, _, _, slave = run(cfg, jobs, contents, stall=stall, jitter=20 if stall else 0)
     assert written == reference(jobs, contents)
     assert slave.max_in_flight <= cfg.bus.reads_in_flight
@@ -154,7 +160,7 @@ def test_law_and_full_rate():
     put(contents, LISTS, values)
     levels = [level(1, 0), level(1, 0), level(40, 64)]
     plain = make_job(source=0, row=16, levels=levels, destination=0, target=0, segment=640)
-    gathered = plain | {"gather": {"indexed": 1, "first": 0, "positioned": 0}}
+    gathered = plain | {"gather": {"indexed": 1, "first": 0, "positioned": 0, "nibbles": 0}}
     jobs = [plain, list_job(LISTS, 0, 40), gathered, gathered]
     written, cycles, taken, done, _ = run(cfg, jobs, contents, latency=8)
     assert written == reference(jobs, contents)
