@@ -18,6 +18,7 @@ from dataflows.errors import InputError
 from dataflows.formats import container
 from mapper.fake_quantize import early
 from mapper.graph import Add, AvgPool, Clamp, Concat, Conv, Flatten, FloatGraph, MaxPool, Node, Pad, Quantized
+from mapper.graph_attention import Attention, Embedding, Lookup, Norm, Respace, Slice, id_inputs
 from mapper.layer_specs import LayerSpec
 from mapper.narrow_weights import arrives_with
 from mapper.precision import Precision, Request, counted, resolve, usual
@@ -26,8 +27,14 @@ from mapper.window_shape import is_window
 TELLING = 8
 """Weights of an output channel, at least, that say something when all of them are multiples of one step."""
 
-KEEPS = MaxPool, Clamp, Flatten, Pad
+KEEPS = MaxPool, Clamp, Flatten, Pad, Respace, Slice
 """Operators whose result has scale and width of their input."""
+
+ROWS = Attention, Norm, Lookup, Embedding
+"""Operators whose operands have the width of the configuration."""
+
+ID_BITS = 16
+"""Width of integers that choose rows of tables."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +53,7 @@ class Widths:
 def uniform(graph: FloatGraph, bits: int) -> Widths:
     """One width for everything: what accelerators without ``[multiplier]`` take."""
     layers = {node.name: Precision(bits, bits) for node in graph.nodes if isinstance(node, Conv)}
-    return Widths(dict.fromkeys(graph.shapes, bits), layers)
+    return Widths({**dict.fromkeys(graph.shapes, bits), **dict.fromkeys(id_inputs(graph), ID_BITS)}, layers)
 
 
 def widths(graph: FloatGraph, cfg: Config, spec: LayerSpec[Request] | None = None) -> Widths:
@@ -102,7 +109,7 @@ class _Solver:
         self.root = groups(self.graph)
         bits = self._wishes()
         self._align(bits)
-        tensors = {name: bits[root] for name, root in self.root.items()}
+        tensors = {name: bits[root] for name, root in self.root.items()} | dict.fromkeys(id_inputs(self.graph), ID_BITS)
         self._check(tensors)
         layers = {n.name: self._precision(n, tensors[n.inputs[0]]) for n in self.graph.nodes if isinstance(n, Conv)}
         ternary = self.cfg.multiplier is not None and self.cfg.multiplier.kind == "ternary"
@@ -138,6 +145,10 @@ class _Solver:
         for root in bits:
             if root in made and made[root].sign:
                 bits[root] = self.cfg.operand_bits[0]  # two values need no more
+        for node in self.graph.nodes:
+            if isinstance(node, ROWS):
+                for name in (*node.inputs, node.output):
+                    want(name, wide)
         for name in self.graph.outputs:
             root = self.root[name]
             if not (root in made and made[root].sign) and (root not in bits or wide in self.cfg.operand_bits):
@@ -159,6 +170,8 @@ class _Solver:
     def _places(self) -> Iterable[tuple[str, list[int], str]]:
         """Tensors with lengths in channels that must be whole bytes, and what they are."""
         for node in self.graph.nodes:
+            if not node.inputs:
+                continue
             _, channels, height, width = self.graph.shapes[node.inputs[0]]
             if isinstance(node, Concat):
                 yield node.output, [self.graph.shapes[name][1] for name in node.inputs[:-1]], f"parts of {node.name}"

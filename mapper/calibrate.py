@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from dataflows.errors import InputError
 from mapper.float_reference import execute
 from mapper.graph import FloatGraph
+from mapper.graph_attention import has_lengths
 
 Samples = Mapping[str, NDArray[np.float32]]
 Method = Literal["minmax", "percentile"]
@@ -126,5 +127,7 @@ def _chunks(graph: FloatGraph, samples: Samples, batch: int) -> Iterator[dict[st
     if len(counts) != 1 or 0 in counts:
         raise InputError(f"calibration needs the same number of samples, at least 1, per input, not {sorted(counts)}")
     (count,) = counts
+    whole = graph.shapes[graph.inputs[0]][0]  # lengths of attention belong to samples by their place in a batch
+    batch = -(-batch // whole) * whole if has_lengths(graph) else batch
     for start in range(0, count, batch):
         yield {name: samples[name][start : start + batch] for name in graph.inputs}

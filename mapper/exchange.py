@@ -25,7 +25,7 @@ def _once(graph: FloatGraph, wanted: Callable[[Node, Node], bool]) -> FloatGraph
     uses, nodes = graph.uses(), list(graph.nodes)
     place = {node.output: index for index, node in enumerate(nodes)}
     for index, node in enumerate(nodes):
-        before = place.get(node.inputs[0])
+        before = place.get(node.inputs[0]) if node.inputs else None
         if before is None or uses[nodes[before].output] > 1 or not wanted(nodes[before], node):
             continue
         first = nodes[before]

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 from dataflows.errors import InputError
 from mapper.graph import Clamp, FakeQuantize, Flatten, FloatGraph, MaxPool, Node, Quantized
+from mapper.graph_attention import Respace, Slice
 
-PASS_ON = MaxPool, Clamp, Flatten
+PASS_ON = MaxPool, Clamp, Flatten, Respace, Slice
 """Operators whose input may be quantized instead of their result."""
 
 

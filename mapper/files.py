@@ -34,8 +34,7 @@ def write(out: Output, outcome: Outcome, model: Model, folder: Path) -> None:
         for suffix, codes in (("", outcome.run.outputs), ("_golden", outcome.run.golden)):
             for name in network.outputs:
                 values = dequantize_output(network, name, codes[name])
-                flat = model.graph.ranks.get(name) == 2
-                results[name + suffix] = values.reshape(len(values), -1) if flat else values
+                results[name + suffix] = model.graph.modelled(name, values) if name in model.graph.ranks else values
         out.write_arrays(folder / "outputs.npz", results)
 
 

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from dataflows.network import Window
+from mapper.functions import FUNCTIONS
 from mapper.graph import Add, Affine, AvgPool, Clamp, Concat, Conv, Flatten, FloatGraph, MaxPool, Node, Pad, Sign
+from mapper.graph_attention import Attention, Constant, Embedding, Lookup, Norm, Respace, Slice
 
 Visit = Callable[[str, torch.Tensor], None]
 
@@ -21,7 +23,7 @@ def run(graph: FloatGraph, inputs: Mapping[str, NDArray[np.float32]]) -> dict[st
 
     Parameters
     ----------
-    inputs : mapping from input name to float array (samples, C, H, W); (samples, F) where the model takes a matrix.
+    inputs : mapping from input name to float array (samples, C, H, W), or as the model takes it: (samples, F), (samples, L, C).
         Any number of samples, the same for all inputs.
 
     Returns
@@ -55,12 +57,13 @@ def execute(graph: FloatGraph, inputs: Mapping[str, NDArray[np.float32]], visit:
     live: dict[str, torch.Tensor] = {}
     with torch.inference_mode():
         for name in graph.inputs:
-            value = torch.tensor(inputs[name], dtype=torch.float32)
-            live[name] = value.reshape(value.shape[0], *graph.shapes[name][1:])
+            live[name] = torch.tensor(graph.held(name, inputs[name]), dtype=torch.float32)
             live[name] = _rounded(graph, name, live[name])
             visit(name, live[name])
         for node in graph.nodes:
             result = compute(node, [live[name] for name in node.inputs])
+            if not node.inputs:
+                result = result.expand(len(inputs[graph.inputs[0]]), *result.shape[1:])
             if node.sign:
                 result = torch.where(result >= 0, 1.0, -1.0)
             elif node.low > -inf or node.high < inf:
@@ -84,6 +87,8 @@ def _rounded(graph: FloatGraph, name: str, value: torch.Tensor) -> torch.Tensor:
 
 def compute(node: Node, inputs: list[torch.Tensor]) -> torch.Tensor:
     """Result of one node before its clamp."""
+    if isinstance(node, Constant):
+        return torch.from_numpy(node.value)
     x = inputs[0]
     match node:
         case Conv():
@@ -108,6 +113,18 @@ def compute(node: Node, inputs: list[torch.Tensor]) -> torch.Tensor:
             return torch.cat(inputs, 1)
         case Flatten():
             return x.reshape(x.shape[0], -1, 1, 1)
+        case Attention():
+            return _attention(node, *inputs)
+        case Norm():
+            return _norm(node, x)
+        case Lookup():
+            return FUNCTIONS[node.function](x)
+        case Embedding():
+            return torch.from_numpy(node.table)[x[:, 0, 0].long()].transpose(1, 2)[:, :, None]
+        case Slice():
+            return x[..., node.start : node.stop]
+        case Respace():
+            return x.reshape(*x.shape[:2], node.height, node.width)
     raise TypeError(f"unknown node {type(node).__name__}")
 
 
@@ -126,3 +143,27 @@ def _padded(x: torch.Tensor, padding: tuple[int, int, int, int], value: float) -
         return x
     top, left, bottom, right = padding
     return functional.pad(x, (left, right, top, bottom), value=value)
+
+
+def _attention(node: Attention, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+    """Attention of (N, C, 1, L) each."""
+    queries, keys = q.shape[3], k.shape[3]
+    split = [x.reshape(len(x), node.heads, -1, x.shape[3]).transpose(2, 3) for x in (q, k, v)]
+    allowed = torch.ones(len(q), 1, queries, keys, dtype=torch.bool)
+    if node.causal:
+        allowed = allowed.tril(keys - queries)
+    if node.lengths is not None:
+        counts = torch.tensor(node.lengths)[torch.arange(len(q)) % len(node.lengths)]
+        allowed = allowed & (torch.arange(keys) < counts[:, None, None, None])
+    result = functional.scaled_dot_product_attention(*split, attn_mask=allowed, scale=node.factor)
+    return result.transpose(2, 3).reshape(len(q), -1, 1, queries)
+
+
+def _norm(node: Norm, x: torch.Tensor) -> torch.Tensor:
+    """Norm over the channels of (N, C, H, W)."""
+    rows, gain = x.permute(0, 2, 3, 1), torch.from_numpy(node.gain)
+    if node.centered:
+        result = functional.layer_norm(rows, gain.shape, gain, torch.from_numpy(node.bias), node.epsilon)
+    else:
+        result = functional.rms_norm(rows, gain.shape, gain, node.epsilon) + torch.from_numpy(node.bias)
+    return result.permute(0, 3, 1, 2)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from math import inf, prod
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -184,7 +184,7 @@ class FloatGraph:
     shapes : dict
         (N, C, H, W) of every tensor.
     ranks : dict
-        Dimensions (2 or 4) that inputs and outputs have in the original model.
+        Dimensions (2 to 4) that inputs and outputs have in the original model.
     nodes : tuple of Node
     quantized : dict
         Levels of tensors that the model rounds.
@@ -197,6 +197,23 @@ class FloatGraph:
     ranks: dict[str, int]
     nodes: tuple[Node, ...]
     quantized: dict[str, Quantized] = field(default_factory=dict)
+
+    def form(self, name: str) -> tuple[int, ...]:
+        """Shape that an input or output has in the original model: (N, C, H, W), (N, L, C), (N, F), or (N, L) of ids."""
+        n, c, h, w = self.shapes[name]
+        return {4: (n, c, h, w), 3: (n, w, c), 2: (n, c * w)}[self.ranks[name]]
+
+    def held(self, name: str, array: NDArray[Any]) -> NDArray[Any]:
+        """An array (samples, ...) of an input as (samples, C, H, W)."""
+        if self.ranks[name] == 3 and array.ndim == 3:
+            array = array.transpose(0, 2, 1)
+        return array.reshape(len(array), *self.shapes[name][1:])
+
+    def modelled(self, name: str, array: NDArray[Any]) -> NDArray[Any]:
+        """An array (samples, C, H, W) of an output as the original model has it."""
+        if self.ranks[name] == 3:
+            array = array.reshape(*array.shape[:2], -1).transpose(0, 2, 1)
+        return array.reshape(len(array), *self.form(name)[1:])
 
     def uses(self) -> Counter[str]:
         """How often each tensor is read; being an output of the graph is one use."""

@@ -1,4 +1,4 @@
-"""Operators: convolutions, products, arithmetic with constants, activations."""
+"""Operators: convolutions, arithmetic with constants, activations."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ import numpy as np
 
 from dataflows.network import Window
 from mapper.graph import Add, Affine, Clamp, Conv, Sign
+from mapper.graph_attention import Constant as Fixed
 from mapper.import_builder import Builder
-from mapper.import_registry import activation, floats, operator, windowed
-from mapper.import_values import Activation, Constant
+from mapper.import_constants import alike, in_a_row, spread
+from mapper.import_parts import whole
+from mapper.import_registry import activation, floats, operator, pointwise, windowed
+from mapper.import_values import Activation
 from mapper.import_windows import pair, same_padding
 
 
@@ -44,41 +47,6 @@ def conv2d(
     shift = np.zeros(len(values), np.float32) if bias is None else floats(builder, bias, "conv2d")
     window = Window(kernel, pair(stride), around, spread)
     return windowed(builder, Conv, x, len(values), window, weight=values, bias=shift, groups=groups)
-
-
-@operator("linear")
-def linear(builder: Builder, x: Any, weight: Any, bias: Any = None) -> Activation:
-    """Linear layer on (N, features)."""
-    return _linear(builder, x, weight, bias)
-
-
-def _linear(builder: Builder, x: Any, weight: Any, bias: Any = None) -> Activation:
-    x = activation(builder, x, "linear", 2)
-    values = floats(builder, weight, "linear")
-    if values.ndim != 2 or values.shape[1] != x.shape[1]:
-        raise builder.error(f"weights of shape {values.shape} do not fit an input of shape {x.shape}")
-    shift = np.zeros(len(values), np.float32)
-    if bias is not None:
-        shift = shift + floats(builder, bias, "linear")
-    shape = (x.shape[0], len(values))
-    return builder.add(Conv, [x], shape, weight=values[:, :, None, None], bias=shift)
-
-
-@operator("matmul", "mm")
-def matmul(builder: Builder, x: Any, other: Any = None, mat2: Any = None) -> Activation:
-    """Product of an activation with a constant matrix."""
-    right = other if mat2 is None else mat2
-    if not isinstance(right, Constant) or right.data.ndim != 2:
-        raise builder.error("matmul is supported as (N, features) times a constant matrix only")
-    return _linear(builder, x, Constant(right.name, right.data.t()))
-
-
-@operator("addmm")
-def addmm(builder: Builder, x: Any, mat1: Any, mat2: Any, beta: float = 1, alpha: float = 1) -> Activation:
-    """``beta * bias + alpha * mat1 @ mat2`` with constant bias and ``mat2``."""
-    if not isinstance(x, Constant) or not isinstance(mat2, Constant):
-        raise builder.error("addmm is supported with a constant bias and a constant second matrix only")
-    return _linear(builder, mat1, Constant(mat2.name, mat2.data.t() * alpha), Constant(x.name, x.data * beta))
 
 
 @operator("batch_norm")
@@ -114,26 +82,20 @@ def native_batch_norm(builder: Builder, **arguments: Any) -> tuple[Any, None, No
 
 def _affine(builder: Builder, x: Activation, scale: Any, shift: Any) -> Activation:
     """``x * scale + shift``, each a scalar or one value per channel."""
-    both = [np.broadcast_to(np.asarray(v, np.float32), (x.shape[1],)).copy() for v in (scale, shift)]
-    return builder.add(Affine, [x], x.shape, scale=both[0], shift=both[1])
+    x = whole(builder, x)
+    both = [np.broadcast_to(np.asarray(v, np.float32), (builder.shape(x)[1],)).copy() for v in (scale, shift)]
+    return pointwise(builder, Affine, x, scale=both[0], shift=both[1])
 
 
 def _per_channel(builder: Builder, x: Activation, value: Any, op: str) -> Any:
     """A constant operand as a float or as one value per channel."""
-    if isinstance(value, int | float):
-        return float(value)
-    if value.data.ndim == 0:  # a number in the model's code, possibly an integer
-        return float(Constant(value.name, value.data.double()).floats())
-    values = value.floats()
-    if values.size == 1:
-        return float(values.reshape(()))
-    shape = (1,) * (len(x.shape) - values.ndim) + values.shape
-    if len(shape) != len(x.shape) or shape[1] != values.size or values.size != x.shape[1]:
+    found = spread(builder, x, value, op)
+    if not isinstance(found, float) and found.shape[2:] != (1, 1):
         raise builder.error(
-            f"{op} with a constant of shape {values.shape} is not supported on shape {x.shape}; "
+            f"{op} with a constant of shape {tuple(value.data.shape)} is not supported on shape {x.shape}; "
             "the constant must be a scalar or one value per channel"
         )
-    return values.reshape(-1)
+    return found if isinstance(found, float) else found.reshape(-1)
 
 
 @operator("add")
@@ -143,13 +105,31 @@ def add(builder: Builder, x: Any, other: Any, alpha: float = 1) -> Activation:
         if alpha != 1:
             raise builder.error("add with alpha other than 1 is not supported here")
         x, other = other, x
+    x = activation(builder, x, "add")
     if not isinstance(other, Activation):
-        return _affine(builder, x, 1.0, alpha * _per_channel(builder, x, other, "add"))
+        return _shifted(builder, x, other, alpha)
+    other = activation(builder, other, "add")
     if alpha != 1:
         raise builder.error(f"add of two tensors is supported with alpha 1 only, not {alpha}")
     if x.shape != other.shape:
         raise builder.error(f"add is supported for tensors of equal shape, not {x.shape} and {other.shape}")
-    return builder.add(Add, [x, other], x.shape)
+    x, other = alike(builder, x, other, "add")
+    result = builder.add(Add, [x, other], builder.shape(x))
+    return Activation(result.name, x.shape, index=x.index)
+
+
+def _shifted(builder: Builder, x: Activation, other: Any, factor: float) -> Activation:
+    """``x`` and ``factor`` times a constant, which may differ from pixel to pixel."""
+    x = whole(builder, x)
+    if x.index is not None and len(x.shape) == 3:
+        x = in_a_row(builder, x)
+    found = spread(builder, x, other, "add")
+    if isinstance(found, float) or found.shape[2:] == (1, 1):
+        return _affine(builder, x, 1.0, factor * (found if isinstance(found, float) else found.reshape(-1)))
+    held = builder.shape(x)
+    value = builder.add(Fixed, [], held, value=np.broadcast_to(np.float32(factor) * found, (1, *held[1:])).copy())
+    result = builder.add(Add, [x, value], held)
+    return Activation(result.name, x.shape, index=x.index)
 
 
 @operator("sub")
@@ -160,8 +140,9 @@ def sub(builder: Builder, x: Any, other: Any, alpha: float = 1) -> Activation:
 
 def _sub(builder: Builder, x: Any, other: Any, alpha: float) -> Activation:
     if isinstance(x, Activation) and not isinstance(other, Activation):
-        return _affine(builder, x, 1.0, -alpha * _per_channel(builder, x, other, "sub"))
+        return _shifted(builder, activation(builder, x, "sub"), other, -alpha)
     if isinstance(other, Activation) and not isinstance(x, Activation):
+        other = activation(builder, other, "sub")
         return _affine(builder, other, -alpha, _per_channel(builder, other, x, "sub"))
     raise builder.error("sub is supported with one constant operand only")
 
@@ -179,6 +160,7 @@ def mul(builder: Builder, x: Any, other: Any) -> Activation:
         x, other = other, x
     if isinstance(other, Activation):
         raise builder.error("mul is supported with one constant operand only, not for two computed tensors")
+    x = activation(builder, x, "mul")
     return _affine(builder, x, _per_channel(builder, x, other, "mul"), 0.0)
 
 
@@ -187,6 +169,7 @@ def div(builder: Builder, x: Any, other: Any, rounding_mode: Any = None) -> Acti
     """Quotient of an activation by a constant."""
     if not isinstance(x, Activation) or isinstance(other, Activation) or rounding_mode is not None:
         raise builder.error("div is supported for a tensor divided by a constant, without rounding, only")
+    x = activation(builder, x, "div")
     divisor = np.asarray(_per_channel(builder, x, other, "div"))
     if (divisor == 0).any():
         raise builder.error("div by a constant that is zero")
@@ -200,14 +183,14 @@ def _clamp(builder: Builder, x: Any, low: Any, high: Any) -> Activation:
         raise builder.error("clamp is supported with scalar bounds only")
     if not low <= high:
         raise builder.error(f"clamp needs a lower bound that is not above the upper one, not {low} and {high}")
-    return builder.add(Clamp, [x], x.shape, low=float(low), high=float(high))
+    return pointwise(builder, Clamp, x, low=float(low), high=float(high))
 
 
 @operator("sign")
 def sign(builder: Builder, x: Any) -> Activation:
     """Sign; zero counts as positive."""
     x = activation(builder, x, "sign")
-    return builder.add(Sign, [x], x.shape, sign=True)
+    return pointwise(builder, Sign, x, sign=True)
 
 
 @operator("relu")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import torch
+
 from dataflows.errors import InputError
 from mapper.graph import FloatGraph, Node, Shape
-from mapper.import_values import Activation, Storage, Where, graph_shape
+from mapper.import_values import Activation, Ids, Storage, Where, graph_shape, ids_shape
 
 
 class Builder:
@@ -27,22 +30,46 @@ class Builder:
         self._nodes: list[Node] = []
         self._shapes: dict[str, Shape] = {}
         self._ranks: dict[str, int] = {}
+        self._makers: dict[str, Node] = {}
+        self._made: dict[tuple[Any, ...], Activation] = {}
 
-    def input(self, name: str, shape: tuple[int, ...]) -> Activation:
-        """Declare a graph input."""
+    def input(self, name: str, shape: tuple[int, ...], ids: bool = False) -> Activation:
+        """Declare a graph input; ``ids``: it holds integers (N, L)."""
         name = self._unique(name)
-        self._shapes[name] = graph_shape(shape, f"input {name}")
+        self._shapes[name] = (ids_shape if ids else graph_shape)(shape, f"input {name}")
         self._inputs.append(name)
         self._ranks[name] = len(shape)
+        n, c, h, w = self._shapes[name]
+        if ids:
+            return Ids(name, shape, index=torch.arange(n * w).reshape(n, w))
+        if len(shape) == 3:
+            return Activation(name, shape, index=torch.arange(n * c * w).reshape(n, c, w).transpose(1, 2))
         return Activation(name, shape)
 
-    def add(self, make: type[Node], inputs: list[Activation], shape: tuple[int, ...], **fields: Any) -> Activation:
-        """Append a node whose result has ``shape``; its name comes from the current place."""
-        name = self._unique(self._title(make.op))
+    def add(
+        self, make: type[Node], inputs: list[Activation], shape: tuple[int, ...], title: str = "", **fields: Any
+    ) -> Activation:
+        """Append a node whose result has ``shape``, (N, C, H, W) or (N, C); its name comes from the current place.
+
+        ``title``: another name, as far as it is not taken.
+        """
+        name = self._unique(title or self._title(make.op))
         self._shapes[name] = graph_shape(shape, f"the result of {name}")
         sources = tuple(self.read(value).name for value in inputs)
-        self._nodes.append(make(name=name, inputs=sources, output=name, where=str(self.where), **fields))
+        node = make(name=name, inputs=sources, output=name, where=str(self.where), **fields)
+        self._nodes.append(node)
+        self._makers[name] = node
         return Activation(name, shape)
+
+    def maker(self, name: str) -> Node | None:
+        """The node that makes a tensor; None for inputs."""
+        return self._makers.get(name)
+
+    def once(self, key: tuple[Any, ...], make: Callable[[], Activation]) -> Activation:
+        """What ``make`` adds, the first time; the same again for the same key."""
+        if key not in self._made:
+            self._made[key] = make()
+        return replace(self._made[key])
 
     def shape(self, x: Activation) -> Shape:
         """(N, C, H, W) that the graph holds for an activation."""
@@ -50,7 +77,8 @@ class Builder:
 
     def view(self, x: Activation, shape: tuple[int, ...]) -> Activation:
         """The same elements in the same order under another shape."""
-        result = replace(self.read(x), shape=shape)
+        places = None if x.index is None else x.index.reshape(shape)
+        result = replace(self.read(x), shape=shape, index=places)
         x.storage.views += 1
         return result
 
@@ -60,7 +88,7 @@ class Builder:
             raise self.error(f"an in-place operator cannot turn shape {x.shape} into {result.shape}")
         if x.storage.views > 1:
             x.storage.changed_by = str(self.where)
-        x.name, x.storage = result.name, Storage()
+        x.name, x.storage, x.index = result.name, Storage(), result.index
         return x
 
     def read(self, x: Activation) -> Activation:

@@ -18,8 +18,9 @@ from dataflows.errors import InputError
 from mapper.graph import FloatGraph
 from mapper.import_builder import Builder
 from mapper.import_operators import apply
+from mapper.import_parts import settled
 from mapper.import_scalars import SCALARS
-from mapper.import_values import Constant, Where
+from mapper.import_values import Activation, Constant, Where
 
 Members = dict[str, bytes]
 
@@ -28,6 +29,9 @@ DTYPES = {
     7: torch.float32, 8: torch.float64, 12: torch.bool, 13: torch.bfloat16,
 }  # fmt: skip
 """Numbers of the archive's schema for element types."""
+
+IDS = torch.int64, torch.int32
+"""Types of inputs that choose rows of tables."""
 
 NO_EFFECT = frozenset({"_assert_tensor_metadata", "_assert_scalar", "sym_constrain_range_for_size", "_guards_fn"})
 
@@ -72,7 +76,8 @@ class _Walk:
         for node in self.graph["nodes"]:
             self._node(node)
         outputs = [next(iter(spec.items())) for spec in self.signature["output_specs"]]
-        return self.builder.finish([self._argument(spec["arg"]) for kind, spec in outputs if kind == "user_output"])
+        found = [self._argument(spec["arg"]) for kind, spec in outputs if kind == "user_output"]
+        return self.builder.finish([settled(self.builder, x) if isinstance(x, Activation) else x for x in found])
 
     def _input(self, argument: dict[str, Any], alone: bool) -> None:
         kind, content = next(iter(argument.items()))
@@ -81,10 +86,13 @@ class _Walk:
         name = content["name"]
         meta = self.graph["tensor_values"][name]
         dtype = DTYPES.get(meta["dtype"])
-        if dtype is None or not dtype.is_floating_point:
-            raise InputError(f"input {name} holds {str(dtype).removeprefix('torch.')}; inputs must be floating point")
+        if dtype is None or not (dtype.is_floating_point or dtype in IDS):
+            raise InputError(
+                f"input {name} holds {str(dtype).removeprefix('torch.')}; inputs must be floating point, or int64 or "
+                "int32 for an embedding (a mask must be a constant of the model: register_buffer)"
+            )
         shape = [size.get("as_int") for size in meta["sizes"]]
-        self.values[name] = self.builder.input(name, self._resolve(name, shape, alone))
+        self.values[name] = self.builder.input(name, self._resolve(name, shape, alone), ids=dtype in IDS)
 
     def _resolve(self, name: str, shape: list[int | None], alone: bool) -> tuple[int, ...]:
         """Fixed shape of an input: dimensions left open come from ``input_shape``."""

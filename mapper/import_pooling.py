@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
 
 from dataflows.network import Window
 from mapper.graph import AvgPool, MaxPool
 from mapper.import_builder import Builder
+from mapper.import_parts import rows
 from mapper.import_registry import activation, operator, windowed
 from mapper.import_values import Activation
+from mapper.import_views import viewed
 from mapper.import_windows import adaptive_window, divisors, pair, pool_window
 from mapper.simplify import always_hits
 
@@ -97,7 +100,10 @@ def _mean(builder: Builder, x: Activation, window: Window) -> Activation:
 
 @operator("mean")
 def mean(builder: Builder, x: Any, dim: Any = None, keepdim: bool = False, dtype: Any = None) -> Activation:
-    """Mean over rows, columns or both."""
+    """Mean over rows, columns or both, or over all tokens of a sequence."""
+    x = activation(builder, x, "mean")
+    if x.index is not None and len(x.shape) == 3:
+        return _over_tokens(builder, x, [dim] if isinstance(dim, int) else list(dim or ()), keepdim)
     x = activation(builder, x, "mean", 4)
     axes = {int(d) % 4 for d in ([dim] if isinstance(dim, int) else dim or range(4))}
     if not axes <= {2, 3} or (len(axes) == 1 and not keepdim):
@@ -105,3 +111,15 @@ def mean(builder: Builder, x: Any, dim: Any = None, keepdim: bool = False, dtype
     kernel = tuple(x.shape[axis] if axis in axes else 1 for axis in (2, 3))
     result = _mean(builder, x, Window((kernel[0], kernel[1])))
     return result if keepdim else builder.view(result, x.shape[:2])
+
+
+def _over_tokens(builder: Builder, x: Activation, axes: list[int], keepdim: bool) -> Activation:
+    """Mean of a sequence (N, L, C) over L."""
+    if [axis % 3 for axis in axes] != [1]:
+        raise builder.error(f"mean of a sequence {x.shape} over dimensions {axes} is not supported; only over tokens, 1")
+    tensor, where = rows(builder, x, "mean")
+    n, c, h, w = builder.shape(tensor)
+    if not torch.equal(where, torch.arange(n * h * w).reshape(x.shape[:2])):
+        raise builder.error(f"mean over dimension 1 of {x.shape}, which are not the tokens of a sample, is not supported")
+    result = builder.view(_mean(builder, tensor, Window((h, w))), (n, c))
+    return viewed(builder, result, lambda places: places.reshape(n, 1, c)) if keepdim else result

@@ -13,16 +13,26 @@ import torch
 from dataflows.network import Window
 from mapper.graph import Floats, Node
 from mapper.import_builder import Builder
-from mapper.import_values import Activation, Constant
+from mapper.import_parts import ordered, whole
+from mapper.import_scores import Scores, on_scores
+from mapper.import_values import Activation, Constant, Ids
 
 Handler = Callable[..., Any]
 F = TypeVar("F", bound=Handler)
 OPERATORS: dict[str, Handler] = {}
 CONSTANT_ONLY = frozenset(
     {"t", "transpose", "permute", "view", "reshape", "flatten", "unsqueeze", "squeeze", "expand", "slice", "select"}
-    | {"add", "sub", "mul", "div", "rsqrt", "sqrt", "neg"}
+    | {"expand_as", "unflatten", "_unsafe_view", "chunk", "split", "unbind", "cat", "stack", "repeat"}
+    | {"add", "sub", "rsub", "mul", "div", "rsqrt", "sqrt", "neg", "pow", "sin", "cos", "exp", "log", "abs"}
+    | {"cumsum", "sum", "matmul", "outer", "floor_divide", "remainder", "repeat_interleave", "fill", "copy"}
+    | {"arange", "full", "ones", "zeros", "eye", "scalar_tensor", "zeros_like", "ones_like", "full_like"}
+    | {"new_full", "new_zeros", "new_ones", "tril", "triu", "masked_fill", "where", "embedding", "any", "all"}
+    | {"eq", "ne", "lt", "le", "gt", "ge", "__and__", "__or__"}
+    | {f"{kind}_{what}" for kind in ("logical", "bitwise") for what in ("not", "and", "or")}
 )
 """Operators that are evaluated at import where all their tensors are constants."""
+NO_VALUE = frozenset({"layout", "device", "pin_memory", "memory_format"})
+"""Arguments that say where and how a result is held."""
 
 
 def operator(*names: str) -> Callable[[F], F]:
@@ -42,8 +52,10 @@ def apply(builder: Builder, name: str, arguments: dict[str, Any]) -> Any:
     for value in active:
         builder.read(value)
     plain = name.removesuffix("_") if not name.endswith("__") else name
+    if any(isinstance(v, Scores) for v in tensors):
+        return on_scores(builder, plain, arguments)
     if not active and plain in CONSTANT_ONLY:
-        return _fold(builder, plain, arguments)
+        return _fold(builder, name, arguments)
     handler = OPERATORS.get(name) or OPERATORS.get(plain)
     if handler is None:
         supported = ", ".join(sorted(n for n in OPERATORS if not n.startswith("_")))
@@ -55,24 +67,46 @@ def apply(builder: Builder, name: str, arguments: dict[str, Any]) -> Any:
     return result
 
 
-def _fold(builder: Builder, name: str, arguments: dict[str, Any]) -> Constant:
+def _fold(builder: Builder, name: str, arguments: dict[str, Any]) -> Any:
     """The value of an operator on constants."""
     names = [v.name for v in arguments.values() if isinstance(v, Constant)]
-    plain = {key: v.data if isinstance(v, Constant) else v for key, v in arguments.items()}
+    title = names[0] if names else name
+    plain = {key: _plain(value) for key, value in arguments.items() if key not in NO_VALUE}
     try:
-        return Constant(names[0] if names else name, getattr(torch.ops.aten, name)(**plain))
-    except (RuntimeError, TypeError) as error:
+        result = getattr(torch.ops.aten, name)(**plain)
+    except (RuntimeError, TypeError, AttributeError) as error:
         raise builder.error(f"operator {name} on constants failed: {error}") from error
+    if isinstance(result, torch.Tensor):
+        return Constant(title, result)
+    return tuple(Constant(title, part) for part in result) if isinstance(result, list | tuple) else result
+
+
+def _plain(value: Any) -> Any:
+    """An argument with tensors instead of constants."""
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return value.data if isinstance(value, Constant) else value
 
 
 def activation(builder: Builder, value: Any, op: str, rank: int | None = None) -> Activation:
-    """``value``, which must be computed from the inputs, with 2 or 4 dimensions if ``rank`` says so."""
+    """``value``, which must be computed from the inputs; with ``rank`` in the graph's order and of 2 or 4 dimensions."""
+    if isinstance(value, Ids):
+        raise builder.error(f"{op} is not supported on integers (ids); only an embedding takes them")
     if not isinstance(value, Activation):
         raise builder.error(f"{op} needs a tensor computed from the model's inputs, not a constant")
-    if rank is not None and len(value.shape) != rank:
+    if rank is None:
+        return value
+    if len(value.shape) != rank:
         form = "(N, C, H, W)" if rank == 4 else "(N, features)"
         raise builder.error(f"{op} is supported on {form} tensors, not on shape {value.shape}")
-    return value
+    return ordered(builder, value, op)
+
+
+def pointwise(builder: Builder, make: type[Node], x: Activation, **fields: Any) -> Activation:
+    """Append a node that treats elements one by one; its result is arranged like ``x``."""
+    x = whole(builder, x)
+    result = builder.add(make, [x], builder.shape(x), **fields)
+    return Activation(result.name, x.shape, index=x.index)
 
 
 def floats(builder: Builder, value: Any, op: str) -> Floats:

@@ -4,22 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 
 from mapper.graph import Concat, Flatten, Pad
 from mapper.import_builder import Builder
+from mapper.import_parts import placed, rows
 from mapper.import_registry import activation, operator
-from mapper.import_values import Activation, Storage
+from mapper.import_values import Activation, Constant, Ids, Storage
+from mapper.import_views import viewed
 
 
 @operator("cat", "concat", "concatenate")
 def cat(builder: Builder, tensors: Sequence[Any], dim: int = 0) -> Activation:
     """Concatenation over channels."""
-    parts = [activation(builder, t, "cat") for t in tensors]
+    parts = [activation(builder, t, "cat") for t in tensors if isinstance(t, Activation)]
+    if len(parts) < len(tensors):
+        raise builder.error(
+            "cat of constants and computed tensors is not supported (class tokens among them); "
+            "take the mean over tokens, or one of them, instead"
+        )
     first = parts[0].shape
+    if any(p.index is not None for p in parts):
+        return _cat_tokens(builder, parts, dim % len(first))
     if dim % len(first) != 1:
         raise builder.error(f"cat is supported over channels (dimension 1) only, not over dimension {dim}")
     if any(p.shape[:1] + p.shape[2:] != first[:1] + first[2:] for p in parts):
@@ -29,10 +38,25 @@ def cat(builder: Builder, tensors: Sequence[Any], dim: int = 0) -> Activation:
     return builder.add(Concat, parts, (first[0], sum(p.shape[1] for p in parts), *first[2:]))
 
 
+def _cat_tokens(builder: Builder, parts: list[Activation], dim: int) -> Activation:
+    """Concatenation over the channels of tokens."""
+    first = parts[0].shape
+    if dim != len(first) - 1 or any(p.shape[:-1] != first[:-1] for p in parts):
+        shapes = ", ".join(str(p.shape) for p in parts)
+        raise builder.error(f"cat of {shapes} over dimension {dim} is not supported; only over the channels of tokens")
+    found = [rows(builder, p, "cat") for p in parts]
+    where = found[0][1]
+    if any(not torch.equal(where, other) for _, other in found):
+        raise builder.error("cat of tokens that are held in different orders is not supported")
+    tensors = [tensor for tensor, _ in found]
+    n, _, h, w = builder.shape(tensors[0])
+    channels = sum(p.shape[-1] for p in parts)
+    return placed(builder, builder.add(Concat, tensors, (n, channels, h, w)), where)
+
+
 @operator("flatten")
 def flatten(builder: Builder, x: Any, start_dim: int = 0, end_dim: int = -1) -> Activation:
-    """Flatten, of the dimensions after the first."""
-    x = activation(builder, x, "flatten")
+    """Dimensions joined."""
     start, end = start_dim % len(x.shape), end_dim % len(x.shape)
     middle = int(np.prod(x.shape[start : end + 1]))
     return _reshape(builder, x, (*x.shape[:start], middle, *x.shape[end + 1 :]))
@@ -40,8 +64,7 @@ def flatten(builder: Builder, x: Any, start_dim: int = 0, end_dim: int = -1) -> 
 
 @operator("view", "reshape", "_unsafe_view", "_reshape_alias")
 def reshape(builder: Builder, x: Any, size: Any = None, shape: Any = None, **_: Any) -> Activation:
-    """Reshape that flattens, or that adds or removes dimensions of 1."""
-    x = activation(builder, x, "reshape")
+    """The same elements in other dimensions."""
     wanted = [int(s) for s in (shape if size is None else size)]
     total = int(np.prod(x.shape))
     if -1 in wanted:
@@ -54,7 +77,6 @@ def reshape(builder: Builder, x: Any, size: Any = None, shape: Any = None, **_: 
 @operator("unsqueeze")
 def unsqueeze(builder: Builder, x: Any, dim: int) -> Activation:
     """A new dimension of 1."""
-    x = activation(builder, x, "unsqueeze")
     at = dim % (len(x.shape) + 1)
     return _reshape(builder, x, (*x.shape[:at], 1, *x.shape[at:]))
 
@@ -62,16 +84,17 @@ def unsqueeze(builder: Builder, x: Any, dim: int) -> Activation:
 @operator("squeeze")
 def squeeze(builder: Builder, x: Any, dim: Any = None) -> Activation:
     """Dimensions of 1 removed."""
-    x = activation(builder, x, "squeeze")
     axes = range(len(x.shape)) if dim is None else [dim] if isinstance(dim, int) else dim
     gone = {a % len(x.shape) for a in axes}
     return _reshape(builder, x, tuple(s for i, s in enumerate(x.shape) if i not in gone or s != 1))
 
 
 def _reshape(builder: Builder, x: Activation, shape: tuple[int, ...]) -> Activation:
-    """Without dimensions of 1 at the end nothing changes; (N, C, H, W) to (N, C*H*W) is a flatten."""
+    """Without dimensions of 1 at the end nothing changes; (N, C, H, W) to (N, C*H*W) is a flatten; others are views."""
     if shape == x.shape:
         return x
+    if x.index is not None:
+        return viewed(builder, x, lambda places: places.reshape(shape))
     held = builder.shape(x)
     if 2 <= len(shape) <= 4 and (*shape, 1, 1)[:4] == held:
         return builder.view(x, shape)
@@ -80,19 +103,17 @@ def _reshape(builder: Builder, x: Activation, shape: tuple[int, ...]) -> Activat
         result = builder.add(Flatten, [x], shape)
         result.storage = x.storage
         return result
-    raise builder.error(
-        f"reshape of {x.shape} to {shape} is not supported; only flattening to (N, features) and dimensions of 1 are"
-    )
+    return viewed(builder, x, lambda places: places.reshape(shape))
 
 
 @operator("slice")
 def slice_(builder: Builder, x: Any, dim: int = 0, start: Any = None, end: Any = None, step: int = 1) -> Activation:
-    """A slice that takes everything."""
-    source = activation(builder, x, "slice")
-    length = source.shape[dim]
-    if range(length)[slice(start, end, step)] != range(length):
-        raise builder.error(f"slice {start}:{end}:{step} of dimension {dim} of {source.shape} is not supported")
-    return source
+    """Some places of a dimension."""
+    length = x.shape[dim]
+    taken = range(length)[slice(start, end, step)]
+    if taken == range(length):
+        return cast(Activation, x)
+    return viewed(builder, x, lambda places: places.index_select(dim, torch.tensor(taken, dtype=torch.int64)))
 
 
 @operator("pad", "constant_pad_nd")
@@ -129,12 +150,18 @@ def identity(builder: Builder, x: Any, **_: Any) -> Any:
 @operator("clone")
 def clone(builder: Builder, x: Any, **_: Any) -> Any:
     """A copy: operators in place on one do not change the other."""
+    if isinstance(x, Constant):
+        return Constant(x.name, x.data.clone())
     return replace(x, storage=Storage()) if isinstance(x, Activation) else x
 
 
 @operator("to", "_to_copy", "type_as", "float")
 def to(builder: Builder, x: Any, dtype: Any = None, **_: Any) -> Any:
     """Conversions between floating-point types: the import computes in float32 anyway."""
+    if isinstance(x, Constant) and isinstance(dtype, torch.dtype):
+        return Constant(x.name, x.data.to(dtype))
+    if isinstance(x, Ids) and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
+        return x
     if isinstance(dtype, torch.dtype) and not dtype.is_floating_point:
         raise builder.error(f"conversion to {str(dtype).removeprefix('torch.')} is not supported")
     return x

@@ -16,6 +16,7 @@ from dataflows.errors import InputError
 from mapper.graph import FloatGraph
 from mapper.import_builder import Builder
 from mapper.import_operators import apply
+from mapper.import_parts import settled
 from mapper.import_scalars import SCALARS
 from mapper.import_values import Activation, Constant, Where
 
@@ -52,7 +53,7 @@ def import_torchscript(name: str, data: bytes, traced: bool, input_shape: Sequen
         raise
     except (LookupError, ValueError, TypeError, AttributeError, RuntimeError) as error:
         raise builder.error(f"this TorchScript code cannot be followed ({error}); use torch.export") from error
-    return builder.finish(list(_flat(results)))
+    return builder.finish([settled(builder, x) if isinstance(x, Activation) else x for x in _flat(results)])
 
 
 def _input_shape(title: str, value: Any, count: int, given: Sequence[int] | None) -> tuple[int, ...]:

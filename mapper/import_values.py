@@ -36,12 +36,19 @@ class Storage:
 class Activation:
     """A tensor computed from the inputs: its name in the graph and its shape in the model.
 
-    In-place operators rename it, so that whoever holds it sees the new contents.
+    In-place operators rename it, so that whoever holds it sees the new contents. ``index`` says where its elements are
+    in the graph's tensor (``mapper/import_layout.py``); None: as they stand there.
     """
 
     name: str
     shape: tuple[int, ...]
     storage: Storage = field(default_factory=Storage)
+    index: torch.Tensor | None = None
+
+
+@dataclass
+class Ids(Activation):
+    """Integers, that choose rows of tables."""
 
 
 @dataclass(frozen=True)
@@ -66,10 +73,20 @@ class Constant:
 
 
 def graph_shape(shape: tuple[int, ...], what: str) -> Shape:
-    """The (N, C, H, W) form of a model's shape, which must have 2 or 4 dimensions, none of them empty."""
-    if len(shape) not in (2, 4):
-        raise InputError(f"{what} has shape {shape}; only (N, C, H, W) and (N, features) can be mapped")
+    """The (N, C, H, W) form of a model's shape, which must have 2 to 4 dimensions, none of them empty.
+
+    Sequences (N, L, C) are (N, C, 1, L).
+    """
+    if not 2 <= len(shape) <= 4:
+        raise InputError(f"{what} has shape {shape}; only (N, C, H, W), (N, L, C) and (N, features) can be mapped")
     if min(shape) < 1:
         raise InputError(f"{what} has the empty shape {shape}; every dimension must be at least 1")
-    n, c, h, w = (*shape, 1, 1)[:4]
+    n, c, h, w = (shape[0], shape[2], 1, shape[1]) if len(shape) == 3 else (*shape, 1, 1)[:4]
     return n, c, h, w
+
+
+def ids_shape(shape: tuple[int, ...], what: str) -> Shape:
+    """The (N, 1, 1, L) form of integers (N, L)."""
+    if len(shape) != 2 or min(shape) < 1:
+        raise InputError(f"{what} holds integers and has shape {shape}; integers must be (N, tokens), for an embedding")
+    return shape[0], 1, 1, shape[1]

@@ -12,9 +12,11 @@ import numpy as np
 from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
+from dataflows.attention import Embedding
 from dataflows.errors import InputError
 from dataflows.network import Codes, Network
 from mapper.graph import FloatGraph
+from mapper.graph_attention import id_inputs
 
 Arrays = dict[str, NDArray[np.float32]]
 
@@ -58,7 +60,7 @@ def load_samples(path: str | Path, graph: FloatGraph) -> Arrays:
 def _checked(path: Path, name: str, array: NDArray[Any], graph: FloatGraph) -> NDArray[np.float32]:
     """The array as float32 (samples, C, H, W)."""
     _, *rest = graph.shapes[name]
-    wanted = tuple(rest) if graph.ranks[name] == 4 else (rest[0],)
+    wanted = graph.form(name)[1:]
     if array.dtype.kind not in "fiu":
         raise InputError(f"{path}: array {name} holds {array.dtype}; numbers (float32) are needed")
     if array.ndim == 0 or array.shape[1:] not in (wanted, tuple(rest)) or not len(array):
@@ -67,17 +69,28 @@ def _checked(path: Path, name: str, array: NDArray[Any], graph: FloatGraph) -> N
             f"{path}: array {name} has shape {array.shape}; at least one sample of (samples, {form}) is needed"
         )
     with np.errstate(over="ignore"):  # what overflows is infinite, and refused
-        values = array.astype(np.float32).reshape(len(array), *rest)
+        values = graph.held(name, array.astype(np.float32))
     bad = int(values.size - np.isfinite(values).sum())
     if bad:
         raise InputError(f"{path}: array {name} holds {bad} value(s) that are NaN, infinite or beyond float32")
+    entries = id_inputs(graph).get(name)
+    if entries is not None and ((values < 0) | (values >= entries) | (values != np.rint(values))).any():
+        raise InputError(
+            f"{path}: array {name} holds values from {values.min():g} to {values.max():g}; "
+            f"integers from 0 to {entries - 1} are needed, rows of a table"
+        )
     return values
 
 
 def random_samples(graph: FloatGraph, count: int = 8, seed: int = 0, signs: Collection[str] = ()) -> Arrays:
-    """Seeded normal samples, for lack of real ones; +1 and -1 for the inputs named in ``signs``."""
+    """Seeded normal samples, for lack of real ones; +1 and -1 for the inputs named in ``signs``; ids of all entries."""
     rng = np.random.default_rng(seed)
-    samples = {name: rng.standard_normal((count, *graph.shapes[name][1:]), np.float32) for name in graph.inputs}
+    ids = id_inputs(graph)
+    samples = {}
+    for name in graph.inputs:
+        shape = (count, *graph.shapes[name][1:])
+        drawn = rng.integers(ids[name], size=shape) if name in ids else rng.standard_normal(shape, np.float32)
+        samples[name] = drawn.astype(np.float32)
     return {name: np.copysign(np.float32(1), x) if name in signs else x for name, x in samples.items()}
 
 
@@ -99,6 +112,8 @@ def quantize_input(network: Network, name: str, array: NDArray[np.floating[Any]]
     values = np.rint(array.astype(np.float64) / tensor.scale) + tensor.zero
     if tensor.bits == 1:
         values = np.where(array >= 0, 1.0, -1.0)
+    if tensor.bits == 16 and any(isinstance(la, Embedding) and name in la.inputs for la in network.layers):
+        values = values.astype(np.uint16).view(np.int16)  # ids are read without sign
     codes = np.clip(values, tensor.lowest, tensor.highest).astype(tensor.dtype)
     return np.ascontiguousarray(codes.reshape(len(array), channels, height, width).transpose(0, 2, 3, 1))
 

@@ -15,6 +15,7 @@ from dataflows.network import Window
 from mapper.exchange import exchange
 from mapper.fake_quantize import absorb
 from mapper.graph import Add, Affine, AvgPool, Clamp, Concat, Conv, Flatten, FloatGraph, MaxPool, Node, Pad, Unfolded
+from mapper.graph_attention import Constant, Embedding, Norm, Respace, Slice
 from mapper.simplify_sign import alone, merge_sign, sign_early
 
 Merge = Callable[[Node, Node], Node | None]
@@ -37,7 +38,7 @@ def _fuse(graph: FloatGraph, merge: Merge) -> FloatGraph:
     uses = graph.uses()
     made: dict[str, Node] = {}  # in execution order
     for node in graph.nodes:
-        first = made.get(node.inputs[0])
+        first = made.get(node.inputs[0]) if node.inputs else None
         if first is not None and len(node.inputs) == 1 and uses[first.output] == 1:
             merged = merge(first, node)
             if merged is not None:
@@ -62,6 +63,12 @@ def _merge_affine(first: Node, node: Node) -> Node | None:
     if isinstance(first, Affine):
         both = (first.scale * scale).astype(np.float32), (first.shift * scale + shift).astype(np.float32)
         return replace(first, scale=both[0], shift=both[1], output=node.output, low=node.low, high=node.high)
+    if isinstance(first, Norm):
+        gain, bias = (first.gain * scale).astype(np.float32), (first.bias * scale + shift).astype(np.float32)
+        return replace(first, gain=gain, bias=bias, output=node.output, low=node.low, high=node.high)
+    if isinstance(first, Embedding):
+        table = (first.table * scale + shift).astype(np.float32)
+        return replace(first, table=table, output=node.output, low=node.low, high=node.high)
     return None
 
 
@@ -73,7 +80,7 @@ def _depthwise(node: Affine) -> Conv:
 
 
 def _merge_clamp(first: Node, node: Node) -> Node | None:
-    if not isinstance(node, Clamp) or isinstance(first, Flatten):
+    if not isinstance(node, Clamp) or isinstance(first, Flatten | Respace | Slice | Embedding | Constant):
         return None
     if first.sign:
         return replace(first, output=node.output) if node.low <= -1 and node.high >= 1 else None
@@ -82,8 +89,8 @@ def _merge_clamp(first: Node, node: Node) -> Node | None:
 
 
 def _clamp_before_flatten(first: Node, node: Node) -> bool:
-    """A flatten and the clamp after it change places, so that the clamp can join what came before."""
-    return isinstance(node, Clamp) and isinstance(first, Flatten)
+    """What only chooses elements and the clamp after it change places, so that the clamp can join what came before."""
+    return isinstance(node, Clamp) and isinstance(first, Flatten | Respace | Slice)
 
 
 def _pad_merger(graph: FloatGraph) -> Merge:
@@ -139,7 +146,7 @@ def _not_negative(graph: FloatGraph) -> set[str]:
     """Tensors that hold no negative value, whatever the input."""
     known: set[str] = set()
     for node in graph.nodes:
-        keeps = isinstance(node, Add | Concat | Flatten | MaxPool | AvgPool | Pad | Clamp)
+        keeps = isinstance(node, Add | Concat | Flatten | MaxPool | AvgPool | Pad | Clamp | Respace | Slice)
         keeps = keeps and not (isinstance(node, Pad) and node.value < 0)
         if node.low >= 0 or (keeps and node.high >= 0 and all(name in known for name in node.inputs)):
             known.add(node.output)
