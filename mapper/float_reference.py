@@ -23,8 +23,8 @@ def run(graph: FloatGraph, inputs: Mapping[str, NDArray[np.float32]]) -> dict[st
 
     Parameters
     ----------
-    inputs : mapping from input name to float array (samples, C, H, W), or as the model takes it: (samples, F), (samples, L, C).
-        Any number of samples, the same for all inputs.
+    inputs : mapping from input name to float array (samples, C, H, W), or as the model takes it:
+        (samples, F), (samples, L, C). Any number of samples, the same for all inputs.
 
     Returns
     -------
@@ -148,14 +148,14 @@ def _padded(x: torch.Tensor, padding: tuple[int, int, int, int], value: float) -
 def _attention(node: Attention, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
     """Attention of (N, C, 1, L) each."""
     queries, keys = q.shape[3], k.shape[3]
-    split = [x.reshape(len(x), node.heads, -1, x.shape[3]).transpose(2, 3) for x in (q, k, v)]
+    q, k, v = (x.reshape(len(x), node.heads, -1, x.shape[3]).transpose(2, 3) for x in (q, k, v))
     allowed = torch.ones(len(q), 1, queries, keys, dtype=torch.bool)
     if node.causal:
         allowed = allowed.tril(keys - queries)
     if node.lengths is not None:
         counts = torch.tensor(node.lengths)[torch.arange(len(q)) % len(node.lengths)]
         allowed = allowed & (torch.arange(keys) < counts[:, None, None, None])
-    result = functional.scaled_dot_product_attention(*split, attn_mask=allowed, scale=node.factor)
+    result = functional.scaled_dot_product_attention(q, k, v, attn_mask=allowed, scale=node.factor)
     return result.transpose(2, 3).reshape(len(q), -1, 1, queries)
 
 

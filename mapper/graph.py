@@ -199,7 +199,7 @@ class FloatGraph:
     quantized: dict[str, Quantized] = field(default_factory=dict)
 
     def form(self, name: str) -> tuple[int, ...]:
-        """Shape that an input or output has in the original model: (N, C, H, W), (N, L, C), (N, F), or (N, L) of ids."""
+        """Shape of an input or output in the original model: (N, C, H, W), (N, L, C), (N, F), or (N, L) of ids."""
         n, c, h, w = self.shapes[name]
         return {4: (n, c, h, w), 3: (n, w, c), 2: (n, c * w)}[self.ranks[name]]
 

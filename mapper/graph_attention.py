@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from mapper.graph import Floats, FloatGraph, Node
+from mapper.graph import FloatGraph, Floats, Node
 
 
 @dataclass(frozen=True)

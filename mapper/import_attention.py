@@ -10,7 +10,7 @@ import torch
 
 from mapper.graph_attention import Embedding, Lookup, Norm
 from mapper.import_builder import Builder
-from mapper.import_layout import arranged, sequence
+from mapper.import_layout import sequence
 from mapper.import_masks import constant_mask, seen
 from mapper.import_parts import placed, rows
 from mapper.import_registry import activation, floats, operator, pointwise
@@ -61,7 +61,7 @@ def softmax(builder: Builder, x: Any, **_: Any) -> Activation:
 
 def _norm(builder: Builder, x: Any, op: str, shape: Any, gain: Any, bias: Any, epsilon: float) -> Activation:
     x = activation(builder, x, op)
-    if len(shape) != 1 or x.index is None and len(x.shape) != 2:
+    if len(shape) != 1 or (x.index is None and len(x.shape) != 2):
         raise builder.error(f"{op} over {list(shape)} of {x.shape} is supported over the channels of tokens only")
     tensor, where = rows(builder, x, op)
     size = x.shape[-1]
@@ -133,8 +133,8 @@ MAX_ENTRIES = 1 << 16
 
 
 @operator("embedding")
-def embedding(builder: Builder, weight: Any, indices: Any, **_: Any) -> Activation:
-    """Rows of a constant table, chosen by integers (N, L)."""
+def embedding(builder: Builder, weight: Any, indices: Any, **options: Any) -> Activation:
+    """Rows of a constant table, chosen by integers (N, L); ``options`` matter for training only."""
     table = floats(builder, weight, "embedding")
     if not isinstance(indices, Ids) or len(indices.shape) != 2 or indices.index is None:
         raise builder.error("embedding is supported for integers (N, tokens) that are an input of the model")
@@ -143,6 +143,5 @@ def embedding(builder: Builder, weight: Any, indices: Any, **_: Any) -> Activati
         raise builder.error("embedding of ids in another order than the input's, or of some of them, is not supported")
     if len(table) > MAX_ENTRIES:
         raise builder.error(f"embedding has {len(table)} entries; at most {MAX_ENTRIES} are supported")
-    channels = table.shape[1]
-    result = builder.add(Embedding, [indices], (n, channels, 1, length), table=table)
-    return arranged(result, sequence(result).index)  # type: ignore[arg-type]
+    shape = (n, table.shape[1], 1, length)
+    return sequence(builder.add(Embedding, [indices], shape, table=table))

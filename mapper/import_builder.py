@@ -39,7 +39,7 @@ class Builder:
         self._shapes[name] = (ids_shape if ids else graph_shape)(shape, f"input {name}")
         self._inputs.append(name)
         self._ranks[name] = len(shape)
-        n, c, h, w = self._shapes[name]
+        n, c, _, w = self._shapes[name]
         if ids:
             return Ids(name, shape, index=torch.arange(n * w).reshape(n, w))
         if len(shape) == 3:

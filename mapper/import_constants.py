@@ -14,7 +14,7 @@ from mapper.import_values import Activation, Constant
 
 
 def spread(builder: Builder, x: Activation, value: Any, op: str) -> float | Floats:
-    """A constant operand of ``x`` as a number, or as an array (1, C, H, W) of the graph; (1, C, 1, 1) if that is enough.
+    """A constant operand of ``x`` as a number, or as an array (1, C, H, W) of the graph; (1, C, 1, 1) if that will do.
 
     ``x`` must be a whole tensor of the graph.
     """
@@ -37,7 +37,7 @@ def spread(builder: Builder, x: Activation, value: Any, op: str) -> float | Floa
     there[index(builder, x).reshape(-1)] = over.reshape(-1)
     there = there.reshape(n, c, h, w)
     if not bool((there == there[:1]).all()):
-        raise builder.error(f"{op} with a constant of shape {values.shape} that differs between samples is not supported")
+        raise builder.error(f"{op} with a constant {values.shape} that differs between samples is not supported")
     one = there[:1]
     if bool((one == one[:, :, :1, :1]).all()):
         one = one[:, :, :1, :1]

@@ -1,9 +1,9 @@
 """Where the elements of a model's tensor are in the tensor of the graph.
 
-A view (transpose, reshape, chunk, select, expand) computes nothing: it only says which element stands where. So every
-activation may have an *index*: an integer tensor of its shape that holds, for each element, its flat place in the
-graph's tensor (N, C, H, W). Views are done to the index, by PyTorch itself, and operators look at what has become of it,
-not at how it came about.
+A view (transpose, reshape, chunk, select, expand) computes nothing: it only says which element stands where. So
+every activation may have an *index*: an integer tensor of its shape that holds, for each element, its flat place in the
+graph's tensor (N, C, H, W). Views are done to the index, by PyTorch itself, and operators look at what has become of
+it, not at how it came about.
 """
 
 from __future__ import annotations

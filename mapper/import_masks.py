@@ -29,7 +29,7 @@ def constant_mask(builder: Builder, mask: object) -> torch.Tensor:
         return mask.data
     what = f"a computed tensor of shape {mask.shape}" if isinstance(mask, Activation) else f"a {type(mask).__name__}"
     raise builder.error(
-        f"the attention mask is {what}; masks must be constants of the model (register_buffer), and {SUPPORTED} supported"
+        f"the attention mask is {what}; masks must be constants of the model (register_buffer); {SUPPORTED} supported"
     )
 
 
@@ -40,7 +40,7 @@ def seen(builder: Builder, mask: torch.Tensor, shape: tuple[int, ...]) -> torch.
         if not bool((visible | hidden).all()):
             odd = float(mask[~(visible | hidden)].reshape(-1)[0])
             raise builder.error(
-                f"the attention mask adds {odd:g} to a score; only 0 and minus infinity are supported (no position biases)"
+                f"the attention mask adds {odd:g} to a score; only 0 and minus infinity are supported, no biases"
             )
         mask = visible
     try:

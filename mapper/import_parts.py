@@ -34,8 +34,8 @@ def _pick(builder: Builder, x: Activation, order: list[int], title: str) -> Acti
     match node:
         case Conv(groups=1):
             return builder.add(
-                Conv, [_input(node)], shape, title, weight=node.weight[order], bias=node.bias[order], window=node.window,
-                low=node.low, high=node.high, sign=node.sign,
+                Conv, [_input(node)], shape, title, weight=node.weight[order], bias=node.bias[order],
+                window=node.window, low=node.low, high=node.high, sign=node.sign,
             )  # fmt: skip
         case Affine():
             source = pick(builder, _input(node), order)
@@ -84,7 +84,8 @@ def span(builder: Builder, pixels: torch.Tensor) -> tuple[int, int]:
     start, stop = int(found[0]), int(found[-1]) + 1
     if stop - start != len(found):
         raise builder.error(
-            f"{len(found)} tokens between {start} and {stop - 1} are taken; only neighbouring tokens can be sliced"
+            f"{len(found)} pixels between {start} and {stop - 1} are taken (a token is one); "
+            "only neighbouring ones can be sliced"
         )
     return start, stop
 
@@ -133,7 +134,7 @@ def rows(builder: Builder, x: Activation, op: str) -> tuple[Activation, torch.Te
 
 def placed(builder: Builder, result: Activation, where: torch.Tensor) -> Activation:
     """A new graph tensor with tokens arranged like ``where`` of :func:`rows`, channels last."""
-    n, c, h, w = builder.shape(result)
+    _, c, h, w = builder.shape(result)
     pixels = h * w
     base = where // pixels * (c * pixels) + where % pixels
     return arranged(result, base[..., None] + torch.arange(c) * pixels)

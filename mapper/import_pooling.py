@@ -116,10 +116,10 @@ def mean(builder: Builder, x: Any, dim: Any = None, keepdim: bool = False, dtype
 def _over_tokens(builder: Builder, x: Activation, axes: list[int], keepdim: bool) -> Activation:
     """Mean of a sequence (N, L, C) over L."""
     if [axis % 3 for axis in axes] != [1]:
-        raise builder.error(f"mean of a sequence {x.shape} over dimensions {axes} is not supported; only over tokens, 1")
+        raise builder.error(f"mean of sequences {x.shape} over dimensions {axes} is not supported; only over tokens, 1")
     tensor, where = rows(builder, x, "mean")
     n, c, h, w = builder.shape(tensor)
     if not torch.equal(where, torch.arange(n * h * w).reshape(x.shape[:2])):
-        raise builder.error(f"mean over dimension 1 of {x.shape}, which are not the tokens of a sample, is not supported")
+        raise builder.error(f"mean over dimension 1 of {x.shape}, which are not tokens of a sample, is not supported")
     result = builder.view(_mean(builder, tensor, Window((h, w))), (n, c))
     return viewed(builder, result, lambda places: places.reshape(n, 1, c)) if keepdim else result

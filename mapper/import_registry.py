@@ -89,7 +89,7 @@ def _plain(value: Any) -> Any:
 
 
 def activation(builder: Builder, value: Any, op: str, rank: int | None = None) -> Activation:
-    """``value``, which must be computed from the inputs; with ``rank`` in the graph's order and of 2 or 4 dimensions."""
+    """``value``, which must be computed from the inputs; with ``rank`` in the graph's order, of 2 or 4 dimensions."""
     if isinstance(value, Ids):
         raise builder.error(f"{op} is not supported on integers (ids); only an embedding takes them")
     if not isinstance(value, Activation):

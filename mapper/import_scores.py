@@ -183,11 +183,12 @@ def _expand(builder: Builder, x: Scores, size: Any, **_: Any) -> Scores:
 
 
 def _leading(
-    builder: Builder, x: Scores, wanted: tuple[int, ...], change: Callable[[torch.Tensor, tuple[int, ...]], torch.Tensor]
-) -> Scores:
+    builder: Builder, x: Scores, wanted: tuple[int, ...],
+    change: Callable[[torch.Tensor, tuple[int, ...]], torch.Tensor],
+) -> Scores:  # fmt: skip
     """Scores with other dimensions before the last two."""
     if wanted[-2:] != x.shape[-2:]:
-        raise builder.error(f"attention scores of shape {x.shape} cannot be viewed as {wanted}: queries and keys must stay")
+        raise builder.error(f"attention scores of shape {x.shape} cannot be viewed as {wanted}; queries and keys stay")
     parts = [_over(builder, part, x.shape[:-2]) for part in (x.queries, x.keys)]
     q, k = (arranged(p, change(index(builder, p), (*wanted[:-2], *p.shape[-2:]))) for p in parts)
     allowed = None if x.allowed is None else change(x.allowed.expand(x.shape), wanted)
@@ -222,9 +223,11 @@ def _mean(builder: Builder, x: Scores, **_: Any) -> Scores:
 
 
 HANDLERS: dict[str, Callable[..., Any]] = {
-    "mul": _mul, "div": _div, "add": _add, "masked_fill": _masked_fill, "where": _where, "softmax": _softmax,
-    "_softmax": _softmax, "_safe_softmax": _softmax, "view": _reshape, "reshape": _reshape, "_unsafe_view": _reshape, "expand": _expand,
-    "matmul": _times_values, "bmm": _times_values, "dropout": _dropout, "mean": _mean,
+    "mul": _mul, "div": _div, "add": _add, "masked_fill": _masked_fill, "where": _where, "expand": _expand,
+    "dropout": _dropout, "mean": _mean,
+    **dict.fromkeys(("softmax", "_softmax", "_safe_softmax"), _softmax),
+    **dict.fromkeys(("view", "reshape", "_unsafe_view"), _reshape),
+    **dict.fromkeys(("matmul", "bmm"), _times_values),
     **dict.fromkeys(("to", "_to_copy", "float", "type_as", "clone", "contiguous", "detach", "alias"), _same),
 }  # fmt: skip
 """What may be done to scores, by the operator's name."""

@@ -57,7 +57,9 @@ def movedim(builder: Builder, x: Any, source: Any, destination: Any) -> Activati
 @operator("unflatten")
 def unflatten(builder: Builder, x: Any, dim: int, sizes: Any) -> Activation:
     """A dimension taken apart."""
-    return viewed(builder, x, lambda p: p.unflatten(dim, tuple(sizes)))
+    shape = size(x)
+    at = dim % len(shape)
+    return viewed(builder, x, lambda p: p.reshape(*shape[:at], *sizes, *shape[at + 1 :]))
 
 
 @operator("expand")
@@ -100,7 +102,7 @@ def chunk(builder: Builder, x: Any, chunks: int, dim: int = 0) -> tuple[Activati
 def split(builder: Builder, x: Any, split_size: Any = None, split_sizes: Any = None, dim: int = 0) -> Any:
     """A dimension in parts of a size, or of sizes."""
     sizes = split_sizes if split_size is None else split_size
-    return _parts(builder, x, lambda p: p.split(sizes, dim))
+    return _parts(builder, x, lambda p: torch.split(p, sizes, dim))
 
 
 @operator("unbind")

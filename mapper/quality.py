@@ -52,9 +52,14 @@ def reordered(network: Network) -> set[str]:
     """Tensors whose elements are in another order than the float model's: flattened maps, until weights undo it."""
     found: set[str] = set()
     for layer in network.layers:
-        _, height, width, channels = network.tensors[layer.inputs[0]].shape
-        flattens = isinstance(layer, Reshape) and height * width > 1 and channels > 1
+        flattens = isinstance(layer, Reshape) and _flattens(network, layer)
         undone = isinstance(layer, Conv) and layer.groups == 1
         if flattens or (not undone and any(name in found for name in layer.inputs)):
             found.add(layer.output)
     return found
+
+
+def _flattens(network: Network, layer: Reshape) -> bool:
+    """Whether pixels become channels."""
+    source, target = network.tensors[layer.inputs[0]].shape, network.tensors[layer.output].shape
+    return 1 < source[3] < target[3]

@@ -17,11 +17,13 @@ from dataflows.errors import InputError
 from dataflows.network import Add, AvgPool, Concat, Conv, Layer, MaxPool, Network, Reshape, Tensor, Window
 from mapper import graph as floats
 from mapper.activation_scale import activation_scale
-from mapper.bit_widths import Widths, uniform
+from mapper.bit_widths import KEEPS, Widths, uniform
 from mapper.calibrate import Calibration
 from mapper.clipping import NARROW, clipped
 from mapper.fake_quantize import early
 from mapper.graph import FloatGraph, Node
+from mapper.graph_attention import Norm, Respace, id_inputs
+from mapper.quantize_attention import around_zero, attention_layer, symmetric
 from mapper.sign_padding import check_padding
 from mapper.weight_sharing import is_shared
 from mapper.weights import bias_type, check_scale, quantize_signs, quantize_weights
@@ -60,6 +62,8 @@ class _Quantizer:
         self.orders: dict[str, Order] = {}  # of flattened maps: where the model's element j is
         self.signs: set[str] = set()  # tensors of +1 and -1
         self.levels = early(self.graph)
+        self.symmetric = symmetric(self.graph)
+        self.ids = set(id_inputs(self.graph))
         for name in self.graph.inputs:
             self._tensor(name)
         layers = [self._layer(node) for node in self.graph.nodes]
@@ -77,8 +81,12 @@ class _Quantizer:
             sign = like.name in self.signs
         elif sign or bits == 1:
             scale, zero, sign = 1.0, 0, True
-        elif (levels := self._levels(name)) is not None:
+        elif name in self.ids:
+            scale, zero = 1.0, 0
+        elif (levels := self._levels(name)) is not None and not (name in self.symmetric and levels.zero):
             scale, zero = float(np.float32(levels.scale)), levels.zero
+        elif name in self.symmetric:
+            scale, zero = around_zero(*self._range(name, bits, ternary))
         else:
             scale, zero = activation_scale(*self._range(name, bits, ternary), bits, ternary)
         if sign:
@@ -100,18 +108,22 @@ class _Quantizer:
         return self.calibration.ranges[name] if found is None or bits > NARROW else clipped(found, bits, ternary)
 
     def _layer(self, node: Node) -> Layer:
-        source = self.tensors[node.inputs[0]]
-        if isinstance(node, floats.MaxPool | floats.Clamp | floats.Flatten | floats.Pad):
-            target = self._tensor(node.output, like=source)
+        sources = [self.tensors[name] for name in node.inputs]
+        if isinstance(node, KEEPS):
+            target = self._tensor(node.output, like=sources[0])
         else:
             target = self._tensor(node.output, sign=node.sign)
         low, high = (-1, 1) if node.sign else (_code(node.low, target), _code(node.high, target))
         if (levels := self._levels(node.output)) is not None and not node.sign:
             low, high = max(low, levels.least), min(high, levels.most)
+        common = (node.name, node.inputs, node.output, low, high)
+        if node.inputs:
+            self._follow_order(node)
+        if (layer := attention_layer(node, common, sources, target)) is not None:
+            return layer
+        source = sources[0]
         if isinstance(node, floats.Conv | floats.Pad | floats.AvgPool):
             check_padding(node, source)
-        common = (node.name, node.inputs, node.output, low, high)
-        self._follow_order(node)
         match node:
             case floats.Conv():
                 return self._conv(node, common, source, target)
@@ -131,7 +143,7 @@ class _Quantizer:
             case floats.Concat():
                 self._check_scales(node)
                 return Concat(*common)
-            case floats.Flatten():
+            case floats.Flatten() | Respace():
                 return Reshape(*common)
         raise TypeError(f"{node.name}: {type(node).__name__} cannot be quantized; simplify the graph first")
 
@@ -171,6 +183,8 @@ class _Quantizer:
             self.orders[node.output] = self._joined(node)
         elif isinstance(node, floats.Add) and any(not _same(orders[0], order) for order in orders):
             raise InputError(f"{node.where or node.name}: add of a flattened map and a vector is not supported")
+        elif isinstance(node, Norm) and orders[0] is not None:
+            raise InputError(f"{node.where or node.name}: a norm over a flattened map is not supported")
         elif orders[0] is not None and not (isinstance(node, floats.Conv) and node.groups == 1):
             if isinstance(node, floats.Conv) and node.groups != len(node.weight):
                 raise InputError(f"{node.where or node.name}: a grouped layer on a flattened map is not supported")

@@ -63,7 +63,7 @@ def by_three(m: Wrap, x: torch.Tensor) -> torch.Tensor:
 
 
 def interleaved(m: Wrap, x: torch.Tensor) -> torch.Tensor:
-    """Queries, keys and values of each head side by side, heads in front of samples, and products of three dimensions."""
+    """Queries, keys and values of each head side by side, heads before samples, products of three dimensions."""
     q, k, v = m.qkv(x).view(*x.shape[:2], HEADS, 3, -1).permute(3, 2, 0, 1, 4)
     q, k, v = (t.reshape(-1, x.shape[1], WIDTH // HEADS) for t in (q, k, v))
     y = torch.bmm(torch.softmax(torch.bmm(q, k.transpose(1, 2)) / 2.0, 2), v)
