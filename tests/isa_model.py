@@ -17,7 +17,7 @@ from sim.golden.run_length import decode, encode
 from tests.narrow_model import elements, field, narrow_sums, stored
 from tests.plane_model import plane_sums
 from tests.row_model import row_sums, row_zeros
-from tests.rows_model import RowsModel
+from tests.rows_model import RowsModel, halves_loaded, halves_stored
 from tests.sparse_model import walk
 
 
@@ -54,9 +54,10 @@ def round_half_even(value: int, shift: int) -> int:
 
 
 class Machine:
-    """State of the accelerator and its DRAM; ``bases`` maps regions to DRAM addresses."""
+    """State of the accelerator and its DRAM; ``bases`` maps regions to DRAM addresses, ``position`` is the register."""
 
-    def __init__(self, cfg: Config, dram: np.ndarray, bases: dict[isa.Region, int]):
+    def __init__(self, cfg: Config, dram: np.ndarray, bases: dict[isa.Region, int], position: int = 0):
+        self.position = position
         self.cfg, self.dram, self.bases = cfg, dram, bases
         m = cfg.memory
         rng = self.rng = np.random.default_rng(7)
@@ -77,7 +78,7 @@ class Machine:
             self.memory |= {target: rng.integers(0, 256, size, np.uint8) for target, size in sizes.items()}
             self.sums = np.zeros((cfg.sparse.accumulators, cfg.sparse.pes), np.int64)
         if cfg.attention:
-            self.engine = RowsModel(cfg, rng)
+            self.engine = RowsModel(cfg, rng, position)
             self.memory |= self.engine.memory
         self.rows = rng.integers(-128, 128, (2, 1, 1, cfg.lanes))  # the window's last two rows
         self.acc = rng.integers(-(2**31), 2**31, (2 * cfg.acc_bank_words, cfg.lanes))
@@ -120,12 +121,18 @@ class Machine:
                     if word >> s & 1:
                         self.take(s, 1)
                 job = {name: dict(fields) for name, fields in shadow[isa.Unit(unit)].items()}
-                self.engines[isa.Unit(unit)](job)
+                if self.executed(isa.Unit(unit), word):
+                    self.engines[isa.Unit(unit)](job)
                 if word >> 48 & 1:
                     self.marks.append(word >> 32 & 0xFFFF)
                 for s in range(16):
                     self.semaphores[s] += word >> 16 + s & 1
                     assert self.semaphores[s] < 1 << isa.SEMAPHORE_BITS, f"semaphore {s} overflows"
+
+    def executed(self, unit: isa.Unit, start: int) -> bool:
+        """Whether a START leads to a job: always, or as the unit's oldest decision says."""
+        predicated, last = start >> 49 & 1, start >> 50 & 1
+        return not predicated or self.engine.decision(unit, used_up=bool(last))
 
     def finished(self) -> None:
         """No word may be left on its way to STORE."""
@@ -161,6 +168,8 @@ class Machine:
                 data = self.unpacked(job, sources)
             else:
                 data = self.dram[(sources[:, None] + np.arange(job["row"]["bytes"])).ravel()]
+            if "gather" in job:
+                data = halves_loaded(data, job["gather"]["nibbles"])
         assert data.size == where.size, "row bytes and segment bytes differ"
         target = self.memory[isa.Target(job["destination"]["target"])]
         assert where.min() >= 0 and where.max() < target.size, "load outside the memory"
@@ -356,6 +365,8 @@ class Machine:
         width, valid = self._width(job, "result"), job["param"]["tail"]
         assert 1 <= valid <= self.cfg.lanes
         lanes = np.where(tail, valid, self.cfg.lanes)
+        if job["mode"].get("nibbles"):
+            return [halves_stored(word[:n], job["mode"]["nibbles"]) for word, n in zip(words, lanes, strict=True)]
         return [stored(word, int(n), width, self.rng) for word, n in zip(field(words, width), lanes, strict=True)]
 
     def turned(self, job: dict, words: np.ndarray) -> np.ndarray:
@@ -395,6 +406,7 @@ class Machine:
     def store(self, job: dict) -> None:
         """STORE: rows to DRAM."""
         base = self.bases[isa.Region(job["target"]["region"])] + job["target"]["address"]
+        base += self.position * job["mode"]["pitch"] if "mode" in job else 0
         starts, _ = nest(base, [job[n] for n in ("row_a", "row_b", "row_c")])
         size = job["row"]["bytes"]
         source = self.engine.out if "mode" in job and job["mode"]["rows"] else self.out

@@ -56,6 +56,21 @@ def norm(row: list[int], gains: list[tuple[int, int]], job: dict, *, centered: b
     return [min(max(v + g["zero"], g["low"]), g["high"]) for v in wide]
 
 
+def halves_loaded(data: np.ndarray, half: int) -> np.ndarray:
+    """Elements (as bytes) that LOAD makes of bytes with two halves of codes each."""
+    if half == isa.Nibbles.NONE:
+        return data
+    pairs = np.stack([data & 15, data >> 4], axis=-1).ravel()
+    return pairs << 4 if half == isa.Nibbles.HIGH else pairs
+
+
+def halves_stored(codes: np.ndarray, half: int) -> np.ndarray:
+    """Bytes with two halves of codes each; what is left of the last byte is 0."""
+    part = (codes.astype(np.int64) & 255) >> (4 if half == isa.Nibbles.HIGH else 0) & 15
+    even = np.pad(part, (0, part.size % 2))
+    return (even[::2] | even[1::2] << 4).astype(np.uint8)
+
+
 class RowsModel:
     """State of the row engine and of the memories around it.
 
@@ -65,11 +80,13 @@ class RowsModel:
     out : bytes for STORE
     scales : (multiplier, shift) by entry of the row scales
     memory : tables, gains and lists as bytes, by target
+    decisions : those that each unit has not used up, the oldest first
     """
 
-    def __init__(self, cfg: Config, rng: np.random.Generator):
+    def __init__(self, cfg: Config, rng: np.random.Generator, position: int = 0):
         assert cfg.attention
-        self.cfg = cfg
+        self.cfg, self.position = cfg, position
+        self.decisions: dict[isa.Unit, deque[bool]] = {unit: deque() for unit in isa.units(cfg)}
         self.words: deque[list[int]] = deque()
         self.out: deque[int] = deque()
         self.scales = [(int(rng.integers(1 << 24)), int(rng.integers(64))) for _ in range(cfg.attention.scales)]
@@ -92,15 +109,33 @@ class RowsModel:
             assert mode["kind"] in (isa.Rows.LAYER_NORM, isa.Rows.RMS_NORM), "no such rows"
             assert scale["shift"] <= 37, "shift of a norm"
             gains = self.gains(job["gain"]["block"], length)
+        sums = []
         for number in range(count["rows"]):
-            assert len(self.words) >= mode["blocks"], "the row engine would wait for ever for words of VECTOR"
-            row = [e for _ in range(mode["blocks"]) for e in self.words.popleft()][:length]
+            row = self.row(length, column=bool(mode["column"]))
             if mode["kind"] == isa.Rows.SOFTMAX:
                 valid = count["valid"] + (number if mode["causal"] else 0)
+                valid += self.position if mode["positioned"] else 0
                 codes, self.scales[scale["entry"] + number] = softmax(row, valid, scale["multiplier"], scale["shift"])
+                sums.append(sum(codes))
             else:
                 codes = norm(row, gains, job, centered=mode["kind"] == isa.Rows.LAYER_NORM)
             self.out.extend(code & 255 for code in codes)
+        if mode["decide"]:
+            assert sums, "norms decide nothing"
+            for waiting in self.decisions.values():
+                waiting.append(max(sums) > job["epsilon"]["value"])
+
+    def row(self, length: int, *, column: bool) -> list[int]:
+        """The next row of VECTOR's words; of a ``column`` each word is one element, in lane 0."""
+        words = length if column else -(-length // self.cfg.lanes)
+        assert len(self.words) >= words, "the row engine would wait for ever for words of VECTOR"
+        taken = [self.words.popleft() for _ in range(words)]
+        return [word[0] for word in taken] if column else [e for word in taken for e in word][:length]
+
+    def decision(self, unit: isa.Unit, *, used_up: bool) -> bool:
+        """The oldest decision of a unit."""
+        assert self.decisions[unit], f"{unit.name} would wait for ever for a decision"
+        return self.decisions[unit].popleft() if used_up else self.decisions[unit][0]
 
     def gains(self, block: int, length: int) -> list[tuple[int, int]]:
         """B and G of ``length`` channels from a block on."""
@@ -133,9 +168,10 @@ class RowsModel:
         """Addresses of the rows of a LOAD job whose ``row_c`` goes by a list."""
         listed = self.memory[isa.Target.INDEX].view("<u2")
         first, level = job["gather"]["first"], job["row_c"]
-        assert first + level["count"] <= listed.size, "a list beyond its memory"
+        assert job["gather"]["positioned"] or first + level["count"] <= listed.size, "a list beyond its memory"
         addresses = []
-        for index in listed[first : first + level["count"]].tolist():
+        here = range(self.position, self.position + level["count"])
+        for index in here if job["gather"]["positioned"] else listed[first : first + level["count"]].tolist():
             address = base + index * level["step"]
             for _ in range(job["row_b"]["count"]):
                 for _ in range(job["row_a"]["count"]):
@@ -147,3 +183,4 @@ class RowsModel:
     def finished(self) -> None:
         """Nothing may be left on the way."""
         assert not self.words and not self.out, "words left in the row engine"
+        assert not any(self.decisions.values()), "decisions that nobody has used up"

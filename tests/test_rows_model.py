@@ -15,10 +15,10 @@ CFG = small_attention(4, 8)
 LANES = CFG.lanes
 
 
-def machine():
-    """With a DRAM of 4 KiB that begins with the constants."""
+def machine(position=0):
+    """With a DRAM of 4 KiB, in which all regions begin at 0."""
     dram = np.random.default_rng(1).integers(0, 256, 4096, np.uint8)
-    return Machine(CFG, dram, dict.fromkeys(isa.Region, 0))
+    return Machine(CFG, dram, dict.fromkeys(isa.Region, 0), position)
 
 
 def registers(unit, **values):
@@ -98,6 +98,54 @@ def test_gathered_load(rng):
         m.dram[100 + 300 * index + 21 * b + 16 * a :][:3] for index in rows[1:] for b in range(3) for a in range(2)
     ]
     np.testing.assert_array_equal(m.memory[Target.OPERAND][5:59], np.concatenate(wanted))
+
+
+def test_tokens_of_a_position(rng):
+    m = machine(position=5)
+    m.load(registers(
+        isa.Unit.LOAD, source={"address": 100}, row={"bytes": 3}, row_c={"count": 4, "step": 30},
+        gather={"indexed": 1, "positioned": 1, "first": 9},
+        destination={"address": 0, "target": Target.OPERAND}, segment={"bytes": 12},
+    ))  # fmt: skip
+    wanted = [m.dram[100 + 30 * (5 + token) :][:3] for token in range(4)]
+    np.testing.assert_array_equal(m.memory[Target.OPERAND][:12], np.concatenate(wanted))
+    m.out.extend([1, 2, 3])
+    m.store(registers(isa.Unit.STORE, target={"address": 1000}, row={"bytes": 3}, mode={"pitch": 40}))
+    assert m.dram[1200:1203].tolist() == [1, 2, 3]
+
+
+def test_halves_of_codes(rng):
+    """Both planes, stored and loaded again, add up to the codes."""
+    m, words = machine(), rng.integers(-100, 100, (2, LANES))
+    sums = np.zeros(LANES + 3, np.int64)
+    for half in (isa.Nibbles.HIGH, isa.Nibbles.LOW):
+        vector(m, words, nibbles=half)
+        assert len(m.out) == 6  # 8 and 3 codes
+        m.store(registers(isa.Unit.STORE, target={"address": 7}, row={"bytes": 6}))
+        m.load(registers(
+            isa.Unit.LOAD, source={"address": 7}, row={"bytes": 6}, gather={"nibbles": half},
+            destination={"target": Target.INPUT}, segment={"bytes": 12},
+        ))  # fmt: skip
+        sums += m.memory[Target.INPUT][: LANES + 3].view(np.int8)
+    codes = np.clip(np.rint((words + 1) * 1.5) + 10, -100, 90).ravel()[: LANES + 3]
+    np.testing.assert_array_equal(sums, codes)
+
+
+@pytest.mark.parametrize(("above", "wanted"), [(0, False), (1, True)])
+def test_decisions(above, wanted):
+    """Rows of a position that come one element per word; what is predicated is done if a sum is above the limit."""
+    m = machine(position=2)
+    m.engine.words.extend([[5] + [99] * 7] * 12)  # two rows of six equal elements, of which 4 and 5 count
+    m.engine.job(registers(
+        isa.Unit.ROWS, mode={"kind": Rows.SOFTMAX, "blocks": 1, "tail": 6, "causal": 1, "positioned": 1, "column": 1,
+        "decide": 1}, count={"rows": 2, "valid": 2}, scale={"multiplier": 1 << 23}, epsilon={"value": 5 * 127 - above},
+    ))  # fmt: skip
+    assert list(m.engine.out) == [127] * 4 + [0] * 2 + [127] * 5 + [0]
+    for unit in isa.units(CFG):
+        assert m.executed(unit, 1 << 49) is m.executed(unit, 1 << 49 | 1 << 50) is wanted
+        assert m.executed(unit, 0)
+        with pytest.raises(AssertionError, match="for ever for a decision"):
+            m.executed(unit, 1 << 49)
 
 
 def vector(m, words, **mode):
