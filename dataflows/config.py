@@ -145,6 +145,8 @@ class Config(Section):
                 f"control.semaphores must be at least {ATTENTION_SEMAPHORES} with [attention], "
                 f"not {self.control.semaphores}"
             )
+        if self.attention.pruning and self.lanes & (self.lanes - 1):
+            raise ValueError(f"array.cols must be a power of two with attention.pruning, not {self.lanes}")
         if self.attention.row_elements % self.lanes:
             raise ValueError(
                 f"attention.row_elements must be a multiple of {self.lanes} (array.cols), "
@@ -430,6 +432,11 @@ class Config(Section):
             + self.attention.tables * TABLE_ENTRIES
             + self.attention.indices * INDEX_BYTES
         )
+
+    @property
+    def pruning(self) -> bool:
+        """Whether tokens and heads can be left out while running."""
+        return self.attention is not None and self.attention.pruning
 
     # -- identity ------------------------------------------------------------------------------
 

@@ -100,6 +100,8 @@ class Rows(IntEnum):
     SOFTMAX = 0  # numerators; sums go to the row scales of the vector unit
     LAYER_NORM = 1
     RMS_NORM = 2
+    SELECT_TOKENS = 3  # no row: lists of what is most important (section 10), only with attention.pruning
+    SELECT_HEADS = 4
 
 
 class Nibbles(IntEnum):
@@ -318,6 +320,37 @@ _ROWS = (
     ),
 )
 """Registers of a job of the row engine."""
+
+
+_IMPORTANCE = (
+    Register(
+        "importance",
+        (
+            Field("observe", 1, "probabilities are added to the importance of tokens (SOFTMAX)"),
+            Field("fresh", 1, "the first row overwrites it (SOFTMAX); nothing was selected before (SELECT)"),
+        ),
+    ),
+    Register(
+        "select",
+        (
+            Field("count", 16, "tokens or heads to select from, at least 1 (SELECT)"),
+            Field("keep", 16, "how many stay, at least 1"),
+            Field("place", 16, "index, in LOAD's lists, of the first of keep places; keep numbers follow"),
+        ),
+    ),
+)
+"""Registers of the row engine with ``attention.pruning``."""
+
+
+_HEAD_IMPORTANCE = Register(
+    "importance",
+    (
+        Field("observe", 1, "magnitudes of the output words are added to the importance of a head"),
+        Field("fresh", 1, "they overwrite it"),
+        Field("head", 6, "number of the head among those that are left"),
+        Field("factor", 12, "what their sum is multiplied with"),
+    ),
+)
 
 
 _FROM_SPARSE = Field("sparse", 1, "the words are those of the sparse engine, not of the array")
@@ -546,6 +579,7 @@ def units(cfg: Config) -> dict[Unit, tuple[Register, ...]]:
             Register("result_base", (Field("address", STEP_BITS, "byte address of kept words in the operand buffer"),)),
             *_levels(("block", "x", "y"), "operand bytes, of kept words", prefix="result_"),
             *((_WINDOW,) if cfg.vector else ()),
+            *((_HEAD_IMPORTANCE,) if cfg.pruning else ()),
             *_formats(cfg),
             *((_TURN,) if cfg.dataflow.output_turned_late else ()),
         ),
@@ -558,7 +592,8 @@ def units(cfg: Config) -> dict[Unit, tuple[Register, ...]]:
         ),
     }
     maps |= {Unit.SPARSE: _sparse(cfg)} if cfg.sparse else {}
-    return maps | ({Unit.ROWS: _ROWS} if cfg.attention else {})
+    row_engine = (*_ROWS, *_IMPORTANCE) if cfg.pruning else _ROWS
+    return maps | ({Unit.ROWS: row_engine} if cfg.attention else {})
 
 
 def unit_numbers(cfg: Config) -> int:

@@ -187,6 +187,9 @@ class Attention(Section):
     indices: Annotated[int, Field(strict=True, ge=16, le=1 << 15)] = Field(
         2048, description="indices of rows (tokens, words of a vocabulary, heads) kept on chip"
     )
+    pruning: Annotated[bool, Field(strict=True)] = Field(
+        False, description="importance of tokens and heads is added up while running, and a top-k engine selects by it"
+    )
 
 
 class Bus(Section):

@@ -192,7 +192,7 @@ SPARSE_FIELDS = [
     ("pointer_bytes", 512), ("accumulators", 16),
 ]
 
-ATTENTION_FIELDS = [("row_elements", 512), ("scales", 256), ("tables", 2), ("indices", 1024)]
+ATTENTION_FIELDS = [("row_elements", 512), ("scales", 256), ("tables", 2), ("indices", 1024), ("pruning", True)]
 
 
 MULTIPLIERS = (
