@@ -22,6 +22,7 @@ from rtl.load import LoadEngine
 from rtl.memory import OperandBuffer
 from rtl.queue import Queue
 from rtl.read_master import ReadMaster
+from rtl.rows import RowsEngine
 from rtl.semaphores import Semaphores
 from rtl.sparse import SparseEngine
 from rtl.store import StoreEngine
@@ -170,6 +171,7 @@ class Accelerator(wiring.Component):
         join(m, vector.acc_address, accumulator.read_address)
         m.d.comb += Value.cast(vector.acc_data).eq(Value.cast(accumulator.read_data))
         join(m, vector.o, store.i)
+        rows = self._rows(m, load, vector, store)
         return {
             Unit.LOAD: load,
             Unit.INPUT: input_streamer,
@@ -178,6 +180,7 @@ class Accelerator(wiring.Component):
             Unit.VECTOR: vector,
             Unit.STORE: store,
             **sparse,
+            **rows,
         }
 
     def _sparse(self, m, counters, load, inputs, accumulator, array):
@@ -198,6 +201,18 @@ class Accelerator(wiring.Component):
             counters.full.eq(engine.full),
         ]
         return {Unit.SPARSE: engine}
+
+    def _rows(self, m, load, vector, store):
+        """The row engine between VECTOR and STORE, if there is one, and the tables of LOAD."""
+        if self.cfg.attention is None:
+            return {}
+        m.submodules.rows = engine = RowsEngine(self.cfg)
+        join(m, load.table, vector.table)
+        join(m, load.gain, engine.gain)
+        join(m, vector.rows, engine.i)
+        join(m, engine.scale, vector.scale)
+        join(m, engine.o, store.rows)
+        return {Unit.ROWS: engine}
 
     def _write_operands(self, m, load, result, port):
         """Writes of LOAD, and of the words that VECTOR keeps where LOAD has none in that cycle."""
@@ -269,7 +284,7 @@ class Accelerator(wiring.Component):
                 m.d.comb += front.done.eq(done.valid)
             idle.append((queue.level == 0) & front.idle & ~engine.busy)
             moved += [engine.job.valid & engine.job.ready, done.valid]
-            if unit is Unit.SPARSE:  # its jobs may be longer than the watchdog waits
+            if unit in (Unit.SPARSE, Unit.ROWS):  # its jobs may be longer than the watchdog waits
                 moved.append(engine.busy & ~engine.stalled)
             held_up |= semaphores.lacking[unit] & front.waiting.replicate(self.cfg.control.semaphores)
         m.d.sync += [

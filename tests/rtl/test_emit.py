@@ -463,3 +463,9 @@ def test_sparse_engine_is_lint_clean(name, tmp_path):
 def test_no_sparse_engine_no_hardware_for_it(tiny):
     cfg, folder = tiny
     assert "sparse" not in (folder / f"{cfg.name}.v").read_text()
+
+
+def test_no_attention_no_hardware_for_it(tiny):
+    cfg, folder = tiny
+    text = (folder / f"{cfg.name}.v").read_text()
+    assert not any(name in text for name in ("row_scales", "table", "gather", "wide_queue", "to_rows", "by_row"))
