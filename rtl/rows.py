@@ -11,7 +11,7 @@ from rtl.memory import BankMemory, write_layout
 from rtl.rows_collect import ROWS, RowsCollect, score_word, sums_layout
 from rtl.rows_emit import RowsEmit
 from rtl.rows_finish import RowsFinish, norm_layout
-from rtl.rows_jobs import RowsJobs
+from rtl.rows_jobs import POSITION_BITS, RowsJobs
 from rtl.rows_scale import RowsScale, scale_layout
 from rtl.softmax_lane import SCORE_BITS
 from rtl.sparse_queue import ShortQueue
@@ -35,13 +35,19 @@ class RowsEngine(wiring.Component):
     Members
     -------
     job, done, busy, stalled
-        See :func:`rtl.job.engine_ports`. Done when the last word has left and the last row scale is written.
+        See :func:`rtl.job.engine_ports`. Done when the last word has left, the last row scale is written, and the
+        decision is taken.
     i : In(stream of lanes x signed(16))
-        Words of the rows. Norms read the low 8 bits of an element. Lanes behind the tail may hold anything.
+        Words of the rows; with ``column`` one element each, in lane 0. Norms read the low 8 bits of an element. Lanes
+        behind the tail may hold anything.
     o : Out(stream of output_layout)
         Words of as many bytes: ``data[:count]`` is valid.
     scale : Out(stream of scale_layout, always ready)
         A row scale of the vector unit. That of a row without elements that count has multiplier 0.
+    decision : Out(stream of 1 bit)
+        Of a job with ``decide``: whether any of its sums is above the largest one that is sure.
+    position : In(16)
+        Read while a job waits, in the first of its ``PREPARE`` cycles.
     gain : In(stream of write_layout(bus_bytes), always ready)
         See :class:`~rtl.rows_emit.RowsEmit`.
 
@@ -51,9 +57,9 @@ class RowsEngine(wiring.Component):
 
     * A job is taken when fewer than ``JOBS`` are open, and not before the cycle after the one before was *begun*. It is
       begun ``PREPARE`` cycles after it was taken, but not before the last word of the one before is taken.
-    * A word is taken after its job was begun, one per cycle, if fewer than ``ring_words`` words are between their take
-      and their read; the first word of a row, if besides fewer than ``ROWS`` rows are between their first take and
-      their first read.
+    * A word, or with ``column`` an element of it, is taken after its job was begun, one per cycle, if fewer than
+      ``ring_words`` words are between their (last) take and their read; the first word of a row, if besides fewer than
+      ``ROWS`` rows are between the (last) take of their first word and their first read.
     * A row of softmax is *complete* ``collect_latency`` cycles after its last word was taken. A row of a norm is
       *finished* from then on, ``FINISH_INTERVAL`` after the norm's row before at the earliest, and is complete
       ``FINISH_LATENCY`` cycles after that has begun.
@@ -64,7 +70,9 @@ class RowsEngine(wiring.Component):
     * A word is offered at ``o`` ``SOFTMAX_LATENCY`` or ``NORM_LATENCY`` cycles after its read, in order, one per cycle.
     * A row of softmax is *divided* ``total_latency`` cycles after its last word was read, ``DIVIDE_INTERVAL`` after the
       one before at the earliest; its scale is valid ``DIVIDE_LATENCY`` cycles after that.
-    * A job is done one cycle after its last word has left and its last scale was valid, in order, one per cycle.
+    * The decision of a job is offered ``DECISION_LATENCY`` cycles after its last row is divided.
+    * A job is done one cycle after its last word has left, its last scale was valid and its decision is taken, in
+      order, one per cycle.
 
     So a row takes as many cycles as it has words; of softmax at least ``DIVIDE_INTERVAL``, of a norm at least
     ``FINISH_INTERVAL``. ``tests/rtl/row_engine_law.py`` is this law as a program.
@@ -82,6 +90,7 @@ class RowsEngine(wiring.Component):
     SCALED_ROWS = RowsScale.rows
     DIVIDE_INTERVAL = RowsScale.interval
     DIVIDE_LATENCY = RowsScale.latency
+    DECISION_LATENCY = RowsScale.decision_latency
 
     def __init__(self, cfg: Config):
         self.cfg = cfg
@@ -91,6 +100,8 @@ class RowsEngine(wiring.Component):
         super().__init__(engine_ports(cfg, isa.Unit.ROWS) | {
             "i": In(stream.Signature(score_word(cfg))),
             "o": Out(stream.Signature(output_layout(cfg))),
+            "decision": Out(stream.Signature(1)),
+            "position": In(POSITION_BITS),
             "scale": Out(stream.Signature(scale_layout(cfg), always_ready=True)),
             "gain": In(stream.Signature(write_layout(cfg.bus_bytes), always_ready=True)),
         })
@@ -112,6 +123,7 @@ class RowsEngine(wiring.Component):
         wiring.connect(m, emit.scaled, scales.row)
         wiring.connect(m, emit.total, scales.total)
         wiring.connect(m, scales.o, wiring.flipped(self.scale))
+        wiring.connect(m, scales.decision, wiring.flipped(self.decision))
         self._ring(m, collect, emit)
 
         # Rows that are collected, and those that are finished.
@@ -129,6 +141,8 @@ class RowsEngine(wiring.Component):
             collect.begun.eq(emit.begun),
             jobs.left.eq(emit.ended),
             jobs.scaled.eq(scales.o.valid & scales.end),
+            jobs.decided.eq(self.decision.valid & self.decision.ready),
+            jobs.position.eq(self.position),
             self.busy.eq(jobs.busy),
             self.stalled.eq(jobs.busy & ~(collect.moving | finish.busy | emit.moving | scales.busy)),
         ]

@@ -1,8 +1,9 @@
 """Collects the rows of the row engine: their words go into the ring, their maximum or their sums to whoever waits."""
 
-from amaranth import Cat, Module, Mux, Signal, signed
+from amaranth import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import bits_for
 
 from dataflows.config import Config
 from rtl.maximum_tree import MaximumTree
@@ -28,7 +29,8 @@ def collect_layout(cfg: Config) -> data.StructLayout:
     """What collecting the rows of a job takes; ``counted`` elements of the first row count, all of them in norms."""
     elements = range(cfg.attention.row_elements + 1)
     return data.StructLayout({
-        "softmax": 1, "centered": 1, "causal": 1, "blocks": range(cfg.row_blocks + 1), "rows": 16,
+        "softmax": 1, "centered": 1, "causal": 1, "column": 1, "blocks": range(cfg.row_blocks + 1),
+        "tail": range(cfg.lanes + 1), "rows": 16,
         "elements": elements, "counted": elements, "epsilon": EPSILON_BITS, "zero_x": signed(CODE_BITS),
     })  # fmt: skip
 
@@ -53,6 +55,7 @@ class RowsCollect(wiring.Component):
     job : In(stream of collect_layout)
         Taken together with the last word of the job before, or when there is none.
     i : In(stream of lanes x signed(16))
+        Words of rows; of jobs with ``column`` lane 0 holds an element each.
     write : Out(1), write_address : Out(range(2 * row_blocks)), write_data : Out(lanes x signed(16))
         Writes to the ring, one cycle after a word is taken.
     read, begun : In(1)
@@ -66,9 +69,9 @@ class RowsCollect(wiring.Component):
 
     Timing
     ------
-    One word per cycle, the first one a cycle after the job. A word waits while the ring has no room for it, and the
+    One transfer per cycle, the first one a cycle after the job. A word waits while the ring has no room for it, and the
     first word of a row while ``ROWS`` rows wait; both see a ``read`` one cycle later. What a row collects leaves
-    ``latency`` cycles after its last word is taken.
+    ``latency`` cycles after its last word, or its last element, is taken.
     """
 
     def __init__(self, cfg: Config):
@@ -97,15 +100,22 @@ class RowsCollect(wiring.Component):
         counted = Signal.like(job.counted, reset_less=True)  # elements of the row that count
         remaining = Signal.like(job.counted, reset_less=True)  # from this word on
         first, room, rows_room = Signal(), Signal(), Signal()
-        take, last, end, load = Signal(), Signal(), Signal(), Signal()
+        come, take, last, end, load = Signal(), Signal(), Signal(), Signal(), Signal()
+        place = Signal(cfg.lanes, init=1)  # one bit: lane of the element that comes, of a column
+        final = Signal()  # it is the last one of its word
+        ends = Mux(last, Const(1) << (job.tail - 1)[: bits_for(cfg.lanes - 1)], 1 << cfg.lanes - 1)
         m.d.comb += [
             self.i.ready.eq(active & room & (~first | rows_room)),
-            take.eq(self.i.valid & self.i.ready),
+            come.eq(self.i.valid & self.i.ready),
+            final.eq((place & ends).any()),
+            take.eq(come & (~job.column | final)),
             last.eq(left == 1),
             end.eq(take & last & (rows_left == 1)),
             self.job.ready.eq(~active | end),
             load.eq(self.job.valid & self.job.ready),
         ]
+        with m.If(come & job.column):
+            m.d.sync += place.eq(Mux(final, 1, place << 1))
         next_counted = Signal.like(counted)
         m.d.comb += next_counted.eq(counted + (job.causal & (counted != job.elements)))
         with m.If(take):
@@ -133,9 +143,12 @@ class RowsCollect(wiring.Component):
         zero_x = Signal.like(job.zero_x, reset_less=True)
         taken, of_softmax = Signal(), Signal(reset_less=True)
         m.d.sync += taken.eq(take)
+        for lane in range(cfg.lanes):
+            with m.If(come & (~job.column | place[lane])):
+                m.d.sync += word[lane].eq(Mux(job.column, self.i.payload[0], self.i.payload[lane]))
         with m.If(take):
             m.d.sync += [
-                word.eq(self.i.payload), counts.eq(Cat(remaining > lane for lane in range(cfg.lanes))),
+                counts.eq(Cat(remaining > lane for lane in range(cfg.lanes))),
                 of_softmax.eq(job.softmax), zero_x.eq(job.zero_x),
             ]  # fmt: skip
         m.d.comb += [self.write.eq(taken), self.write_data.eq(word)]
@@ -162,8 +175,8 @@ class RowsCollect(wiring.Component):
         late = data.View(of_job.shape(), delay(m, of_job.as_value(), self.latency, "of_job"))
         m.d.comb += [self.sums.p[name].eq(late[name]) for name in ("centered", "elements", "epsilon")]
         inside = Signal(range(self.latency + 1))
-        m.d.sync += inside.eq(Mux(take, self.latency, inside - inside.any()))
-        m.d.comb += self.moving.eq(take | inside.any())
+        m.d.sync += inside.eq(Mux(come, self.latency, inside - inside.any()))
+        m.d.comb += self.moving.eq(come | inside.any())
         return m
 
     def _count_room(self, m, take, first, room, rows_room):

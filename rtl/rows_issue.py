@@ -8,7 +8,7 @@ from dataflows.config import Config
 from rtl.norm_lane import CODE_BITS, NormLane
 from rtl.requantize import SHIFT_BITS
 from rtl.rows_finish import norm_layout
-from rtl.rows_scale import MULTIPLIER_BITS, scaled_row_layout
+from rtl.rows_scale import MULTIPLIER_BITS, scaled_row_layout, total_bits
 from rtl.rows_scale import ROWS as SCALED_ROWS
 from rtl.skew import taps
 from rtl.softmax_lane import SCORE_BITS, SoftmaxLane
@@ -24,7 +24,7 @@ def issue_layout(cfg: Config) -> data.StructLayout:
     return data.StructLayout({
         "softmax": 1, "causal": 1, "blocks": range(cfg.row_blocks + 1), "tail": range(cfg.lanes + 1), "rows": 16,
         "elements": elements, "counted": elements, "multiplier": MULTIPLIER_BITS, "shift": SHIFT_BITS,
-        "entry": range(cfg.attention.scales), "block": range(cfg.gain_blocks),
+        "decide": 1, "limit": total_bits(cfg), "entry": range(cfg.attention.scales), "block": range(cfg.gain_blocks),
         "zero_x": code, "zero": code, "low": code, "high": code,
     })  # fmt: skip
 
@@ -157,6 +157,8 @@ class RowsIssue(wiring.Component):
             self.scaled.p.multiplier.eq(job.multiplier),
             self.scaled.p.shift.eq(job.shift),
             self.scaled.p.end.eq(rows_left == 1),
+            self.scaled.p.decide.eq(job.decide),
+            self.scaled.p.limit.eq(job.limit),
             scales_room.eq(waiting != SCALED_ROWS),
             switched.eq(~Cat(recent).any()),
         ]

@@ -1,6 +1,6 @@
 """Jobs of the row engine: what follows from their registers, who takes them when, when they are done."""
 
-from amaranth import Module, Mux, Signal
+from amaranth import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -9,10 +9,13 @@ from dataflows.config import Config
 from rtl.job import job_layout
 from rtl.rows_collect import collect_layout
 from rtl.rows_issue import issue_layout
+from rtl.rows_scale import total_bits
 from rtl.sparse_queue import ShortQueue
 
+POSITION_BITS = 16
+
 _COPIED = {
-    "rows": "count", "causal": "mode", "blocks": "mode", "tail": "mode",
+    "rows": "count", "causal": "mode", "column": "mode", "decide": "mode", "blocks": "mode", "tail": "mode",
     "multiplier": "scale", "shift": "scale", "entry": "scale",
     "block": "gain", "zero_x": "gain", "zero": "gain", "low": "gain", "high": "gain",
 }  # fmt: skip
@@ -32,15 +35,17 @@ class RowsJobs(wiring.Component):
         See :func:`rtl.job.engine_ports`.
     collect : Out(stream of collect_layout), issue : Out(stream of issue_layout)
         The same jobs for both ends of the ring.
-    left, scaled : In(1)
-        The last word of a job leaves; its last row scale is written (softmax).
+    position : In(16)
+        Is added to the elements that count, of jobs that say so.
+    left, scaled, decided : In(1)
+        The last word of a job leaves; its last row scale is written (softmax); its decision is taken (``decide``).
     busy : Out(1)
 
     Timing
     ------
     A job is offered to ``collect`` ``latency`` = 3 cycles after it was taken, and to ``issue`` one cycle after
     ``collect`` has taken it; the next job is taken one cycle after that, too, if fewer than ``depth`` jobs are open. It
-    is done one cycle after ``left`` and ``scaled``.
+    is done one cycle after ``left``, ``scaled`` and ``decided``.
     """
 
     latency = 3
@@ -53,8 +58,10 @@ class RowsJobs(wiring.Component):
             "done": Out(stream.Signature(cfg.control.semaphores, always_ready=True)),
             "collect": Out(stream.Signature(collect_layout(cfg))),
             "issue": Out(stream.Signature(issue_layout(cfg))),
+            "position": In(POSITION_BITS),
             "left": In(1),
             "scaled": In(1),
+            "decided": In(1),
             "busy": Out(1),
         })
 
@@ -90,10 +97,16 @@ class RowsJobs(wiring.Component):
         softmax = job.mode.kind == isa.Rows.SOFTMAX
         elements = Signal(range(cfg.attention.row_elements + 1), reset_less=True)
         counted = Signal.like(elements, reset_less=True)
+        valid = Signal(POSITION_BITS + 1, reset_less=True)
+        limit = Signal(total_bits(cfg), reset_less=True)
+        sure = job.epsilon.value
         m.d.sync += [
             elements.eq((job.mode.blocks - 1) * cfg.lanes + job.mode.tail),
-            counted.eq(Mux(softmax & (job.count.valid < elements), job.count.valid, elements)),
+            valid.eq(job.count.valid + Mux(job.mode.positioned, self.position, 0)),
+            counted.eq(Mux(softmax & (valid < elements), valid, elements)),
+            limit.eq(Mux(sure[len(limit) :].any(), ~0, sure)),
         ]
+        m.d.comb += payloads[1].limit.eq(limit)
         copied = {name: job[register][name] for name, register in _COPIED.items()} | {"epsilon": job.epsilon.value}
         for to in payloads:
             m.d.comb += [to.softmax.eq(softmax), to.elements.eq(elements), to.counted.eq(counted)]
@@ -102,19 +115,19 @@ class RowsJobs(wiring.Component):
 
     def _end(self, m, job, begin):
         """Jobs in their order; those whose words have left, and whose scales are written."""
-        layout = data.StructLayout({"softmax": 1, "give": self.cfg.control.semaphores})
+        layout = data.StructLayout({"softmax": 1, "decide": 1, "give": self.cfg.control.semaphores})
         m.submodules.open_jobs = jobs = ShortQueue(layout, self.depth)
-        left, scaled = Signal(range(self.depth + 1)), Signal(range(self.depth + 1))
         head = jobs.o.payload
+        wanted = {"left": Const(1), "scaled": head.softmax, "decided": head.decide}
+        counts = {name: Signal(range(self.depth + 1), name=f"jobs_{name}") for name in wanted}
         m.d.comb += [
             jobs.i.valid.eq(begin),
             jobs.i.p.give.eq(job.give),
             jobs.i.p.softmax.eq(self.collect.p.softmax),
-            self.done.valid.eq((left != 0) & (~head.softmax | (scaled != 0))),
+            jobs.i.p.decide.eq(job.mode.decide & self.collect.p.softmax),
+            self.done.valid.eq(jobs.o.valid & Cat(~wanted[name] | counts[name].any() for name in wanted).all()),
             self.done.payload.eq(head.give),
             jobs.o.ready.eq(self.done.valid),
         ]
-        m.d.sync += [
-            left.eq(left + self.left - self.done.valid),
-            scaled.eq(scaled + self.scaled - (self.done.valid & head.softmax)),
-        ]
+        for name, count in counts.items():
+            m.d.sync += count.eq(count + getattr(self, name) - (self.done.valid & wanted[name]))

@@ -13,6 +13,8 @@ from rtl.softmax_lane import NUMERATOR_BITS
 from rtl.sparse_queue import ShortQueue
 
 MULTIPLIER_BITS = 24
+DECISIONS = 4
+"""Decisions that wait."""
 ROWS = 4
 """Rows of softmax whose emission has begun and whose division has not."""
 
@@ -30,9 +32,13 @@ def scale_layout(cfg: Config) -> data.StructLayout:
 
 
 def scaled_row_layout(cfg: Config) -> data.StructLayout:
-    """Where the scale of a row goes, multiplier and shift of values and output; ``end``: the last row of its job."""
+    """Where the scale of a row goes, multiplier and shift of values and output; ``end``: the last row of its job.
+
+    With ``decide`` the job asks whether any of its sums is above ``limit``.
+    """
     return data.StructLayout({
         "entry": range(cfg.attention.scales), "multiplier": MULTIPLIER_BITS, "shift": SHIFT_BITS, "end": 1,
+        "decide": 1, "limit": total_bits(cfg),
     })  # fmt: skip
 
 
@@ -53,14 +59,18 @@ class RowsScale(wiring.Component):
         A division begins.
     o : Out(stream of scale_layout, always ready), end : Out(1)
         The scale of a row, and whether it is the last one of its job.
+    decision : Out(stream of 1 bit)
+        Whether any sum of a job was above its limit.
     busy : Out(1)
 
     Timing
     ------
     A division begins ``interval`` = 12 cycles after the one before, and one cycle after its total comes, at the
-    earliest. The scale leaves ``latency`` = 15 cycles after the division has begun.
+    earliest. The scale leaves ``latency`` = 15 cycles after the division has begun; the decision
+    of a job is offered ``decision_latency`` = 2 cycles after its last division has begun.
     """
 
+    decision_latency = 1 + ShortQueue.latency
     interval = Reciprocal.interval
     latency = Reciprocal.latency + 2
     rows = ROWS
@@ -73,6 +83,7 @@ class RowsScale(wiring.Component):
             "begun": Out(1),
             "o": Out(stream.Signature(scale_layout(cfg), always_ready=True)),
             "end": Out(1),
+            "decision": Out(stream.Signature(1)),
             "busy": Out(1),
         })
 
@@ -96,6 +107,17 @@ class RowsScale(wiring.Component):
             m.d.sync += held.eq(rows.o.payload)
             with m.If(~totals.o.payload.any()):
                 m.d.sync += held.multiplier.eq(0)
+
+        # Sums above the limit; at most as many decisions wait as jobs are open.
+        m.submodules.decisions = decisions = ShortQueue(1, DECISIONS)
+        wiring.connect(m, decisions.o, wiring.flipped(self.decision))
+        above, any_above = Signal(), Signal()
+        decided = Signal(reset_less=True)
+        m.d.comb += above.eq(any_above | (totals.o.payload > rows.o.p.limit))
+        with m.If(self.begun):
+            m.d.sync += [any_above.eq(above & ~rows.o.p.end), decided.eq(above)]
+        m.d.sync += decisions.i.valid.eq(self.begun & rows.o.p.end & rows.o.p.decide)
+        m.d.comb += decisions.i.payload.eq(decided)
 
         # The division's last digit is also the first cycle in which the next one may begin.
         result = reciprocal.o.payload

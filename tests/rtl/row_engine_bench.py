@@ -42,28 +42,34 @@ class Job:
     def words(self, lanes, rng):
         """Words that come, as lists; lanes behind the tail hold anything."""
         blocks = self.registers["mode"]["blocks"]
+        if self.registers["mode"]["column"]:
+            filled = rng.integers(-(2**15), 2**15, (self.values.size, lanes))
+            filled[:, 0] = self.values.ravel()
+            return filled.tolist()
         filled = rng.integers(-(2**15), 2**15, (len(self.values), blocks * lanes))
         filled[:, : self.values.shape[1]] = self.values
         return filled.reshape(-1, lanes).tolist()
 
-    @property
-    def expected(self):
-        """Elements that leave, as signed bytes (rows, elements), and scales: list of (entry, multiplier, shift)."""
+    def expected(self, position):
+        """Elements that leave, as signed bytes (rows, elements); scales: (entry, multiplier, shift); decisions."""
         if self.kind == Rows.SOFTMAX:
             mode, count, scale = (self.registers[name] for name in ("mode", "count", "scale"))
             elements = self.values.shape[1]
-            counted = count["valid"] + mode["causal"] * np.arange(len(self.values))
+            valid = count["valid"] + mode["positioned"] * position
+            counted = valid + mode["causal"] * np.arange(len(self.values))
             codes, sums = softmax.numerators(self.values, np.arange(elements) < counted[:, None])
             multipliers, shifts = softmax.row_scale(sums, scale["multiplier"], scale["shift"])
             entries = scale["entry"] + np.arange(len(self.values))
-            return codes, list(zip(entries.tolist(), multipliers.tolist(), shifts.tolist(), strict=True))
+            scales = list(zip(entries.tolist(), multipliers.tolist(), shifts.tolist(), strict=True))
+            above = int((sums > self.registers["epsilon"]["value"]).any())
+            return codes, scales, [above] if mode["decide"] else []
         gain = self.registers["gain"]
         deviation, square = norms.statistics(
             self.values - gain["zero_x"], self.registers["epsilon"]["value"], centered=self.kind == Rows.LAYER_NORM
         )
         total = norms.normalized(deviation, square) * self.gain + self.bias
         rounded = round_shift(total, self.registers["scale"]["shift"]) + gain["zero"]
-        return np.clip(rounded, gain["low"], gain["high"]), []
+        return np.clip(rounded, gain["low"], gain["high"]), [], []
 
 
 def gain_memory(cfg, rng):
@@ -73,7 +79,7 @@ def gain_memory(cfg, rng):
     return gain, rng.choice([-(2**31) + 1, 2**31 - 1, 0, *rng.integers(-(2**30), 2**30, 9)], size)
 
 
-def random_job(cfg, rng, memory, kind=None, *, rows=None, blocks=None) -> Job:
+def random_job(cfg, rng, memory, kind=None, *, rows=None, blocks=None, column=None) -> Job:
     """A job of any kind, with values over the whole range and at its ends."""
     kind = Rows(kind if kind is not None else rng.choice(list(Rows)))
     blocks = blocks or int(rng.choice([1, cfg.row_blocks, rng.integers(1, cfg.row_blocks + 1)]))
@@ -91,15 +97,21 @@ def random_job(cfg, rng, memory, kind=None, *, rows=None, blocks=None) -> Job:
     low, high = sorted(rng.integers(-128, 128, 2).tolist()) if rng.random() < 0.3 else (-128, 127)
     block = int(rng.integers(cfg.gain_blocks - blocks + 1))
     gain, bias = (kept[block * cfg.lanes :][:elements] for kept in memory)
+    sums = int(rng.integers(127 * elements + 1))
     registers = {
-        "mode": {"kind": kind, "blocks": blocks, "tail": tail, "causal": int(rng.integers(2))},
+        "mode": {
+            "kind": kind, "blocks": blocks, "tail": tail, "causal": int(rng.integers(2)),
+            "positioned": int(rng.integers(2)),
+            "column": int(rng.random() < 0.2) if column is None else column,
+            "decide": int(rng.random() < 0.3),
+        },
         "count": {"rows": rows, "valid": int(rng.choice([0, 1, elements, 65535, rng.integers(elements + 1)]))},
         "scale": {
             "multiplier": int(rng.integers(1 << 23, 1 << 24)),
             "shift": int(rng.integers(0, 46 if kind == Rows.SOFTMAX else 38)),
             "entry": int(rng.integers(cfg.attention.scales - rows + 1)),
         },
-        "epsilon": {"value": int(rng.choice([0, 1, (1 << 42) - 1, rng.integers(1 << 20)]))},
+        "epsilon": {"value": int(rng.choice([0, 1, (1 << 42) - 1, sums, rng.integers(1 << 20)]))},
         "gain": {
             "block": block, "low": low, "high": high,
             **{name: int(rng.choice([-128, 127, rng.integers(-128, 128)])) for name in ("zero_x", "zero")},
@@ -115,6 +127,7 @@ class Run:
     words: list = field(default_factory=list)
     scales: list = field(default_factory=list)
     gives: list = field(default_factory=list)
+    decisions: list = field(default_factory=list)
     times: row_engine_law.Times = field(default_factory=row_engine_law.Times)
 
 
@@ -128,7 +141,8 @@ class Bench:
         self.words = [word for job in jobs for word in job.words(cfg.lanes, self.rng)]
         self.job_gaps = self.rng.geometric(1 - gap, len(jobs)) - 1 if gap else np.zeros(len(jobs), int)
         self.word_gaps = self.rng.geometric(1 - gap, len(self.words)) - 1 if gap else np.zeros(len(self.words), int)
-        self.ready = self.rng.random(LIMIT) >= gap
+        self.ready, self.deciding = self.rng.random((2, LIMIT)) >= gap
+        self.position = int(self.rng.choice([0, 1, 65535, self.rng.integers(cfg.attention.row_elements)]))
         self.run_ = Run()
 
     def gains(self):
@@ -142,15 +156,21 @@ class Bench:
 
     def law(self) -> row_engine_law.Times:
         """Times as the law has them."""
-        shapes = [
-            row_engine_law.Job(j.kind == Rows.SOFTMAX, len(j.values), j.registers["mode"]["blocks"]) for j in self.jobs
-        ]
+        shapes = [self._shape(job) for job in self.jobs]
         return row_engine_law.law(
             self.dut, shapes,
             lambda number, before: before + 1 + int(self.job_gaps[number]),
             lambda number, before: before + 1 + int(self.word_gaps[number]),
             lambda cycle: cycle + int(np.argmax(self.ready[cycle:])),
+            lambda cycle: cycle + int(np.argmax(self.deciding[cycle:])),
         )  # fmt: skip
+
+    def _shape(self, job):
+        """What the law wants to know of a job."""
+        mode, softmax_job = job.registers["mode"], job.kind == Rows.SOFTMAX
+        transfers = (self.cfg.lanes,) * (mode["blocks"] - 1) + (mode["tail"],) if mode["column"] else ()
+        decides = bool(softmax_job and mode["decide"])
+        return row_engine_law.Job(softmax_job, len(job.values), mode["blocks"], transfers, decides)
 
     def run(self) -> Run:
         """To the tokens of the last job; cycle 0 is the one in which the first job can be offered."""
@@ -163,6 +183,7 @@ class Bench:
                 ctx.set(dut.gain.valid, 1)
                 await ctx.tick()
             ctx.set(dut.gain.valid, 0)
+            ctx.set(dut.position, self.position)
             offered = come = 0
             wait_job, wait_word = (int(gaps[0]) for gaps in (self.job_gaps, self.word_gaps))
             for now in range(LIMIT):
@@ -173,9 +194,11 @@ class Bench:
                 if come < len(self.words):
                     ctx.set(dut.i.payload, self.words[come])
                 ctx.set(dut.o.ready, int(self.ready[now]))
-                _, _, took, moved, left, word, scaled, scale, done, give = await ctx.tick().sample(
+                ctx.set(dut.decision.ready, int(self.deciding[now]))
+                _, _, took, moved, left, word, scaled, scale, done, give, decided, decision = await ctx.tick().sample(
                     dut.job.valid & dut.job.ready, dut.i.valid & dut.i.ready, dut.o.valid & dut.o.ready, dut.o.payload,
                     dut.scale.valid, dut.scale.payload, dut.done.valid, dut.done.payload,
+                    dut.decision.valid & dut.decision.ready, dut.decision.payload,
                 )  # fmt: skip
                 wait_job -= wait_job > 0
                 wait_word -= wait_word > 0
@@ -185,7 +208,7 @@ class Bench:
                     wait_job = int(self.job_gaps[offered]) if offered < len(self.jobs) else 0
                 if moved:
                     come += 1
-                    run.times.words.append(now)
+                    run.times.come.append(now)
                     wait_word = int(self.word_gaps[come]) if come < len(self.words) else 0
                 if left:
                     run.times.left.append(now)
@@ -193,6 +216,9 @@ class Bench:
                 if scaled:
                     run.times.scales.append(now)
                     run.scales.append((scale.entry, scale.multiplier, scale.shift))
+                if decided:
+                    run.times.decided.append(now)
+                    run.decisions.append(decision)
                 if done:
                     run.times.done.append(now)
                     run.gives.append(give)
@@ -209,15 +235,17 @@ class Bench:
     def check(self) -> Run:
         """Run; words, scales, tokens and all times are what they must be."""
         run, times = self.run(), self.law()
-        words, scales = [], []
+        words, scales, decisions = [], [], []
         for job in self.jobs:
-            codes, of_rows = job.expected
+            codes, of_rows, of_job = job.expected(self.position)
             for row in codes:
                 words += [(row[i : i + self.cfg.lanes] & 255).tolist() for i in range(0, len(row), self.cfg.lanes)]
             scales += of_rows
+            decisions += of_job
         assert run.words == words
         assert run.scales == scales
+        assert run.decisions == decisions
         assert run.gives == list(range(1, len(self.jobs) + 1))
-        for name in ("taken", "words", "left", "scales", "done"):
+        for name in ("taken", "come", "left", "scales", "decided", "done"):
             assert getattr(run.times, name) == getattr(times, name), name
         return run

@@ -11,6 +11,8 @@ class Job:
     softmax: bool
     rows: int
     blocks: int
+    transfers: tuple[int, ...] = ()  # that bring each word of a row: one each, if there is nothing here
+    decides: bool = False
 
 
 @dataclass
@@ -19,16 +21,18 @@ class Times:
 
     begun: list[int] = field(default_factory=list)  # jobs
     taken: list[int] = field(default_factory=list)  # jobs
-    words: list[int] = field(default_factory=list)  # words that come
+    come: list[int] = field(default_factory=list)  # words, or elements of columns
+    words: list[int] = field(default_factory=list)  # words that are complete
     read: list[int] = field(default_factory=list)
     left: list[int] = field(default_factory=list)
     scales: list[int] = field(default_factory=list)
+    decided: list[int] = field(default_factory=list)
     done: list[int] = field(default_factory=list)
 
 
 def law(
     engine, jobs: Sequence[Job], offered: Callable[[int, int], int], come: Callable[[int, int], int],
-    leaves: Callable[[int], int],
+    leaves: Callable[[int], int], decided: Callable[[int], int],
 ) -> Times:  # fmt: skip
     """Times of everything.
 
@@ -40,8 +44,8 @@ def law(
     offered, come : (number, cycle) to cycle
         Cycle in which job ``number`` is offered first, if the one before was taken in ``cycle`` (-1 for the first);
         words likewise.
-    leaves : cycle to cycle
-        First cycle from there on in which the sink is ready.
+    leaves, decided : cycle to cycle
+        First cycle from there on in which the sink of words, or that of decisions, is ready.
     """
     times = Times()
     rows: list[int] = []  # first reads
@@ -55,13 +59,15 @@ def law(
         times.begun.append(max(earliest + engine.PREPARE, end))
         for _ in range(job.rows):
             for block in range(job.blocks):
-                index = len(times.words)
-                at = max(come(index, times.words[-1] if index else -1), times.begun[-1] + 1)
-                if index >= engine.ring_words:
-                    at = max(at, times.read[index - engine.ring_words] + 1)
+                room = times.begun[-1] + 1
+                if len(times.words) >= engine.ring_words:
+                    room = max(room, times.read[len(times.words) - engine.ring_words] + 1)
                 if not block and len(rows) >= engine.ROWS:
-                    at = max(at, rows[-engine.ROWS] + 1)
-                times.words.append(at)
+                    room = max(room, rows[-engine.ROWS] + 1)
+                for _ in range(job.transfers[block] if job.transfers else 1):
+                    number_come = len(times.come)
+                    times.come.append(max(come(number_come, times.come[-1] if number_come else -1), room))
+                times.words.append(times.come[-1])
             end = times.words[-1]
             ready = end + engine.collect_latency
             if not job.softmax:
@@ -87,5 +93,9 @@ def law(
             else:
                 read_norm = times.read[-1]
         last = max(times.left[-1], times.scales[-1] if job.softmax else 0)
+        if job.decides:
+            at = max(divided[-1] + engine.DECISION_LATENCY, times.decided[-1] + 1 if times.decided else 0)
+            times.decided.append(decided(at))
+            last = max(last, times.decided[-1])
         times.done.append(max(last, times.done[-1] if times.done else 0) + 1)
     return times

@@ -43,7 +43,7 @@ def test_many_jobs(seed):
 @pytest.mark.parametrize("blocks", [1, 8])
 def test_shortest_and_longest_rows(kind, blocks, rng):
     """Rows follow each other by 12 cycles (softmax), 23 (norms), or a cycle per word."""
-    run = check(make_config(), rng, [kind, kind], rows=6, blocks=blocks)
+    run = check(make_config(), rng, [kind, kind], rows=6, blocks=blocks, column=0)
     ends = run.times.left[blocks - 1 :: blocks]
     interval = RowsEngine.DIVIDE_INTERVAL if kind == Rows.SOFTMAX else RowsEngine.FINISH_INTERVAL
     assert ends[-1] - ends[-2] <= max(interval, blocks)
