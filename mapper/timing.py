@@ -45,6 +45,7 @@ def predict(
     bytes_per_cycle: float,
     activations: Mapping[str, Codes] | None = None,
     zeros: Mapping[str, float] | None = None,
+    position: int = 0,
 ) -> Prediction:
     """Timeline of a program on a DRAM of fixed latency and bandwidth.
 
@@ -60,10 +61,12 @@ def predict(
         those of gathered loads on how the rows that lists choose lie on pages.
     zeros : mapping, optional
         Share of those by tensor, of tensors that are not among ``activations``: which they are is drawn then.
+    position : int
+        Tokens before those of the run, where the program generates.
     """
     with _no_collection():
-        machine = Machine(program, latency, bytes_per_cycle)
-        return _predict(machine, Masks(activations, zeros), Lists(program, activations or {}))
+        machine = Machine(program, latency, bytes_per_cycle, position)
+        return _predict(machine, Masks(activations, zeros), Lists(program, activations or {}, position))
 
 
 def _predict(machine: Machine, masks: Masks, lists: Lists) -> Prediction:

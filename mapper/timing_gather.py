@@ -36,10 +36,12 @@ class Lists:
     activations : mapping
         Golden integers by tensor, of one batch. An index that comes from another tensor is taken to be its own place:
         rows then follow each other.
+    position : int
+        Tokens before those of the run.
     """
 
-    def __init__(self, program: Program, activations: Mapping[str, Codes]):
-        self.program, attention = program, program.cfg.attention
+    def __init__(self, program: Program, activations: Mapping[str, Codes], position: int = 0):
+        self.program, self.position, attention = program, position, program.cfg.attention
         self.values: NDArray[np.int64] = np.arange(attention.indices if attention else 0)
         self._images = {
             (place.region, place.offset): np.ascontiguousarray(activations[name]).view(np.uint8).ravel()
@@ -79,5 +81,8 @@ class Lists:
         r = job.registers
         first, level = r["gather"].get("first", 0), r["row_c"]
         inner = {**r, "row_c": {"count": 1, "step": 0}}
-        chosen = self.values[first : first + level["count"]].tolist()
+        if r["gather"].get("positioned"):
+            chosen = list(range(self.position, self.position + level["count"]))
+        else:
+            chosen = self.values[first : first + level["count"]].tolist()
         return [addresses(inner, ROWS, r["source"]["address"] + index * level["step"]) for index in chosen]

@@ -81,6 +81,8 @@ class Machine:
 
     Attributes
     ----------
+    position : int
+        Tokens before those of the run.
     order : list of (Unit, Word), or None for a word of no unit
         The program.
     words : dict
@@ -111,9 +113,9 @@ class Machine:
         is than its entries shared by all PEs alike.
     """
 
-    def __init__(self, program: Program, latency: int, bytes_per_cycle: float):
+    def __init__(self, program: Program, latency: int, bytes_per_cycle: float, position: int = 0):
         self.program, self.cfg, self.bus = program, program.cfg, program.cfg.bus_bytes
-        self.kernel = Kernel()
+        self.kernel, self.position = Kernel(), position
         self.dram = Dram(self.bus, latency, bytes_per_cycle)
         self.result = Prediction()
         self.idle = 0  # first cycle in which no unit is busy

@@ -19,14 +19,19 @@ RELAY = 1  # word or burst into its relay, to its step in the packer
 RELAYED = 2  # of them in a relay
 
 
+def pitch(job: Job) -> int:
+    """Bytes that a STORE job moves on per token of the position."""
+    return job.registers.get("mode", {}).get("pitch", 0)
+
+
 class StoreJob:
     """A job that has been taken, and its rows that the splitter has not."""
 
-    def __init__(self, job: Job, taken: int):
+    def __init__(self, job: Job, taken: int, position: int):
         self.job, self.taken = job, taken
         self.row_bytes, self.rows = job.registers["row"]["bytes"], iterations(job, ROWS)
         self.bytes = self.row_bytes * self.rows
-        self.starts = row_starts(job, job.registers["target"]["address"])
+        self.starts = row_starts(job, job.registers["target"]["address"] + position * pitch(job))
 
 
 class Part(NamedTuple):
@@ -63,7 +68,7 @@ class Splitter:
 
     def take(self, job: Job) -> None:
         """A job, when the address generator is free."""
-        self._waiting, self.free = StoreJob(job, self.machine.kernel.cycle), None
+        self._waiting, self.free = StoreJob(job, self.machine.kernel.cycle, self.machine.position), None
         self._split()
 
     def pop(self, time: int) -> None:

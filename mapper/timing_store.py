@@ -9,11 +9,12 @@ from dataflows import isa
 from mapper.kernel import Process, Signal
 from mapper.program import Job
 from mapper.timing_machine import Machine
-from mapper.timing_split import RELAY, RELAYED, Part, Splitter
+from mapper.timing_split import RELAY, RELAYED, Part, Splitter, pitch
 from mapper.timing_words import Words
 from mapper.timing_write import Burst, WriteMaster
 
 JOBS = 32  # open jobs
+PLACED = 2  # job with a pitch offered, to its address
 
 
 class Packer:
@@ -29,6 +30,7 @@ class Packer:
         self.piece = min(machine.cfg.vector_word_bytes, machine.bus)
         self.wake = master.wake
         self._splitter = Splitter(machine, words.begin)
+        self._placed = -1, 0  # the last job with a pitch that was offered, and when its address is known
         self._step = -1  # the last one
         self._full = False  # it has made a beat, which is not known to have entered the data queue
         self._entered = -1  # when the last beat has entered it
@@ -40,10 +42,15 @@ class Packer:
 
     # -- front end, words ----------------------------------------------------------------------
 
-    def accepts(self, _job: Job) -> bool:
+    def accepts(self, job: Job) -> bool:
         """Whether the last row of the job before has gone to the splitter, and not too many jobs are open."""
-        free = self._splitter.free
-        return self.master.open < JOBS and free is not None and free <= self.machine.kernel.cycle
+        free, now = self._splitter.free, self.machine.kernel.cycle
+        if pitch(job) and self._placed[0] != job.index:
+            self._placed = job.index, now + PLACED
+            self.machine.at(now + PLACED, self.machine.progress[isa.Unit.STORE])
+        if pitch(job) and now < self._placed[1]:
+            return False
+        return self.master.open < JOBS and free is not None and free <= now
 
     def take(self, job: Job) -> None:
         """A job that it is ready for."""
