@@ -27,6 +27,7 @@ CONSTANTS = 1 << 15
 LISTED = 1 << 12
 """Constants from here on that lists are made of: indices of at most ``ROWS_LISTED``."""
 ROWS_LISTED = 100
+MOST_POSITION = 40
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ class RowJobs:
         lists = self.rng.integers(0, ROWS_LISTED, (CONSTANTS - LISTED) // INDEX_BYTES).astype("<u2")
         self.constants[LISTED:] = lists.view(np.uint8)
         self.written = 0
+        self.position = int(self.rng.choice([0, self.rng.integers(MOST_POSITION)]))
         for number in range(tasks):
             self._task(number, str(self.rng.choice(kinds)), str(self.rng.choice(SOURCES)))
         jobs = self.builder.finish()
@@ -123,12 +125,14 @@ class RowJobs:
         first = unit * int(self.rng.integers(room + 1))
         length = -(-shape.pixels * INDEX_BYTES // cfg.bus_bytes) * cfg.bus_bytes
         start = LISTED + cfg.bus_bytes * int(self.rng.integers(100))
-        self._load(start, length, [(1, 0)], isa.Target.INDEX, first * INDEX_BYTES, length, [(1, 0)])
+        positioned = self.rng.random() < 0.3
+        if not positioned:
+            self._load(start, length, [(1, 0)], isa.Target.INDEX, first * INDEX_BYTES, length, [(1, 0)])
         skipped = int(self.rng.integers(unit)) if shape.pixels > unit else 0
         if shape.pixels + skipped > length // INDEX_BYTES:
             skipped = 0
         rows: Loops = [(parts, size // parts), (1, 0)]
-        gather = {"indexed": 1, "first": first + skipped}
+        gather = {"indexed": 1, "first": first + skipped, "positioned": positioned}
         step = {"count": shape.pixels, "step": size + int(self.rng.integers(9))}
         self._load(
             int(self.rng.integers(64)), size // parts, rows, isa.Target.OPERAND, at, size, [(shape.pixels, size)],
@@ -175,8 +179,9 @@ class RowJobs:
     def _store(self, number: int, shape: Shape, first: int, count: int, *, rows: bool, mark: bool) -> None:
         size = shape.bytes(self.cfg)
         start = self.written + first * size
+        pitch = int(self.rng.choice([0, 0, self.rng.integers(1, 9)]))
         registers: Registers = {
-            "target": {"address": start, "region": isa.Region.OUTPUT}, "mode": {"rows": rows},
+            "target": {"address": start, "region": isa.Region.OUTPUT}, "mode": {"rows": rows, "pitch": pitch},
             "row": {"bytes": count * size}, **levels(ROWS, [(1, 0)]),
         }  # fmt: skip
         self.builder.add(isa.Unit.STORE, registers, [], layer=number, note=f"store {count} pixels", mark=mark)

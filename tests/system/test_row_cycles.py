@@ -38,9 +38,10 @@ def check(seed: int, kinds: tuple[str, ...] = KINDS, tasks: int = TASKS) -> None
     dram = Dram(latency, round(float(cfg.bus_bytes * rng.choice([1, 0.5, 2, rng.uniform(0.1, 1.5)])), 2))
     memory = jobs.memory(BASES, MEMORY, seed)
     with closing(Simulator(cfg, Path(verilog(cfg)), dram=dram, seed=seed)) as simulator:
+        simulator.write("POSITION", jobs.position)
         result = simulator.run(len(jobs.program.words), BASES, memory, 300_000, mark_address=MARKS)
     assert result.error is isa.Error.NONE, result.message
-    found = predict(jobs.program, dram.latency, dram.bytes_per_cycle)
+    found = predict(jobs.program, dram.latency, dram.bytes_per_cycle, position=jobs.position)
     assert found.layer_end == {int(tag): int(cycle) for cycle, tag in result.marks}, dram
     assert found.cycles == result.cycles, dram
 
