@@ -8,7 +8,7 @@ from rtl.documents import lint_waivers
 from rtl.emit import component_verilog
 from rtl.rows import RowsEngine
 from sim import verilator
-from tests.rtl.row_engine_bench import Bench, gain_memory, make_config, random_job
+from tests.rtl.row_engine_bench import KINDS, Bench, gain_memory, make_config, random_job
 
 SHAPES = {
     "four lanes": {},
@@ -24,10 +24,10 @@ def check(cfg, rng, kinds, *, gap=0.0, **sizes):
     return Bench(cfg, memory, [random_job(cfg, rng, memory, kind, **sizes) for kind in kinds], gap=gap).check()
 
 
-@pytest.mark.parametrize("gap", [0, 0.5, 0.9])
+@pytest.mark.parametrize("gap", [0, 0.7])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_jobs_of_all_kinds(shape, gap, rng):
-    kinds = [*Rows, *rng.choice(list(Rows), 7)]
+    kinds = [*KINDS, *rng.choice(KINDS, 4)]
     check(make_config(**SHAPES[shape]), rng, kinds, gap=gap)
 
 
@@ -36,10 +36,10 @@ def test_jobs_of_all_kinds(shape, gap, rng):
 def test_many_jobs(seed):
     rng = np.random.default_rng(seed)
     cfg = make_config(**SHAPES[list(SHAPES)[seed % len(SHAPES)]])
-    check(cfg, rng, rng.choice(list(Rows), 40), gap=float(rng.choice([0, 0.3, 0.8])))
+    check(cfg, rng, rng.choice(KINDS, 40), gap=float(rng.choice([0, 0.3, 0.8])))
 
 
-@pytest.mark.parametrize("kind", Rows)
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("blocks", [1, 8])
 def test_shortest_and_longest_rows(kind, blocks, rng):
     """Rows follow each other by 12 cycles (softmax), 23 (norms), or a cycle per word."""
