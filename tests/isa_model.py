@@ -35,10 +35,15 @@ def nest(base: int, levels: list[dict[str, int]]) -> tuple[np.ndarray, np.ndarra
 
 
 def rhe(value: np.ndarray, shift: np.ndarray | int) -> np.ndarray:
-    """Round value / 2**shift half to even, on Python integers."""
-    shift = np.broadcast_to(shift, value.shape)
-    out = [round_half_even(int(v), int(s)) for v, s in zip(value.ravel(), shift.ravel(), strict=True)]
-    return np.array(out, dtype=object).reshape(value.shape)
+    """Round value / 2**shift half to even; on Python integers where 64 bits are too few."""
+    value, shift = np.broadcast_arrays(value, shift)
+    if value.size and max(value.max(), -value.min()) >= 1 << 62:
+        out = [round_half_even(int(v), int(s)) for v, s in zip(value.ravel(), shift.ravel(), strict=True)]
+        return np.array(out, dtype=object).reshape(value.shape)
+    value, shift = value.astype(np.int64), shift.astype(np.int64)
+    floor, half = value >> shift, np.where(shift > 0, np.int64(1) << np.maximum(shift - 1, 0), 0)
+    rest = value - (floor << shift)
+    return floor + ((rest > half) | ((rest == half) & (shift > 0) & (floor & 1 == 1)))
 
 
 def number(raw: np.ndarray) -> np.ndarray:

@@ -1,5 +1,7 @@
 """The functional model of the row engine against the golden model, and jobs that lead words through it."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,7 @@ from sim.golden import norms, softmax
 from sim.golden.requantize import round_shift
 from tests import rows_model
 from tests.attention_configs import small_attention
-from tests.isa_model import Machine
+from tests.isa_model import Machine, rhe
 
 CFG = small_attention(4, 8)
 LANES = CFG.lanes
@@ -202,3 +204,15 @@ def test_words_that_nobody_has_sent():
 
 def test_numerators_end_where_they_are_zero():
     assert len(rows_model.POWERS) == 2046 and rows_model.POWERS[-1] == 1
+
+
+@pytest.mark.parametrize("bits", [40, 61, 70])
+def test_rounding(bits, rng):
+    """Of products that fit 64 bits and of those that do not, at every shift, ties included."""
+    half = [(2 * int(v) + 1) << s >> 1 for s in range(64) for v in rng.integers(-3, 4, 4)]
+    wide = [int(v) << bits - 31 for v in rng.integers(-(1 << 31), 1 << 31, 256)]
+    for numbers in (half, wide):
+        values = np.array([v for v in numbers for _ in range(4)], dtype=object)
+        shifts = rng.integers(0, 64, values.size)
+        wanted = [round(Fraction(v, 1 << int(s))) for v, s in zip(values, shifts, strict=True)]
+        assert rhe(values, shifts).tolist() == wanted
