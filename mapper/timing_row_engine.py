@@ -53,8 +53,12 @@ class RowJob:
 
     Attributes
     ----------
+    bytes, transfers : (int, int)
+        Of a word, and of the last word of a row: bytes, and how often VECTOR brings a part of it.
     begun : int or None
         When it was, if that is known.
+    coming, earliest : int
+        Parts of the next word that have not come, once there is room for it, and from when on there is.
     scaled : int
         When its last row scale is there.
     """
@@ -64,10 +68,15 @@ class RowJob:
         mode = job.registers["mode"]
         self.softmax = mode["kind"] == Rows.SOFTMAX
         self.blocks, self.bytes = mode["blocks"], (lanes, mode["tail"])
+        self.transfers = self.bytes if mode.get("column") else (1, 1)
         words = self.blocks * job.registers["count"]["rows"]
         self.uncollected = self.unread = self.unsent = words
         self.begun: int | None = None
-        self.scaled = 0
+        self.scaled = self.coming = self.earliest = 0
+
+    def last(self, left: int) -> bool:
+        """Whether the next word is the last of its row, where so many are left of the job."""
+        return self.blocks == 1 or left % self.blocks == 1
 
 
 class RowEngine:
@@ -119,24 +128,34 @@ class RowEngine:
                 return
 
     def _take_word(self, job: RowJob) -> bool:
-        """The next word of a job comes from VECTOR, if it is known when."""
+        """The next word of a job comes from VECTOR, or an element of it, if it is known when."""
         if job.begun is None:
             job.begun = self._begun = max(job.taken + PREPARE, self._taken)
             self.machine.at(job.begun + 1, self.progress)
         offered = self.lanes.offered(rows=True)
-        first = job.uncollected % job.blocks == 0
-        if offered is None or not self._ring or (first and not self._rows):
+        if offered is None or not (job.coming or self._has_room(job)):
             return False
-        time = max(job.begun + 1, self._taken + 1, offered, self._ring.take(), self._rows.take() if first else 0)
-        self._taken = time
+        time = self._taken = max(job.earliest, self._taken + 1, offered)
         source = self.lanes.jobs[0].job.index
         self.lanes.pop(time)
+        job.coming -= 1
+        if job.coming:
+            return True
         job.uncollected -= 1
         if job.uncollected % job.blocks == 0:
             self._complete.append(self._completion(job, time + self._collect))
         if not job.uncollected:
             self.machine.sources[job.job.index] = source
             self._collecting.popleft()
+        return True
+
+    def _has_room(self, job: RowJob) -> bool:
+        """Whether it is known when there is room for the next word of a job; it is taken."""
+        first = job.uncollected % job.blocks == 0
+        if job.begun is None or not self._ring or (first and not self._rows):
+            return False
+        job.earliest = max(job.begun + 1, self._ring.take(), self._rows.take() if first else 0)
+        job.coming = job.transfers[job.last(job.uncollected)]
         return True
 
     def _completion(self, job: RowJob, collected: int) -> int:
@@ -180,7 +199,7 @@ class RowEngine:
     def next_word(self) -> tuple[int, int]:
         """Bytes of the next word, and its job."""
         job = self._leaving[0]
-        return job.bytes[job.unsent % job.blocks == 1 or job.blocks == 1], job.job.index
+        return job.bytes[job.last(job.unsent)], job.job.index
 
     def pop(self, time: int) -> None:
         """The next word is taken at ``time``."""

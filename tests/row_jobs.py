@@ -21,7 +21,7 @@ from mapper.program import Registers, encode
 from mapper.scoreboard import Access
 from mapper.timing_vector import ACC_LEVELS, OPERAND_LEVELS, TAP_LEVELS
 
-KINDS = ("plain", "table", "by_row", "softmax", "layer_norm", "rms_norm")
+KINDS = ("plain", "table", "by_row", "softmax", "column", "layer_norm", "rms_norm")
 SOURCES = ("load", "gather", "acc")
 CONSTANTS = 1 << 15
 LISTED = 1 << 12
@@ -65,7 +65,7 @@ class RowJobs:
 
     def _task(self, number: int, kind: str, source: str) -> None:
         cfg, rng = self.cfg, self.rng
-        rows = kind in ("softmax", "layer_norm", "rms_norm")
+        rows = kind in ("softmax", "column", "layer_norm", "rms_norm")
         most = cfg.attention.row_elements // cfg.lanes if cfg.attention else 0
         shape = Shape(int(rng.choice([1, 2, rng.integers(1, 20)])), int(rng.integers(1, most + 1)), 0)
         shape = Shape(shape.pixels, shape.blocks, int(rng.choice([1, cfg.lanes, rng.integers(1, cfg.lanes + 1)])))
@@ -76,7 +76,9 @@ class RowJobs:
         if kind in ("layer_norm", "rms_norm"):
             self._constant(isa.Target.GAIN, 0, shape.blocks * cfg.gain_entry_bytes)
         at = number % 2 * half
-        if source == "gather":
+        if kind == "column":  # an element per pixel
+            source = "acc"
+        elif source == "gather":
             self._gather(at, shape)
         elif source == "load":
             size = shape.bytes(cfg)
@@ -146,13 +148,16 @@ class RowJobs:
         entry = int(self.rng.integers(self.attention.scales - shape.pixels)) if kind == "by_row" else 0
         nest: Loops = [(shape.blocks, self.cfg.lanes), (count, size)]
         inside = {"operand_base": {"address": start}, **levels([*TAP_LEVELS, *OPERAND_LEVELS], [(1, 0)] * 2 + nest)}
-        words = {"acc_base": {"address": 0}, **levels(ACC_LEVELS, [(shape.blocks, 1), (count, shape.blocks)])}
+        blocks, tail = shape.blocks, shape.tail
+        if kind == "column":
+            blocks, tail, count = 1, 1, count * size
+        words = {"acc_base": {"address": 0}, **levels(ACC_LEVELS, [(blocks, 1), (count, blocks)])}
         registers: Registers = {
             "mode": {
-                "from_operand": from_operand, "broadcast": 1, "rows": rows, "wide": kind == "softmax",
+                "from_operand": from_operand, "broadcast": 1, "rows": rows, "wide": kind in ("softmax", "column"),
                 "by_row": kind == "by_row", "table": kind == "table", "slot": 0,
             },
-            "param": {"entry": entry, "blocks": shape.blocks, "tail": shape.tail},
+            "param": {"entry": entry, "blocks": blocks, "tail": tail},
             "requantize": {"zero": 0, "low": -128, "high": 127},
             **(inside if from_operand else words),
         }
@@ -162,11 +167,15 @@ class RowJobs:
         self.builder.add(isa.Unit.VECTOR, registers, accesses, layer=0, note=f"{kind} {count} pixels")
 
     def _rows(self, kind: str, shape: Shape, first: int, count: int) -> None:
-        number, softmax = isa.Rows[kind.upper()], kind == "softmax"
+        softmax = kind in ("softmax", "column")
+        number = isa.Rows.SOFTMAX if softmax else isa.Rows[kind.upper()]
         entry = int(self.rng.integers(self.attention.scales - count))
         causal = bool(softmax and self.rng.random() < 0.5)
         registers: Registers = {
-            "mode": {"kind": number, "blocks": shape.blocks, "tail": shape.tail, "causal": causal},
+            "mode": {
+                "kind": number, "blocks": shape.blocks, "tail": shape.tail, "causal": causal,
+                "column": kind == "column",
+            },
             "count": {"rows": count, "valid": int(self.rng.integers(shape.bytes(self.cfg) + 1)) if softmax else 0},
             "scale": {"multiplier": 1 << 23, "shift": int(self.rng.integers(24, 37)), "entry": entry},
             "epsilon": {"value": int(self.rng.integers(1 << 20))},

@@ -11,14 +11,13 @@ from dataflows import isa
 from dataflows.config import Config, load, parse
 from mapper.timing import predict
 from sim.runner import Dram, Simulator
-from tests.row_jobs import RowJobs
+from tests.row_jobs import KINDS, RowJobs
 from tests.system.small import ROOT, verilog
 
 BASES = {region: 0x1_0000 * (1 + region) for region in isa.Region}
 MARKS = 0x8_0000
 MEMORY = MARKS + 4096
 TASKS = 8
-KINDS = ("plain", "table", "by_row")
 
 
 @cache
