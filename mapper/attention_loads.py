@@ -96,7 +96,7 @@ def load_values(source: Source, plan: AttentionPlan, sample: int, words: Span, a
 def load_queries(source: Source, plan: AttentionPlan, sample: int, queries: Span, address: int) -> None:
     """Queries side by side in the input buffer."""
     tokens = (sample * plan.queries + queries[0], sample * plan.queries + queries[1])
-    source.load(tokens, isa.Target.INPUT, address, (queries[1] - queries[0]) * plan.depth, [], "queries")
+    source.load(tokens, isa.Target.INPUT, address, (queries[1] - queries[0]) * source.count, [], "queries")
 
 
 def load_numerators(context: Context, address: int, scratch: int, size: int, index: int) -> None:

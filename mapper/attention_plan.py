@@ -20,6 +20,9 @@ INPUT_SLOTS = 3
 IN_FLIGHT = 2
 """Parts whose sums are kept at least: the scores of one are computed while the values of the one before are."""
 
+NUMERATOR_SLOTS = 2
+"""Parts whose numerators have room on chip at a time where queries stay."""
+
 Span = tuple[int, int]
 """Half-open range."""
 
@@ -54,6 +57,10 @@ class AttentionPlan:
         Keys stay on chip for all banks of a part.
     head_stays : bool
         Keys and values stay on chip for all parts of a head.
+    keys_early : bool
+        There is room for keys of three parts and values of two.
+    queries_stay : bool
+        Queries of all heads of a sample stay on chip: they are loaded in one run. Numerators have slots behind them.
     """
 
     cfg: Config
@@ -68,6 +75,8 @@ class AttentionPlan:
     value_chunk: int
     keys_stay: bool
     head_stays: bool
+    keys_early: bool
+    queries_stay: bool
 
     @property
     def key_blocks(self) -> int:
@@ -99,6 +108,15 @@ class AttentionPlan:
         """Numerators of a part in DRAM."""
         return self.value_rows * self.keys
 
+    def slot(self, number: int) -> int:
+        """Where a slot for numerators begins behind the first query that stays."""
+        return self.queries * self.heads * self.depth + number * self.scratch_bytes
+
+    @property
+    def staying_bytes(self) -> int:
+        """Queries of a sample and the slots behind them."""
+        return self.slot(NUMERATOR_SLOTS)
+
     def parts(self) -> list[Part]:
         """All parts in order."""
         return [
@@ -111,6 +129,20 @@ class AttentionPlan:
     def tiles(self, part: Part) -> list[Span]:
         """Queries per accumulator bank, counted in the part."""
         return list(_spans(part.end - part.first, self.score_rows))
+
+    def banks(self) -> list[Span]:
+        """Queries per accumulator bank of all parts of a head."""
+        parts = (part for part in self.parts() if (part.sample, part.head) == (0, 0))
+        return [(part.first + first, part.first + end) for part in parts for first, end in self.tiles(part)]
+
+    @property
+    def steps_ahead(self) -> int:
+        """Steps before the scores of a part at which its keys are loaded: behind numerators of three parts before.
+
+        In order: scores, results of the part before, scores of the next part, results, scores of the one after.
+        """
+        scores = ceil(self.value_rows / self.score_rows) * (len(self.key_chunks()) + 1)
+        return IN_FLIGHT * (scores + len(self.value_chunks()) + 1)
 
     def key_chunks(self) -> list[Span]:
         """Blocks of keys that are loaded together."""
@@ -126,6 +158,7 @@ class AttentionPlan:
         return {
             "score_rows": self.score_rows, "value_rows": self.value_rows, "key_chunk": self.key_chunk,
             "value_chunk": self.value_chunk, "keys_stay": self.keys_stay, "head_stays": self.head_stays,
+            "keys_early": self.keys_early, "queries_stay": self.queries_stay,
         }  # fmt: skip
 
 
@@ -170,6 +203,8 @@ def attention_plan(cfg: Config, layer: Attention, queries: Tensor, keys: Tensor)
         value_chunk=_even(value_words, max(1, part // (value_blocks * word))),
         keys_stay=key_bytes <= memory.weight_bytes,
         head_stays=together == rows or key_bytes + value_bytes <= memory.weight_bytes,
+        keys_early=together == rows and 3 * key_bytes + 2 * value_bytes <= memory.weight_bytes,
+        queries_stay=min(samples, 2) * (rows * channels + NUMERATOR_SLOTS * together * length) <= memory.input_bytes,
     )  # fmt: skip
 
 

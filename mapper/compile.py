@@ -15,7 +15,7 @@ from dataflows.config import Config
 from dataflows.network import Add, AvgPool, Concat, Conv, Layer, MaxPool, Network
 from dataflows.vocabulary import Kind
 from mapper.array_plan import ArrayPlan, plane_or_classifier
-from mapper.attention_plan import AttentionPlan
+from mapper.attention_plan import NUMERATOR_SLOTS, AttentionPlan
 from mapper.blocks import Blocks
 from mapper.builder import Builder
 from mapper.check_transformers import check_transformers
@@ -270,6 +270,7 @@ def _rings(cfg: Config, scratch: int = 0) -> dict[str, Ring]:
             "table": Ring(cfg.attention.tables),
             "scale": Ring(cfg.attention.scales),
             "scratch": Ring(scratch, ALIGNMENT),
+            "slot": Ring(NUMERATOR_SLOTS),  # of numerators in the input memory
         }
     return engine | {
         "input": Ring(memory.input_bytes, cfg.input_granule),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
 from functools import cached_property, partial
+from itertools import zip_longest
 from math import ceil
 
 import numpy as np
@@ -13,11 +14,11 @@ from dataflows.attention import Attention
 from mapper import loads
 from mapper.attention_jobs import Product, Softmax, counted
 from mapper.attention_loads import Source, load_keys, load_numerators, load_queries, load_values
-from mapper.attention_plan import Part, Span, attention_plan
+from mapper.attention_plan import IN_FLIGHT, Part, Span, attention_plan
 from mapper.context import Context, parameters
 from mapper.lowering import Lowering
 from mapper.nests import levels
-from mapper.pipeline import Load, Step
+from mapper.pipeline import AHEAD, Load, Step
 from mapper.placement import ALIGNMENT
 from mapper.row_numbers import score_scale, value_scale
 from mapper.scoreboard import Access
@@ -46,6 +47,8 @@ class AttentionLowering(Lowering[Attention]):
         context.reserve_scratch(PARTS_IN_DRAM * ceil(self.plan.scratch_bytes / ALIGNMENT) * ALIGNMENT)
         tail = self.plan.keys - (self.plan.key_blocks - 1) * self.cfg.lanes
         self.softmax = Softmax(self.plan.key_blocks, tail, *value_scale(layer, self.values, self.target))
+        self._first = self.plan.parts()[: IN_FLIGHT + 1]
+        """Parts whose keys come as early as they can."""
         self._at: dict[Hashable, int] = {}
         """Where each part's row scales and numerators are."""
         self.drains = 0
@@ -55,8 +58,8 @@ class AttentionLowering(Lowering[Attention]):
         """All steps in program order."""
         parts = self.plan.parts()
         before: Part | None = None
-        for part in parts:
-            scores = list(self._scores(part))
+        for part, behind in zip_longest(parts, parts[1:]):
+            scores = list(self._scores(part, behind))
             yield from scores
             if before is not None:
                 yield from self._results(before, len(scores), last=False)
@@ -76,12 +79,20 @@ class AttentionLowering(Lowering[Attention]):
 
     # -- scores -----------------------------------------------------------------------------------
 
-    def _scores(self, part: Part) -> Iterator[Step]:
-        """For each bank of queries a step per chunk of keys, and the drain through the row engine."""
+    def _scores(self, part: Part, behind: Part | None) -> Iterator[Step]:
+        """For each bank of queries a step per chunk of keys, and the drain through the row engine.
+
+        Keys of the part ``behind`` are loaded before values of the one before, as they take longest: of the first
+        parts they come while the layer before computes.
+        """
+        early: tuple[Load, ...] = ()
+        if self.plan.keys_early and behind is not None:
+            early = tuple(self._key_load(behind, (0, 0), chunk) for chunk in self.plan.key_chunks())
         for tile in self.plan.tiles(part):
             bank = self._bank()
             for chunk in self.plan.key_chunks():
-                operands = (self._key_load(part, tile, chunk), self._query_load(part, tile))
+                operands = (self._key_load(part, tile, chunk), self._query_load(part, tile), *early)
+                early = ()
                 yield Step(self.index, operands, partial(self._multiply, part, tile, chunk, bank))
             needed = (self._parameter_load(), self._scale_load(part), self._scratch_load(part))
             yield Step(self.index, needed, partial(self._soften, part, tile, bank))
@@ -99,26 +110,38 @@ class AttentionLowering(Lowering[Attention]):
             key, "weight", (chunk[1] - chunk[0]) * block,
             lambda at: load_keys(self._head(1, part), plan, part.sample, chunk, at),
             reserve=plan.key_blocks * block if plan.keys_stay and first else 0,
-            since=self.context.made(self.keys.name),
+            ahead=AHEAD if part in self._first else plan.steps_ahead, since=self.context.made(self.keys.name),
         )  # fmt: skip
 
     def _query_load(self, part: Part, tile: Span) -> Load:
-        key = (self.index, "queries", part, tile)
-        queries = (part.first + tile[0], part.first + tile[1])
-        return Load(
-            key, "input", (tile[1] - tile[0]) * self.plan.depth,
-            lambda at: load_queries(self._head(0, part), self.plan, part.sample, queries, at),
-            since=self.context.made(self.source.name),
-        )  # fmt: skip
+        """Queries of a bank, or of all heads where these stay."""
+        plan, since = self.plan, self.context.made(self.source.name)
+        if plan.queries_stay:
+            key: Hashable = (self.index, "queries", part.sample)
+            every = Source(self.context, self.source, 0, self.source.shape[3], self.index)
+
+            def emit(address: int) -> None:
+                self._at["queries", part.sample] = address
+                for some in plan.banks():
+                    load_queries(every, plan, part.sample, some, address + some[0] * every.count)
+
+            return Load(key, "input", plan.staying_bytes, emit, since=since)
+        key, head = (self.index, "queries", part, tile), self._head(0, part)
+        some = part.first + tile[0], part.first + tile[1]
+        size = (tile[1] - tile[0]) * plan.depth
+        return Load(key, "input", size, lambda at: load_queries(head, plan, part.sample, some, at), since=since)
 
     def _multiply(self, part: Part, tile: Span, chunk: Span, bank: int, at: list[int]) -> None:
         """Array jobs of queries and a chunk of keys."""
         plan, rows = self.plan, tile[1] - tile[0]
-        weight_at, input_at = at
+        weight_at, input_at = at[:2]
+        pitch, first = plan.depth, 0
+        if plan.queries_stay:
+            pitch = self.source.shape[3]
+            input_at, first = input_at + (part.first + tile[0]) * pitch, part.head * plan.depth
         Product(
-            rows=rows, pitch=plan.depth, words=plan.key_words, blocks=chunk[1] - chunk[0], input_from=input_at,
-            input_at=input_at, input_bytes=rows * plan.depth, weight_at=weight_at, bank=bank, place=chunk[0] * rows,
-            keep=False,
+            rows=rows, pitch=pitch, words=plan.key_words, blocks=chunk[1] - chunk[0], input_from=input_at,
+            input_at=input_at + first, input_bytes=rows * pitch, weight_at=weight_at, bank=bank, place=chunk[0] * rows, keep=False,
             note=f"{self._name(part)}: scores of queries from {part.first + tile[0]}, blocks from {chunk[0]}",
         ).emit(self.context.builder, self.index)  # fmt: skip
 
@@ -189,8 +212,9 @@ class AttentionLowering(Lowering[Attention]):
         ``ahead`` is the number of steps since the part's numerators are on their way to DRAM.
         """
         bank, scratch = self._bank(), self._scratch_load(part)
+        beside = (self._query_load(part, (0, 0)),) if self.plan.queries_stay else ()
         for chunk in self.plan.value_chunks():
-            needed = (self._value_load(part, chunk), self._numerator_load(part, ahead), scratch)
+            needed = (self._value_load(part, chunk), self._numerator_load(part, ahead), scratch, *beside)
             yield Step(self.index, needed, partial(self._weigh, part, chunk, bank))
         yield Step(self.index, (self._scale_load(part),), partial(self._drain, part, bank, last))
 
@@ -209,17 +233,22 @@ class AttentionLowering(Lowering[Attention]):
         )  # fmt: skip
 
     def _numerator_load(self, part: Part, ahead: int) -> Load:
-        size = (part.end - part.first) * self.plan.keys
+        """Numerators, to room of their own or to a slot behind the queries that stay."""
+        plan, size = self.plan, (part.end - part.first) * self.plan.keys
 
         def emit(address: int) -> None:
+            if plan.queries_stay:
+                address = self._at["queries", part.sample] + plan.slot(address)
+            self._at["numerators", part] = address
             load_numerators(self.context, address, self._at["scratch", part], size, self.index)
 
-        return Load((self.index, "numerators", part), "input", size, emit, layer_bound=True, ahead=ahead)
+        memory, room = ("slot", 1) if plan.queries_stay else ("input", size)
+        return Load((self.index, "numerators", part), memory, room, emit, layer_bound=True, ahead=ahead)
 
     def _weigh(self, part: Part, chunk: Span, bank: int, at: list[int]) -> None:
         """Array jobs of numerators and a chunk of values."""
         plan, rows, array_rows = self.plan, part.end - part.first, self.cfg.array.rows
-        weight_at, input_at, _ = at
+        weight_at, input_at = at[0], self._at["numerators", part]
         Product(
             rows=rows, pitch=plan.keys, words=chunk[1] - chunk[0], blocks=plan.value_blocks, input_from=input_at,
             input_at=input_at + chunk[0] * array_rows, input_bytes=rows * plan.keys, weight_at=weight_at, bank=bank,
