@@ -101,7 +101,9 @@ def fused_rms_norm(builder: Builder, **arguments: Any) -> tuple[Activation, None
 
 
 def _lookup(builder: Builder, x: Any, function: str) -> Activation:
-    return pointwise(builder, Lookup, activation(builder, x, function), function=function)
+    return pointwise(
+        builder, Lookup, activation(builder, x, function), title=builder.title(function), function=function
+    )
 
 
 @operator("gelu")

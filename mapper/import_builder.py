@@ -53,7 +53,7 @@ class Builder:
 
         ``title``: another name, as far as it is not taken.
         """
-        name = self._unique(title or self._title(make.op))
+        name = self._unique(title or self.title(make.op))
         self._shapes[name] = graph_shape(shape, f"the result of {name}")
         sources = tuple(self.read(value).name for value in inputs)
         node = make(name=name, inputs=sources, output=name, where=str(self.where), **fields)
@@ -111,13 +111,17 @@ class Builder:
         names = []
         for index, value in enumerate(outputs):
             if not isinstance(value, Activation):
-                raise InputError(f"output {index} of model {self.name} is not a tensor computed from its inputs")
+                raise InputError(
+                    f"output {index} of model {self.name} is not a tensor computed from its inputs; constants, and "
+                    "products of queries and keys, cannot be outputs"
+                )
             self._ranks.setdefault(self.read(value).name, len(value.shape))
             names.append(value.name)
         unique = tuple(dict.fromkeys(names))
         return FloatGraph(self.name, tuple(self._inputs), unique, self._shapes, self._ranks, tuple(self._nodes))
 
-    def _title(self, op: str) -> str:
+    def title(self, op: str) -> str:
+        """Name of a node at the current place: the module's, or that and what it does."""
         path = self.where.path
         if self.where.leaf:
             return path

@@ -33,6 +33,9 @@ DTYPES = {
 IDS = torch.int64, torch.int32
 """Types of inputs that choose rows of tables."""
 
+COMPOSED = ".container.", ".transformer.", ".MultiheadAttention"
+"""PyTorch's own modules that consist of several operators."""
+
 NO_EFFECT = frozenset({"_assert_tensor_metadata", "_assert_scalar", "sym_constrain_range_for_size", "_guards_fn"})
 
 
@@ -188,7 +191,7 @@ def _where(metadata: dict[str, str]) -> Where:
         fields = stack[-1].split(",", 2)
         path = fields[1].split("@")[0] if len(fields) > 1 else ""
         kind = fields[2] if len(fields) > 2 else ""
-        leaf = bool(path) and kind.startswith("torch.nn.modules.") and ".container." not in kind
+        leaf = bool(path) and kind.startswith("torch.nn.modules.") and not any(part in kind for part in COMPOSED)
     frames = [line for line in metadata.get("stack_trace", "").splitlines() if line.strip().startswith("File ")]
     own = [line for line in frames if "/torch/" not in line.replace("\\", "/")]
     line = ""

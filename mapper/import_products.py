@@ -40,11 +40,9 @@ def _linear(builder: Builder, x: Any, weight: Any, bias: Any = None) -> Activati
 def _conv(
     builder: Builder, x: Activation, shape: tuple[int, ...], weight: Any, values: Floats, shift: Floats
 ) -> Activation:
-    """The layer, named after its weights where its module has several: attention."""
-    place, title = builder.where, ""
+    """The layer, named after its weights where they belong to a part of the module."""
     owner = weight.name.removesuffix("weight").rstrip("._")
-    if place.leaf and owner.startswith(f"{place.path}."):
-        title = owner
+    title = owner if owner.startswith(f"{builder.where.path}.") else ""
     return builder.add(Conv, [x], shape, title, weight=values[:, :, None, None], bias=shift)
 
 

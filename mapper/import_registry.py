@@ -22,7 +22,7 @@ F = TypeVar("F", bound=Handler)
 OPERATORS: dict[str, Handler] = {}
 CONSTANT_ONLY = frozenset(
     {"t", "transpose", "permute", "view", "reshape", "flatten", "unsqueeze", "squeeze", "expand", "slice", "select"}
-    | {"expand_as", "unflatten", "_unsafe_view", "chunk", "split", "unbind", "cat", "stack", "repeat"}
+    | {"expand_as", "unflatten", "_unsafe_view", "chunk", "split", "unbind", "cat", "stack", "repeat", "flip", "roll"}
     | {"add", "sub", "rsub", "mul", "div", "rsqrt", "sqrt", "neg", "pow", "sin", "cos", "exp", "log", "abs"}
     | {"cumsum", "sum", "matmul", "outer", "floor_divide", "remainder", "repeat_interleave", "fill", "copy"}
     | {"arange", "full", "ones", "zeros", "eye", "scalar_tensor", "zeros_like", "ones_like", "full_like"}
