@@ -362,7 +362,7 @@ _OF_ROWS = (
     Field("by_row", 1, "multiplier and shift are those of the pixel's row scale, without bias; param.entry: the first"),
     Field("table", 1, "codes of output words are looked up in a table"),
     Field("slot", 4, "number of that table"),
-    Field("nibbles", 2, "Nibbles: of each code of output words only this half leaves, two lanes in a byte"),
+    Field("nibbles", 2, "Nibbles: of each code only this half leaves, two in a byte; lanes and param.tail are even"),
 )
 """Fields of the mode of VECTOR jobs that transformers need."""
 

@@ -16,6 +16,7 @@ from rtl.arrays import array_of
 from rtl.block_sizes import BlockSizes
 from rtl.command import CommandUnit
 from rtl.counters import Counters
+from rtl.decisions import Decisions
 from rtl.front_end import FrontEnd
 from rtl.host import HostRegisters
 from rtl.load import LoadEngine
@@ -121,7 +122,7 @@ class Accelerator(wiring.Component):
             low, high = (getattr(registers, f"base_{region.name.lower()}_{half}") for half in ("low", "high"))
             m.d.comb += [load.regions[region].eq(Cat(low, high)), store.regions[region].eq(Cat(low, high))]
         if cfg.attention:
-            m.d.comb += [load.position.eq(registers.position), store.position.eq(registers.position)]
+            m.d.comb += [engines[unit].position.eq(registers.position) for unit in (Unit.LOAD, Unit.STORE, Unit.ROWS)]
         m.d.comb += [
             store.mark_base.eq(Cat(registers.mark_low, registers.mark_high)),
             store.clear.eq(supervisor.begin),
@@ -214,6 +215,12 @@ class Accelerator(wiring.Component):
         join(m, engine.o, store.rows)
         return {Unit.ROWS: engine}
 
+    def _decisions(self, m, engines):
+        """Decisions of the row engine to all front ends."""
+        m.submodules.decisions = decisions = Decisions(self.cfg)
+        join(m, engines[Unit.ROWS].decision, decisions.i)
+        return decisions
+
     def _write_operands(self, m, load, result, port):
         """Writes of LOAD, and of the words that VECTOR keeps where LOAD has none in that cycle."""
         m.d.comb += [port.valid.eq(load.valid | result.valid), result.ready.eq(~load.valid)]
@@ -260,6 +267,7 @@ class Accelerator(wiring.Component):
     def _dispatch(self, m, command, engines, counters, supervisor):
         """A word queue and a front end per unit, the semaphores between them, and what the units say they do."""
         m.submodules.semaphores = semaphores = Semaphores(self.cfg)
+        decisions = self._decisions(m, engines) if self.cfg.attention else None
         idle, moved, held_up = [], [], 0
         for unit, engine in engines.items():
             name = unit.name.lower()
@@ -280,7 +288,8 @@ class Accelerator(wiring.Component):
                 counters.waiting[unit].eq(front.waiting),
                 counters.lacking[unit].eq(semaphores.lacking[unit]),
             ]
-            if self.cfg.attention:
+            if decisions is not None:
+                join(m, decisions.o[unit], front.decision)
                 m.d.comb += front.done.eq(done.valid)
             idle.append((queue.level == 0) & front.idle & ~engine.busy)
             moved += [engine.job.valid & engine.job.ready, done.valid]

@@ -11,6 +11,7 @@ from dataflows.config import Config
 from dataflows.formats import ceil_pow2
 from rtl.agu import AddressGenerator, connect_nest
 from rtl.elements import Pack, Unpack
+from rtl.halves import HALF_BITS
 from rtl.job import engine_ports
 from rtl.memory import write_layout
 from rtl.param_write import lane_writes
@@ -329,10 +330,15 @@ class VectorEngine(wiring.Component):
     def _connect_word(self, m, codes, constants, last_block, word):
         """The output word that the lanes leave."""
         if self.cfg.multiplier is None:
-            m.d.comb += [
-                word.count.eq(Mux(last_block, constants.tail, self.cfg.lanes) * self.cfg.act_bytes),
-                *(word.data[i].eq(code) for i, code in enumerate(codes)),
-            ]
+            count = Mux(last_block, constants.tail, self.cfg.lanes) * self.cfg.act_bytes
+            elements = Cat(Value.cast(code) for code in codes)
+            if self.cfg.attention:
+                halved = constants.nibbles != isa.Nibbles.NONE
+                low = Cat(Value.cast(code)[:HALF_BITS] for code in codes)
+                high = Cat(Value.cast(code)[HALF_BITS:] for code in codes)
+                halves = Mux(constants.nibbles == isa.Nibbles.HIGH, high, low)
+                elements, count = Mux(halved, halves, elements), Mux(halved, (count + 1) >> 1, count)
+            m.d.comb += [word.count.eq(count), word.data.as_value().eq(elements)]
             return
         m.submodules.pack = pack = Pack(self.cfg)
         m.d.comb += [

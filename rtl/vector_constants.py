@@ -103,7 +103,9 @@ class JobConstants(wiring.Component):
     def _of_rows() -> dict:
         """Members about rows and tables."""
         flags = ("read_row", "by_row", "widen", "look", "looked", "to_rows", "wide")
-        return {**{name: Out(1) for name in flags}, "row": Out(ENTRY_BITS), "slot": Out(SLOT_BITS)}
+        return {
+            **{name: Out(1) for name in flags}, "row": Out(ENTRY_BITS), "slot": Out(SLOT_BITS), "nibbles": Out(2),
+        }
 
     def _values_of_result(self) -> dict:
         """What the job says about these members."""
@@ -205,6 +207,7 @@ class JobConstants(wiring.Component):
             ("slot", "slot", lane.latency),
             ("to_rows", "rows", -1),
             ("wide", "wide", -1),
+            ("nibbles", "nibbles", -1),
         ):
             m.d.comb += getattr(self, name).eq(held(f"{name}_of", mode[field], which[stage]))
         pixel = Signal(ENTRY_BITS)

@@ -321,7 +321,7 @@ def test_busy_covers_the_job():
 @pytest.mark.parametrize("stall", [0.0, 0.6])
 @pytest.mark.parametrize(("lanes", "bus", "window_words"), [(1, 64, 0), (3, 128, 9), (16, 64, 0)])
 def test_rows_and_tables(lanes, bus, window_words, stall):
-    """Words to the row engine, wide and narrow, row scales and tables, in any mixture with jobs of all kinds."""
+    """Words to the row engine, wide and narrow, row scales, tables and halves, mixed with jobs of all kinds."""
     cfg = make_config(lanes, bus, window_words=window_words, attention=True)
     rng = random.Random(f"rows {lanes} {stall}")
     memories = Memories.random(rng, cfg)

@@ -156,6 +156,8 @@ def element_bits(cfg: Config, job: dict[str, Any], name: str) -> int:
 def image(cfg: Config, job: dict[str, Any], word: list[int]) -> bytes:
     """The bytes of an output word; what is left of the last one is zero."""
     bits = element_bits(cfg, job, "result")
+    if half := job["mode"].get("nibbles"):
+        word, bits = [element >> 4 if half == isa.Nibbles.HIGH else element for element in word], 4
     fields = [int(element >= 0) if bits == 1 else element & (1 << bits) - 1 for element in word]
     number = sum(field << bits * lane for lane, field in enumerate(fields))
     return number.to_bytes(-(-len(word) * bits // 8), "little")
@@ -245,6 +247,8 @@ def row_job(rng: random.Random, cfg: Config, kind: str, sizes: tuple[int, ...] =
     rows, by_row = rng.randrange(2), rng.randrange(2)
     job["mode"] |= {"rows": rows, "wide": rows & rng.randrange(2), "by_row": by_row, "table": rng.randrange(2)}
     job["mode"] |= {"slot": rng.randrange(cfg.attention.tables)}
+    if cfg.lanes % 2 == 0 and job["param"]["tail"] % 2 == 0 and not rows:
+        job["mode"] |= {"nibbles": rng.choice(list(isa.Nibbles))}
     if by_row:
         job["param"]["entry"] = rng.randrange(cfg.attention.scales - pixels(job) + 1)
     return job
