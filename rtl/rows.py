@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from dataflows import isa
 from dataflows.config import Config
+from rtl.importance import numerators_layout, reciprocal_layout
 from rtl.job import engine_ports
 from rtl.memory import BankMemory, write_layout
 from rtl.rows_collect import ROWS, RowsCollect, score_word, sums_layout
@@ -50,6 +51,8 @@ class RowsEngine(wiring.Component):
         Read while a job waits, in the first of its ``PREPARE`` cycles.
     gain : In(stream of write_layout(bus_bytes), always ready)
         See :class:`~rtl.rows_emit.RowsEmit`.
+    numerators, reciprocals : Out(streams of rtl.importance.numerators_layout, reciprocal_layout, always ready)
+        With pruning: rows of jobs that observe, for the importance of tokens.
 
     Timing
     ------
@@ -104,7 +107,16 @@ class RowsEngine(wiring.Component):
             "position": In(POSITION_BITS),
             "scale": Out(stream.Signature(scale_layout(cfg), always_ready=True)),
             "gain": In(stream.Signature(write_layout(cfg.bus_bytes), always_ready=True)),
+            **(self._observed(cfg) if cfg.pruning else {}),
         })
+
+    @staticmethod
+    def _observed(cfg: Config) -> dict:
+        """Members about the importance of tokens."""
+        return {
+            "numerators": Out(stream.Signature(numerators_layout(cfg.lanes), always_ready=True)),
+            "reciprocals": Out(stream.Signature(reciprocal_layout(), always_ready=True)),
+        }
 
     def elaborate(self, platform):
         m = Module()
@@ -125,6 +137,9 @@ class RowsEngine(wiring.Component):
         wiring.connect(m, scales.o, wiring.flipped(self.scale))
         wiring.connect(m, scales.decision, wiring.flipped(self.decision))
         self._ring(m, collect, emit)
+        if self.cfg.pruning:
+            wiring.connect(m, emit.observed, wiring.flipped(self.numerators))
+            wiring.connect(m, scales.observed, wiring.flipped(self.reciprocals))
 
         # Rows that are collected, and those that are finished.
         for name, layout, source, sink in (

@@ -7,6 +7,7 @@ from amaranth.utils import exact_log2
 
 from dataflows.config import Config
 from dataflows.formats import ceil_pow2
+from rtl.importance import numerators_layout
 from rtl.memory import BankMemory, write_layout
 from rtl.norm_lane import CODE_BITS, NormLane, gain_layout
 from rtl.queue import Queue
@@ -48,6 +49,8 @@ class RowsEmit(wiring.Component):
         The last word of a job leaves.
     moving : Out(1)
         A word begins its way, is on it, or leaves.
+    observed : Out(stream of rtl.importance.numerators_layout, always ready)
+        With pruning: numerators of rows that are observed, when they have left their lanes.
 
     Timing
     ------
@@ -78,7 +81,11 @@ class RowsEmit(wiring.Component):
             "o": Out(stream.Signature(output_layout(cfg))),
             "ended": Out(1),
             "moving": Out(1),
-        })
+            **(
+                {"observed": Out(stream.Signature(numerators_layout(cfg.lanes), always_ready=True))}
+                if cfg.pruning else {}
+            ),
+        })  # fmt: skip
 
     def elaborate(self, platform):
         m = Module()
@@ -108,6 +115,13 @@ class RowsEmit(wiring.Component):
         self._sum(m, issue, numerators, soft)
         left = self._queue(m, issue, numerators, codes, soft[-1], normal[-1])
         m.d.comb += self.moving.eq(soft.any() | normal.any() | left)
+        if cfg.pruning:
+            marks = delay(m, Cat(issue.of_job.observe, issue.word.last), len(soft) - 1, "observed_marks")
+            m.d.comb += [
+                self.observed.valid.eq(soft[-1] & marks[0]),
+                self.observed.p.last.eq(marks[1]),
+                *(to.eq(numerator) for to, numerator in zip(self.observed.p.data, numerators, strict=True)),
+            ]
         return m
 
     def _softmax(self, m, issue, word, stages):

@@ -25,8 +25,13 @@ def issue_layout(cfg: Config) -> data.StructLayout:
         "softmax": 1, "causal": 1, "blocks": range(cfg.row_blocks + 1), "tail": range(cfg.lanes + 1), "rows": 16,
         "elements": elements, "counted": elements, "multiplier": MULTIPLIER_BITS, "shift": SHIFT_BITS,
         "decide": 1, "limit": total_bits(cfg), "entry": range(cfg.attention.scales), "block": range(cfg.gain_blocks),
-        "zero_x": code, "zero": code, "low": code, "high": code,
+        "zero_x": code, "zero": code, "low": code, "high": code, **observed_fields(cfg),
     })  # fmt: skip
+
+
+def observed_fields(cfg: Config) -> dict:
+    """With pruning: probabilities are added to the importance of tokens; the first ones overwrite it."""
+    return {"observe": 1, "fresh": 1} if cfg.pruning else {}
 
 
 def word_layout(cfg: Config) -> data.StructLayout:
@@ -163,4 +168,9 @@ class RowsIssue(wiring.Component):
             switched.eq(~Cat(recent).any()),
         ]
         m.d.sync += waiting.eq(waiting + self.scaled.valid - self.divided)
+        if cfg.pruning:
+            m.d.comb += [
+                self.scaled.p.observe.eq(job.observe),
+                self.scaled.p.fresh.eq(job.fresh & (rows_left == job.rows)),
+            ]
         return m

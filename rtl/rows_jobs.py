@@ -108,6 +108,8 @@ class RowsJobs(wiring.Component):
         ]
         m.d.comb += payloads[1].limit.eq(limit)
         copied = {name: job[register][name] for name, register in _COPIED.items()} | {"epsilon": job.epsilon.value}
+        if cfg.pruning:
+            copied |= {"observe": job.importance.observe, "fresh": job.importance.fresh}
         for to in payloads:
             m.d.comb += [to.softmax.eq(softmax), to.elements.eq(elements), to.counted.eq(counted)]
             m.d.comb += [to[name].eq(value) for name, value in copied.items() if name in to.shape().members]

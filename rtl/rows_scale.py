@@ -5,6 +5,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from dataflows.config import Config
+from rtl.importance import reciprocal_layout
 from rtl.limbs import partial_products
 from rtl.reciprocal import INVERSE_BITS, Reciprocal
 from rtl.requantize import SHIFT_BITS
@@ -34,11 +35,12 @@ def scale_layout(cfg: Config) -> data.StructLayout:
 def scaled_row_layout(cfg: Config) -> data.StructLayout:
     """Where the scale of a row goes, multiplier and shift of values and output; ``end``: the last row of its job.
 
-    With ``decide`` the job asks whether any of its sums is above ``limit``.
+    With ``decide`` the job asks whether any of its sums is above ``limit``. With pruning a row may be observed, and it
+    is ``fresh`` if it is the first one.
     """
     return data.StructLayout({
         "entry": range(cfg.attention.scales), "multiplier": MULTIPLIER_BITS, "shift": SHIFT_BITS, "end": 1,
-        "decide": 1, "limit": total_bits(cfg),
+        "decide": 1, "limit": total_bits(cfg), **({"observe": 1, "fresh": 1} if cfg.pruning else {}),
     })  # fmt: skip
 
 
@@ -62,6 +64,8 @@ class RowsScale(wiring.Component):
     decision : Out(stream of 1 bit)
         Whether any sum of a job was above its limit.
     busy : Out(1)
+    observed : Out(stream of rtl.importance.reciprocal_layout, always ready)
+        With pruning: the reciprocal of a row that is observed, two cycles before its scale.
 
     Timing
     ------
@@ -85,6 +89,9 @@ class RowsScale(wiring.Component):
             "end": Out(1),
             "decision": Out(stream.Signature(1)),
             "busy": Out(1),
+            **(
+                {"observed": Out(stream.Signature(reciprocal_layout(), always_ready=True))} if cfg.pruning else {}
+            ),
         })
 
     def elaborate(self, platform):
@@ -138,6 +145,13 @@ class RowsScale(wiring.Component):
             self.o.p.entry.eq(entry),
             self.end.eq(end),
         ]
+        if self.cfg.pruning:
+            m.d.comb += [
+                self.observed.valid.eq(reciprocal.o.valid & late.observe),
+                self.observed.p.inverse.eq(result.inverse >> 8),
+                self.observed.p.shift.eq(result.top),
+                self.observed.p.fresh.eq(late.fresh),
+            ]
         under_way = Signal(range(3))  # divisions, and what follows them
         m.d.sync += under_way.eq(under_way + self.begun - self.o.valid)
         m.d.comb += self.busy.eq(rows.o.valid | under_way.any())

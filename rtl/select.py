@@ -49,7 +49,7 @@ class Selector(wiring.Component):
         The accumulators; nothing else uses them meanwhile.
     list : Out(stream of entry_layout())
     busy : Out(1)
-        A job is open; low in the cycle after its last entry was taken.
+        A job is open, from the cycle after it was taken to that in which its last word of output is used up.
 
     Timing
     ------
