@@ -465,6 +465,16 @@ def test_no_sparse_engine_no_hardware_for_it(tiny):
     assert "sparse" not in (folder / f"{cfg.name}.v").read_text()
 
 
+@pytest.mark.parametrize("cols", [pytest.param(1, marks=pytest.mark.regress), 5])
+def test_row_engine_is_lint_clean(cols, tmp_path):
+    rows = {"row_elements": 5 * 16 if cols == 5 else 16, "scales": 17, "tables": 3, "indices": 16}
+    cfg = _config(2, cols, attention=rows, bus={"data_bits": 256 if cols == 5 else 64})
+    folder = emit(cfg, tmp_path)
+    _lint(cfg, folder)
+    modules = MODULE.findall((folder / f"{cfg.name}.v").read_text())
+    assert modules.count(f"{cfg.name}_lane_table") == modules.count(f"{cfg.name}_row_scales") == 1
+
+
 def test_no_attention_no_hardware_for_it(tiny):
     cfg, folder = tiny
     text = (folder / f"{cfg.name}.v").read_text()
