@@ -268,7 +268,7 @@ class Accelerator(wiring.Component):
         """A word queue and a front end per unit, the semaphores between them, and what the units say they do."""
         m.submodules.semaphores = semaphores = Semaphores(self.cfg)
         decisions = self._decisions(m, engines) if self.cfg.attention else None
-        idle, moved, held_up = [], [], 0
+        idle, moved, held_up = [decisions.empty] if decisions is not None else [], [], 0
         for unit, engine in engines.items():
             name = unit.name.lower()
             queue = m.submodules[f"{name}_queue"] = Queue(64, self.cfg.control.queue_words)
