@@ -12,9 +12,9 @@ from dataflows.attention import Attention
 from dataflows.errors import InputError
 from dataflows.network import Codes, Tensor
 from sim.golden.attention_checks import check
-from sim.golden.pruning import largest
 from sim.golden.requantize import Ints, clamp, fixed_point, scaled
 from sim.golden.softmax import LARGEST, SCORE_BITS, numerators, probabilities, row_scale
+from sim.golden.top_k import largest
 
 OCTAVE = np.float32(369.32993046757)
 """``256 / ln(2)``: what a natural logarithm becomes a base-two one with 8 fraction bits by."""

@@ -5,21 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dataflows.errors import InputError
 from dataflows.network import Codes, Tensor
 from dataflows.pruning import IMPORTANCE_BITS, MAX_FACTOR, Gather, HeadConv, Select
 from sim.golden.conv import conv
 from sim.golden.requantize import Ints
-
-
-def largest(values: Ints, keep: int) -> NDArray[np.bool_]:
-    """Which of ``values`` (..., n) are among the ``keep`` largest of their row; of equal ones the first."""
-    order = np.argsort(-values, axis=-1, kind="stable")[..., :keep]
-    kept = np.zeros(values.shape, np.bool_)
-    np.put_along_axis(kept, order, True, axis=-1)
-    return kept
+from sim.golden.top_k import largest
 
 
 def head_magnitudes(y: Codes, heads: int, zero: int) -> Ints:

@@ -1,14 +1,23 @@
-"""The k largest of a list, in their original order; of equal ones those that come first."""
+"""The k largest of a list; of equal ones those that come first."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sim.golden.requantize import Ints
 
-def top_k(values: NDArray[np.integer], k: int) -> NDArray[np.int64]:
+
+def largest(values: Ints, keep: int) -> NDArray[np.bool_]:
+    """Which of ``values`` (..., n) are among the ``keep`` largest of their row; of equal ones the first."""
+    order = np.argsort(-values, axis=-1, kind="stable")[..., :keep]
+    kept = np.zeros(values.shape, np.bool_)
+    np.put_along_axis(kept, order, True, axis=-1)
+    return kept
+
+
+def top_k(values: Ints, k: int) -> Ints:
     """Indices of the ``k`` largest of ``values`` (n,), 0 <= k <= n, in ascending order."""
     if not 0 <= k <= len(values):
         raise ValueError(f"k must be 0 to the number of values, {len(values)} here, not {k}")
-    descending = np.argsort(-values.astype(np.int64), kind="stable")  # equal ones in their order
-    return np.sort(descending[:k])
+    return np.flatnonzero(largest(values.astype(np.int64), k))

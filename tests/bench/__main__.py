@@ -34,6 +34,7 @@ from tests.bench import (
     resnet18,
     serial,
     simulation,
+    topk,
     transformer_error,
 )
 from tests.bench.figures import Figure, write
@@ -62,6 +63,7 @@ TOPICS: dict[str, Callable[[], list[Figure]]] = {
     "bits": bits.run,
     "fusion": fusion.run,
     "bitfusion": bitfusion.run,
+    "topk": topk.run,
     "transformer_error": transformer_error.run,
 }
 

@@ -9,7 +9,7 @@ from dataflows.errors import InputError
 from dataflows.network import Network, Tensor
 from dataflows.pruning import Gather, HeadConv, Select, factor
 from sim import golden
-from sim.golden.pruning import largest
+from sim.golden.top_k import largest
 from tests.pruned_transformers import PrunedBlocks, pruned_encoder
 
 
