@@ -27,18 +27,18 @@ def prefix_latency(parallel: int) -> int:
 
 
 def eliminator_latency(parallel: int) -> int:
-    """Cycles of a zero eliminator: counts, places, shifters."""
-    return prefix_latency(parallel) + 2
+    """Cycles of a zero eliminator: counts and places, then exchanges."""
+    return prefix_latency(parallel) + 1
 
 
 def round_latency(parallel: int) -> int:
     """Cycles of a round beyond one per word: read, compare, count, decide."""
-    return prefix_latency(parallel) + 4
+    return prefix_latency(parallel) + 3
 
 
 def output_latency(parallel: int) -> int:
-    """Cycles from reading a value for the last pass to its word: read, compare, limit of the ties, eliminator."""
-    return 2 + prefix_latency(parallel) + 1 + eliminator_latency(parallel)
+    """Cycles from reading a value for the last pass to its word: read, compare, eliminator."""
+    return 2 + eliminator_latency(parallel)
 
 
 def words(count: int, parallel: int) -> int:
@@ -113,7 +113,7 @@ def select(values: NDArray[np.integer], k: int, parallel: int) -> Selection:
         rounds += 1
         cycles += words(len(values), parallel) + extra
         if len(greater) < k <= len(values) - len(less):
-            return Selection(chosen, k - len(greater), rounds, cycles - 1)
+            return Selection(chosen, k - len(greater), rounds, cycles)
         if k > len(greater):
             k -= len(values) - len(less)
             values = less
@@ -122,7 +122,7 @@ def select(values: NDArray[np.integer], k: int, parallel: int) -> Selection:
     for place, value in enumerate(values):  # one of them is it
         greater_count = int(np.count_nonzero(values > value))
         if greater_count < k <= greater_count + int(np.count_nonzero(values == value)):
-            return Selection(int(value), k - greater_count, rounds, cycles + extra + 1 + place)
+            return Selection(int(value), k - greater_count, rounds, cycles + extra + 2 + place)
     raise ValueError(f"k must be 0 to the number of values, {len(values)} here, not {k}")
 
 

@@ -9,8 +9,7 @@ from amaranth.utils import exact_log2
 
 from dataflows.top_k import prefix_latency
 from rtl.sampled_list import SampledList
-from rtl.skew import delay, held_delay
-from rtl.tie_limit import TieLimit
+from rtl.skew import delay
 from rtl.zero_eliminator import ZeroEliminator
 
 
@@ -77,9 +76,9 @@ class TopK(wiring.Component):
             raise ValueError(f"TopK length must be at least 1, not {length}")
         self.parallel, self.length, self.bits, self.signed = parallel, length, bits, signed
         self.depth = -(-length // parallel)
-        self.low = ZeroEliminator(parallel, bits)
         self.index_bits = max(1, (length - 1).bit_length())
-        self.high = ZeroEliminator(parallel, bits + self.index_bits)
+        self.low = ZeroEliminator(parallel, max(bits, self.index_bits), length)
+        self.high = ZeroEliminator(parallel, bits, length)
         self.shape = Shape(bits, signed)
         self.word = data.ArrayLayout(self.shape, parallel)
         number = range(length + 1)
@@ -97,7 +96,6 @@ class TopK(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.low, m.submodules.high = self.low, self.high
-        m.submodules.limit = limit = TieLimit(self.parallel, self.length)
         lists = {source: SampledList(self.shape, self.parallel, self.depth) for source in Source}
         for source, words in lists.items():
             m.submodules[f"{source.name.lower()}_list"] = words
@@ -128,13 +126,9 @@ class TopK(wiring.Component):
             m.d.sync += number.eq(Mux(ends, 0, number + 1))
         with m.If(read & ends):
             m.d.sync += reading.eq(0)
-        begin = Signal()  # a list was chosen, whose last words are being written
-        m.d.sync += begin.eq(0)
-        with m.If(begin):
-            m.d.sync += reading.eq(1)
         for place, words in lists.items():
             m.d.comb += [words.read.eq(read & (source == place)), words.read_address.eq(number)]
-        self._load(m, lists[Source.VALUES], ends, top[:lane_bits], number == 0)
+        self._load(m, lists[Source.VALUES], ends, top[:lane_bits])
 
         with m.If(self.job.valid & self.job.ready):
             m.d.sync += [length.eq(self.job.payload.length), k.eq(self.job.payload.k), number.eq(0)]
@@ -187,54 +181,37 @@ class TopK(wiring.Component):
             for lane in range(self.parallel):
                 m.d.sync += [
                     less[lane].eq(mask[lane] & (seen[lane] < pivot)),
-                    equal[lane].eq(mask[lane] & (seen[lane] == pivot) & ~none),
+                    equal[lane].eq(mask[lane] & (seen[lane] == pivot) & ~none & ~every),
                     greater[lane].eq(mask[lane] & (every | (seen[lane] > pivot) & ~none)),
                 ]
         in_round = Signal()
         m.d.comb += in_round.eq(compared_valid & (phase == Phase.ROUND))
 
-        # Last pass: elements with their indices.
-        limited = Signal(data.StructLayout({"data": self.word, "number": len(number), "last": 1}))
-        limited_valid = Signal()
-        given = Cat(compared, compared_number, compared_last)
-        last_pass = compared_valid & (phase == Phase.OUTPUT)
-        m.d.comb += [
-            limit.move.eq(move),
-            limit.valid.eq(last_pass),
-            limit.greater.eq(greater),
-            limit.equal.eq(equal),
-            limited.as_value().eq(held_delay(m, given, limit.latency, move, "limited_line")),
-            limited_valid.eq(held_delay(m, last_pass, limit.latency, move, "limited_valids", reset_less=False)),
-            move.eq(~limited_valid | self.high.i.ready),
-        ]
-
-        # Eliminators, and what they leave: lists of the next round, or the output.
+        # Eliminators: lists of the next round, or in the last pass the values (high) and their indices (low).
         low, high, shown = self.low, self.high, Signal()
-        m.d.comb += [
-            low.i.valid.eq(in_round),
-            low.i.payload.data.eq(compared),
-            low.i.payload.keep.eq(less),
-            low.i.payload.last.eq(compared_last),
-            low.o.ready.eq(1),
-            high.i.valid.eq(in_round | limited_valid),
-            high.i.payload.keep.eq(Mux(phase == Phase.OUTPUT, limit.keep, greater)),
-            high.i.payload.last.eq(Mux(phase == Phase.OUTPUT, limited.last, compared_last)),
-            high.o.ready.eq(~shown | self.o.ready),
-        ]
-        for lane in range(self.parallel):
-            index = Cat(Const(lane, lane_bits), limited.number)[: self.index_bits]
-            value = Mux(phase == Phase.OUTPUT, limited.data[lane], compared[lane])
-            m.d.comb += high.i.payload.data[lane].eq(Cat(value[: self.bits], index))
-        for words, dense, elements in ((lists[Source.LOW], low.o, low.o.valid),
-                                       (lists[Source.HIGH], high.o, high.o.valid & ~shown)):  # fmt: skip
+        last_pass = Signal()
+        m.d.comb += [last_pass.eq(phase == Phase.OUTPUT), move.eq(~compared_valid | high.i.ready)]
+        for side, keep in ((low, Mux(last_pass, greater, less)), (high, greater)):
             m.d.comb += [
-                words.write.eq(elements),
+                side.i.valid.eq(in_round | compared_valid & last_pass),
+                side.i.payload.keep.eq(keep),
+                side.i.payload.spare.eq(Mux(last_pass, equal, 0)),
+                side.i.payload.last.eq(compared_last),
+                side.o.ready.eq(~shown | self.o.ready),
+            ]
+        for lane in range(self.parallel):
+            value = compared[lane].as_unsigned()
+            m.d.comb += high.i.payload.data[lane].eq(value)
+            m.d.comb += low.i.payload.data[lane].eq(Mux(last_pass, Cat(Const(lane, lane_bits), compared_number), value))
+        for words, dense in ((lists[Source.LOW], low.o), (lists[Source.HIGH], high.o)):
+            m.d.comb += [
+                words.write.eq(dense.valid & ~shown),
                 words.write_count.eq(dense.payload.count),
                 words.write_last.eq(dense.payload.last),
             ]
             for lane in range(self.parallel):
                 m.d.comb += words.write_data[lane].eq(dense.payload.data[lane][: self.bits])
-        with m.If(limited_valid & high.i.ready):
+        with m.If(compared_valid & last_pass):
             m.d.sync += shown.eq(1)
         m.d.comb += [
             self.o.valid.eq(high.o.valid & shown),
@@ -242,8 +219,8 @@ class TopK(wiring.Component):
             self.o.payload.last.eq(high.o.payload.last),
         ]
         for lane in range(self.parallel):
-            m.d.comb += self.o.payload.values[lane].eq(high.o.payload.data[lane][: self.bits])
-            m.d.comb += self.o.payload.indices[lane].eq(high.o.payload.data[lane][self.bits :])
+            m.d.comb += self.o.payload.values[lane].eq(high.o.payload.data[lane])
+            m.d.comb += self.o.payload.indices[lane].eq(low.o.payload.data[lane])
         with m.If(self.o.valid & self.o.ready & self.o.payload.last):
             m.d.sync += [phase.eq(Phase.IDLE), shown.eq(0)]
 
@@ -267,15 +244,15 @@ class TopK(wiring.Component):
             upper.eq(total_greater >= rank),
             found.eq(decided & ((phase == Phase.ROUND) | (phase == Phase.WALK)) & ~upper & (others >= rank)),
             chosen.eq(Mux(upper, total_greater, total_less)),
-            limit.start.eq(found),
-            limit.ties.eq(rank - total_greater),
         ]
+        for side in (low, high):
+            m.d.comb += [side.allow.eq(found), side.allowed.eq(rank - total_greater)]
         compared_with = delay(m, pivot, 2 + behind, "pivots")
         with m.If(found):
             m.d.sync += [pivot.eq(compared_with), source.eq(Source.VALUES), count.eq(length)]
             m.d.sync += [phase.eq(Phase.OUTPUT), reading.eq(1)]
         with m.Elif(decided & (phase == Phase.ROUND)):
-            m.d.sync += [source.eq(Mux(upper, Source.HIGH, Source.LOW)), count.eq(chosen), begin.eq(1)]
+            m.d.sync += [source.eq(Mux(upper, Source.HIGH, Source.LOW)), count.eq(chosen), reading.eq(1)]
             m.d.sync += phase.eq(self._way(chosen))
             with m.If(~upper):
                 m.d.sync += rank.eq(rank - others)
@@ -285,7 +262,7 @@ class TopK(wiring.Component):
         """How a list is selected from."""
         return Mux(count > self.parallel, Phase.ROUND, Phase.WALK)
 
-    def _load(self, m, words, ends, top_lane, _first):
+    def _load(self, m, words, ends, top_lane):
         """Write what comes to the list of values."""
         m.d.comb += [
             words.write.eq(self.i.valid & self.i.ready),

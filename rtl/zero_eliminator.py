@@ -11,9 +11,10 @@ from rtl.shared import shared
 from rtl.skew import held_delay
 
 
-def flagged_layout(parallel: int, bits: int) -> data.StructLayout:
-    """A word: elements, which of them to keep, and whether it is the last of its run."""
-    return data.StructLayout({"data": data.ArrayLayout(bits, parallel), "keep": parallel, "last": 1})
+def flagged_layout(parallel: int, bits: int, spares: int = 0) -> data.StructLayout:
+    """A word: elements, which to keep, with ``spares`` which may be kept, and whether it is the last of its run."""
+    spare = {"spare": parallel} if spares else {}
+    return data.StructLayout({"data": data.ArrayLayout(bits, parallel), "keep": parallel, **spare, "last": 1})
 
 
 def dense_layout(parallel: int, bits: int) -> data.StructLayout:
@@ -21,7 +22,7 @@ def dense_layout(parallel: int, bits: int) -> data.StructLayout:
     return data.StructLayout({"data": data.ArrayLayout(bits, parallel), "count": range(parallel + 1), "last": 1})
 
 
-@shared("parallel", "bits")
+@shared("parallel", "bits", "spares")
 class ZeroEliminator(wiring.Component):
     """Packs the elements that are kept, in their order, into full words.
 
@@ -30,12 +31,16 @@ class ZeroEliminator(wiring.Component):
     lanes differ below bit b only are less than ``2**b`` apart, so their places differ there, too, and they never meet.
     So the same stages that close the gaps append to the unfinished word.
 
+    With ``spares`` there are elements of which only the first so many are kept.
+
     Parameters
     ----------
     parallel : int
         Elements of a word, a power of two.
     bits : int
         Bits of an element.
+    spares : int
+        Most spare elements that are ever kept; 0: there are none.
 
     Members
     -------
@@ -44,6 +49,9 @@ class ZeroEliminator(wiring.Component):
         A run ends with a word that says ``last``, which is empty if nothing was left for it.
     count : Out(range(parallel + 1))
         How many flags of ``i.payload.keep`` are set, ``prefix_latency`` cycles later, whether ``i`` is valid or not.
+    allow : In(1), allowed : In(range(spares + 1))
+        From the next word on, as many spare elements are kept. Before the first word of a run, while nothing is in the
+        prefix sums; only with ``spares``.
 
     Timing
     ------
@@ -56,23 +64,24 @@ class ZeroEliminator(wiring.Component):
     shifts, as many of them, which lead to the place in the output word instead of to its beginning.
     """
 
-    def __init__(self, parallel: int, bits: int):
+    def __init__(self, parallel: int, bits: int, spares: int = 0):
         if parallel < 1 or parallel & parallel - 1:
             raise ValueError(f"ZeroEliminator parallel must be a power of two, not {parallel}")
-        self.parallel, self.bits = parallel, bits
+        self.parallel, self.bits, self.spares = parallel, bits, spares
         self.latency = eliminator_latency(parallel)
         super().__init__({
-            "i": In(stream.Signature(flagged_layout(parallel, bits))),
+            "i": In(stream.Signature(flagged_layout(parallel, bits, spares))),
             "o": Out(stream.Signature(dense_layout(parallel, bits))),
             "count": Out(range(parallel + 1)),
+            **({"allow": In(1), "allowed": In(range(spares + 1))} if spares else {}),
         })
 
     def elaborate(self, platform):
         m = Module()
         parallel = self.parallel
         places = exact_log2(parallel)  # bits of a place in a word
-        free, move, rest = Signal(), Signal(), Signal()
-        m.d.comb += [free.eq(~self.o.valid | self.o.ready), move.eq(free & ~rest), self.i.ready.eq(move)]
+        move, rest = Signal(), Signal()
+        m.d.comb += self.i.ready.eq(move)
 
         m.submodules.ranks = ranks = PrefixSum(parallel)
         m.d.comb += [ranks.flags.eq(self.i.payload.keep), ranks.enable.eq(move), self.count.eq(ranks.total)]
@@ -82,6 +91,9 @@ class ZeroEliminator(wiring.Component):
             counted.as_value().eq(held_delay(m, self.i.payload.as_value(), ranks.latency, move, "counted_word")),
             counted_valid.eq(held_delay(m, self.i.valid, ranks.latency, move, "counted_valids", reset_less=False)),
         ]
+        kept, before, total = counted.keep, list(ranks.counts), ranks.total
+        if self.spares:
+            kept, before, total = self._spare(m, counted, move & counted_valid, ranks)
 
         # In which bits each element changes its lane, and where the unfinished word ends before and after it.
         used = Signal(places)
@@ -92,36 +104,61 @@ class ZeroEliminator(wiring.Component):
         valid = Signal()
         ways = [Signal(places, name=f"way_{lane}", reset_less=True) for lane in range(parallel)]
         reached = Signal(range(2 * parallel))
-        m.d.comb += reached.eq(used + ranks.total)
+        m.d.comb += reached.eq(used + total)
         with m.If(move):
             m.d.sync += [placed.eq(counted.data), begin.eq(used), end.eq(reached), last.eq(counted.last)]
             m.d.sync += valid.eq(counted_valid)
             for lane, way in enumerate(ways):
-                m.d.sync += way.eq(Mux(counted.keep[lane], (used + ranks.counts[lane]) ^ lane, 0))
+                m.d.sync += way.eq(Mux(kept[lane], (used + before[lane]) ^ lane, 0))
             with m.If(counted_valid):
                 m.d.sync += used.eq(Mux(counted.last, 0, reached))
 
         # The word with the new elements behind the old ones; those that have gone around its end begin the next.
         moved = self._move(m, list(placed), ways)
-        waiting = Signal(data.ArrayLayout(self.bits, parallel), reset_less=True)
-        word = Signal(data.ArrayLayout(self.bits, parallel))
-        full = Signal()
-        rest_count = Signal(range(parallel + 1), reset_less=True)
-        m.d.comb += full.eq(end >= parallel)
-        m.d.comb += word[-1].eq(moved[-1])  # where nothing waits
-        m.d.comb += [word[lane].eq(Mux(lane < begin, waiting[lane], moved[lane])) for lane in range(parallel - 1)]
-        with m.If(free):
-            m.d.sync += self.o.valid.eq(rest | valid & (full | last))
-            m.d.sync += rest.eq(~rest & valid & last & (end > parallel))
-            with m.If(rest):
-                m.d.sync += [self.o.payload.data.eq(waiting), self.o.payload.count.eq(rest_count)]
-                m.d.sync += self.o.payload.last.eq(1)
-            with m.Else():
-                m.d.sync += [self.o.payload.data.eq(word), self.o.payload.count.eq(Mux(full, parallel, end))]
-                m.d.sync += [self.o.payload.last.eq(last & (end <= parallel)), rest_count.eq(end - parallel)]
-        with m.If(move & valid):
-            m.d.sync += [waiting[lane].eq(Mux(full, moved[lane], word[lane])) for lane in range(parallel)]
+        waiting = Signal(data.ArrayLayout(self.bits, max(1, parallel - 1)), reset_less=True)
+        full, emits = Signal(), Signal()
+        rest_count = Signal(range(parallel), reset_less=True)
+        word = self.o.payload
+        m.d.comb += [
+            full.eq(end >= parallel),
+            emits.eq(valid & (full | last)),
+            move.eq(~rest & (~emits | self.o.ready)),
+            self.o.valid.eq(rest | emits),
+            word.count.eq(Mux(rest, rest_count, Mux(full, parallel, end))),
+            word.last.eq(rest | last & (end <= parallel)),
+            word.data[-1].eq(moved[-1]),  # where nothing waits
+        ]
+        for lane in range(parallel - 1):
+            old = rest | (lane < begin)
+            m.d.comb += word.data[lane].eq(Mux(old, waiting[lane], moved[lane]))
+            with m.If(move & valid & (full | ~(lane < begin))):
+                m.d.sync += waiting[lane].eq(moved[lane])
+        with m.If(rest):
+            m.d.sync += rest.eq(~self.o.ready)
+        with m.Elif(move):
+            m.d.sync += [rest.eq(valid & last & (end > parallel)), rest_count.eq(end - parallel)]
         return m
+
+    def _spare(self, m, counted, moves, ranks):
+        """Which elements are kept with the spare ones, how many of them before each, and of all."""
+        m.submodules.spare_ranks = spare_ranks = PrefixSum(self.parallel)
+        m.d.comb += [spare_ranks.flags.eq(self.i.payload.spare), spare_ranks.enable.eq(ranks.enable)]
+        left = Signal.like(self.allowed, reset_less=True)
+        here = Signal(range(self.parallel + 1))  # of this word
+        total = Signal(range(self.parallel + 1))
+        m.d.comb += here.eq(Mux(left > self.parallel, self.parallel, left))
+        fewer = [Signal(range(self.parallel + 1), name=f"spare_{lane}") for lane in range(self.parallel + 1)]
+        for few, count in zip(fewer, [*spare_ranks.counts, spare_ranks.total], strict=True):
+            m.d.comb += few.eq(Mux(count < here, count, here))
+        with m.If(moves):
+            m.d.sync += left.eq(left - fewer[-1])
+        with m.If(self.allow):
+            m.d.sync += left.eq(self.allowed)
+        kept = Signal(self.parallel)
+        for lane in range(self.parallel):
+            m.d.comb += kept[lane].eq(counted.keep[lane] | counted.spare[lane] & (spare_ranks.counts[lane] < here))
+        m.d.comb += total.eq(ranks.total + fewer[-1])
+        return kept, [ranks.counts[lane] + fewer[lane] for lane in range(self.parallel)], total
 
     def _move(self, m, elements, ways):
         """Elements after the stages of exchanges; of their ways only the bits are carried that are still to come."""

@@ -11,9 +11,12 @@ from rtl.zero_eliminator import ZeroEliminator
 BITS = 12
 
 
-def eliminate(parallel, words, stall=0.0, seed=0):
-    """What comes out for words (elements, keep, last): words (elements, last) and the cycles of all transfers."""
-    dut = ZeroEliminator(parallel, BITS)
+def eliminate(parallel, words, stall=0.0, seed=0, allowed=None):
+    """What comes out for words (elements, keep, last): words (elements, last) and the cycles of all transfers.
+
+    With ``allowed``, what is not kept is spare, and as many of these elements are kept.
+    """
+    dut = ZeroEliminator(parallel, BITS, 0 if allowed is None else 1000)
     rng = np.random.default_rng(seed)
     results, given, taken = [], [], []
     runs = sum(last for *_, last in words)
@@ -23,13 +26,19 @@ def eliminate(parallel, words, stall=0.0, seed=0):
         nonlocal cycle
         left = list(words)
         offered = False
+        if allowed is not None:
+            ctx.set(dut.allow, 1)
+            ctx.set(dut.allowed, allowed)
+            await ctx.tick()
+            ctx.set(dut.allow, 0)
         while sum(last for _, last in results) < runs:
             assert cycle < 40 * len(words) + 100, "no last word"
             offered = bool(left) and (offered or rng.random() >= stall)
             if offered:
                 elements, keep, last = left[0]
                 mask = sum(int(bit) << lane for lane, bit in enumerate(keep))
-                ctx.set(dut.i.payload, {"data": [int(e) for e in elements], "keep": mask, "last": int(last)})
+                payload = {"data": [int(e) for e in elements], "keep": mask, "last": int(last)}
+                ctx.set(dut.i.payload, payload | ({} if allowed is None else {"spare": ~mask & (1 << parallel) - 1}))
             ready = rng.random() >= stall
             ctx.set(dut.i.valid, offered)
             ctx.set(dut.o.ready, ready)
@@ -82,6 +91,18 @@ def random_words(rng, parallel, count):
 def test_random_runs(parallel, stall, rng):
     words = random_words(rng, parallel, 60)
     assert eliminate(parallel, words, stall)[0] == dense(parallel, words)
+
+
+@pytest.mark.parametrize("allowed", [0, 1, 30, 1000])
+@pytest.mark.parametrize("parallel", [1, 4, 32])
+def test_spares(parallel, allowed, rng):
+    words = random_words(rng, parallel, 25)
+    left, kept = allowed, []
+    for elements, keep, last in words:
+        spare = ~keep & (np.cumsum(~keep) <= left)
+        left -= spare.sum()
+        kept.append((elements, keep | spare, last))
+    assert eliminate(parallel, words, 0.3, allowed=allowed)[0] == dense(parallel, kept)
 
 
 def test_every_mask_behind_every_rest():
