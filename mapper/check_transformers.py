@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import numpy as np
+
 from dataflows.attention import Attention, Constant, Embedding, Lookup, Norm, Slice
 from dataflows.config import INDEX_BYTES, Config
 from dataflows.errors import InputError
-from dataflows.network import Network
+from dataflows.network import Codes, Network
 
 MAX_ENTRIES = 1 << 8 * INDEX_BYTES
 """Rows of a table that ids can choose from."""
@@ -87,3 +91,17 @@ def _check_embedding(cfg: Config, network: Network, layer: Embedding) -> None:
             f"layer {layer.name}: lists of {cfg.attention.indices} indices are less than two beats of the bus; raise "
             f"attention.indices of {cfg.name} to at least {2 * beat}"
         )
+
+
+def check_ids(network: Network, inputs: Mapping[str, Codes]) -> None:
+    """Raise :class:`InputError` naming the first id that is beyond its table."""
+    for layer in network.layers:
+        if not isinstance(layer, Embedding):
+            continue
+        ids, entries = inputs[layer.inputs[0]].astype(np.int64) & (MAX_ENTRIES - 1), len(layer.table)
+        if ids.size and ids.max() >= entries:
+            sample, *_, token, _ = (int(v) for v in np.argwhere(ids >= entries)[0])
+            raise InputError(
+                f"input {layer.inputs[0]}: id {ids[ids >= entries][0]} of sample {sample}, token {token}, is beyond "
+                f"the table of layer {layer.name}, which has {entries} entries"
+            )

@@ -141,7 +141,8 @@ class AttentionLowering(Lowering[Attention]):
             input_at, first = input_at + (part.first + tile[0]) * pitch, part.head * plan.depth
         Product(
             rows=rows, pitch=pitch, words=plan.key_words, blocks=chunk[1] - chunk[0], input_from=input_at,
-            input_at=input_at + first, input_bytes=rows * pitch, weight_at=weight_at, bank=bank, place=chunk[0] * rows, keep=False,
+            input_at=input_at + first, input_bytes=rows * pitch, weight_at=weight_at, bank=bank,
+            place=chunk[0] * rows, keep=False,
             note=f"{self._name(part)}: scores of queries from {part.first + tile[0]}, blocks from {chunk[0]}",
         ).emit(self.context.builder, self.index)  # fmt: skip
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from dataflows import isa
 from dataflows.errors import InputError
 from dataflows.network import Codes
+from mapper.check_transformers import check_ids
 from mapper.compile import Program
 from mapper.image import Image
 from mapper.mismatch import Mismatch, mismatches
@@ -122,7 +123,8 @@ def execute(
     Raises
     ------
     InputError
-        When the number of samples is no multiple of the program's batch, or a layer to trace is unknown.
+        When the number of samples is no multiple of the program's batch, a layer to trace is unknown, or ids are beyond
+        the table of an embedding.
     SimulationError
         When the RTL stops with an error or breaks a bus rule.
     """
@@ -130,6 +132,7 @@ def execute(
     samples = len(inputs[program.network.inputs[0]])
     if samples == 0 or samples % batch:
         raise InputError(f"the model takes {batch} samples at a time; {samples} samples are no multiple of that")
+    check_ids(program.network, inputs)
     cfg = program.cfg
     position = None if trace is None else _position(program, trace[0])
     verilog = emit(cfg, build_root / cfg.name) / f"{cfg.name}.v"
