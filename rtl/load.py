@@ -17,6 +17,7 @@ from rtl.memory import write_layout
 from rtl.queue import Queue
 from rtl.read_master import beat_layout
 from rtl.segments import SegmentWriter
+from rtl.select import entry_layout
 
 JOBS_AHEAD = 4
 """Jobs whose rows may be requested before the first of them is written."""
@@ -70,6 +71,7 @@ class LoadEngine(wiring.Component):
             "data": In(stream.Signature(beat_layout(cfg.bus_bytes))),
             **({"position": In(INDEX_BITS)} if cfg.attention else {}),
             **{name: Out(write) for name in self._target_ports()},
+            **({"list": In(stream.Signature(entry_layout()))} if cfg.pruning else {}),
         })
 
     def _target_ports(self) -> list[str]:
@@ -131,7 +133,7 @@ class LoadEngine(wiring.Component):
     def _elaborate_gather(self, m, jobs, writer, rows, base, row_bytes, open_jobs):
         """Rows of jobs with a list and without: a nest per iteration of ``row_c``, or one."""
         m.submodules.gather = gather = Gather(self.cfg)
-        wiring.connect(m, writer.index, gather.write)
+        self._elaborate_lists(m, writer.index, gather.write)
         job = self.job.payload
         fill = job.destination.fill
         before = Signal.like(open_jobs, name="before")  # jobs not done up to the last one that writes a list
@@ -164,6 +166,22 @@ class LoadEngine(wiring.Component):
             ]
         with m.If(rows.nest.valid & rows.nest.ready):
             m.d.sync += row_bytes.eq(Mux(gather.idle, job.row.bytes, kept.row.bytes))
+
+    def _elaborate_lists(self, m, pieces, write):
+        """Writes of lists: what LOAD jobs bring, and between that entries of the selector, where there is one."""
+        m.d.comb += [write.valid.eq(pieces.valid), write.payload.eq(pieces.payload)]
+        if not self.cfg.pruning:
+            return
+        entry = self.list.payload
+        m.d.comb += self.list.ready.eq(~pieces.valid)
+        with m.If(~pieces.valid):
+            m.d.comb += [
+                write.valid.eq(self.list.valid),
+                write.p.address.eq(entry.index << 1),
+                write.p.data.as_value().eq(entry.value),
+                write.p.first.eq(0),
+                write.p.count.eq(INDEX_BITS // 8),
+            ]
 
     def _elaborate_data(self, m, writer):
         """Beats to the back, through what takes them apart where there is such a thing."""

@@ -21,6 +21,7 @@ from rtl.front_end import FrontEnd
 from rtl.host import HostRegisters
 from rtl.load import LoadEngine
 from rtl.memory import OperandBuffer
+from rtl.pruning import PruningRowsEngine
 from rtl.queue import Queue
 from rtl.read_master import ReadMaster
 from rtl.rows import RowsEngine
@@ -207,12 +208,15 @@ class Accelerator(wiring.Component):
         """The row engine between VECTOR and STORE, if there is one, and the tables of LOAD."""
         if self.cfg.attention is None:
             return {}
-        m.submodules.rows = engine = RowsEngine(self.cfg)
+        m.submodules.rows = engine = PruningRowsEngine(self.cfg) if self.cfg.pruning else RowsEngine(self.cfg)
         join(m, load.table, vector.table)
         join(m, load.gain, engine.gain)
         join(m, vector.rows, engine.i)
         join(m, engine.scale, vector.scale)
         join(m, engine.o, store.rows)
+        if self.cfg.pruning:
+            join(m, engine.list, load.list)
+            join(m, vector.results, engine.results)
         return {Unit.ROWS: engine}
 
     def _decisions(self, m, engines):

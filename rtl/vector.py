@@ -11,11 +11,13 @@ from dataflows.config import Config
 from dataflows.formats import ceil_pow2
 from rtl.agu import AddressGenerator, connect_nest
 from rtl.elements import Pack, Unpack
+from rtl.head_importance import result_layout
 from rtl.halves import HALF_BITS
 from rtl.job import engine_ports
 from rtl.memory import write_layout
 from rtl.param_write import lane_writes
 from rtl.queue import Queue
+from rtl.sparse_queue import ShortQueue
 from rtl.turner import Turner
 from rtl.vector_constants import JobConstants, lanes_latency
 from rtl.vector_issue import VectorIssue, tap_layout
@@ -94,6 +96,8 @@ class VectorEngine(wiring.Component):
     scale : In(stream of rtl.vector_scales.scale_layout, always ready)
     table : In(stream of rtl.memory.write_layout, always ready)
         Whole beats of tables, see :class:`rtl.vector_table.TableWrite`.
+    results : Out(stream of rtl.head_importance.result_layout, always ready)
+        With pruning: words of jobs with ``importance.observe``, a cycle after they have left.
 
     Timing
     ------
@@ -126,6 +130,7 @@ class VectorEngine(wiring.Component):
             "o": Out(stream.Signature(output_layout(cfg))),
             "result": Out(stream.Signature(write_layout(cfg.lanes * cfg.act_bytes))),
             **(self._of_rows(cfg) if cfg.attention else {}),
+            **({"results": Out(stream.Signature(result_layout(cfg.lanes), always_ready=True))} if cfg.pruning else {}),
         })
 
     @staticmethod
@@ -259,6 +264,8 @@ class VectorEngine(wiring.Component):
         ]
 
         self._elaborate_result(m, begin, queue.o.payload.word)
+        if cfg.pruning:
+            self._elaborate_importance(m, begin, leave & ~drop, queue.o.payload)
         sums = self.acc_data if turner is None else turner.o.payload
         self._connect_lanes(m, lanes, constants, stage, words.take, tap, sums, operands, window)
         return m
@@ -366,6 +373,26 @@ class VectorEngine(wiring.Component):
             write.data.as_value().eq(word.data.as_value()),
             write.first.eq(0),
             write.count.eq(word.count),
+        ]
+
+    def _elaborate_importance(self, m, begin, leave, entry):
+        """Words of heads, and what their jobs say of them."""
+        register = self.job.payload.importance.shape()
+        m.submodules.observed = jobs = ShortQueue(data.StructLayout({"importance": register, "zero": signed(8)}), 2)
+        result, first = self.results.payload, jobs.o.payload
+        m.d.comb += [
+            jobs.i.valid.eq(begin),
+            jobs.i.p.importance.eq(self.job.payload.importance),
+            jobs.i.p.zero.eq(self.job.payload.requantize.zero),
+            jobs.o.ready.eq(leave & entry.end),
+        ]
+        m.d.sync += [
+            self.results.valid.eq(leave & first.importance.observe),
+            *(to.eq(code.as_signed()) for to, code in zip(result.data, entry.word.data, strict=True)),
+            result.count.eq(entry.word.count),
+            result.zero.eq(first.zero),
+            *(result[name].eq(first.importance[name]) for name in ("head", "factor", "fresh")),
+            result.last.eq(entry.end),
         ]
 
     def _elaborate_window(self, m, take, tap, operands):

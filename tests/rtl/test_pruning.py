@@ -1,35 +1,15 @@
-"""Rows that are observed, and selections between them, through the row engine."""
+"""Rows that are observed, and selections between them, through the row dut."""
 
 import numpy as np
-from amaranth import Elaboratable, Module
-from amaranth.lib import wiring
 from amaranth.sim import Simulator
 
 from dataflows.isa import Rows
-from rtl.pruning import Pruning
-from rtl.rows import RowsEngine
+from rtl.pruning import PruningRowsEngine
 from sim.golden import softmax
 from sim.golden.pruning import largest
 from tests.rtl.row_engine_bench import gain_memory, make_config, random_job
 
 LIMIT = 30_000
-
-
-class Path(Elaboratable):
-    """Row engine and pruning."""
-
-    def __init__(self, cfg):
-        self.engine, self.pruning = RowsEngine(cfg), Pruning(cfg)
-
-    def elaborate(self, platform):
-        m = Module()
-        m.submodules.engine, m.submodules.pruning = engine, pruning = self.engine, self.pruning
-        wiring.connect(m, pruning.rows_job, engine.job)
-        wiring.connect(m, engine.done, pruning.rows_done)
-        wiring.connect(m, engine.numerators, pruning.numerators)
-        wiring.connect(m, engine.reciprocals, pruning.reciprocals)
-        m.d.comb += pruning.rows_busy.eq(engine.busy)
-        return m
 
 
 def select_job(count, keep, place, fresh):
@@ -42,27 +22,26 @@ def select_job(count, keep, place, fresh):
 def run(cfg, jobs, seed):
     """Jobs are registers, or jobs with words; returns the lists after all of them and the tokens."""
     rng = np.random.default_rng(seed)
-    dut = Path(cfg)
+    dut = PruningRowsEngine(cfg)
     words = [word for job in jobs if not isinstance(job, dict) for word in job.words(cfg.lanes, rng)]
     registers = [job if isinstance(job, dict) else job.registers for job in jobs]
     lists, gives = {}, []
 
     async def testbench(ctx):
-        engine, pruning = dut.engine, dut.pruning
         offered = come = 0
         for _ in range(LIMIT):
-            ctx.set(pruning.job.valid, offered < len(jobs))
+            ctx.set(dut.job.valid, offered < len(jobs))
             if offered < len(jobs):
-                ctx.set(pruning.job.payload, {**registers[offered], "give": offered + 1})
-            ctx.set(engine.i.valid, come < len(words))
+                ctx.set(dut.job.payload, {**registers[offered], "give": offered + 1})
+            ctx.set(dut.i.valid, come < len(words))
             if come < len(words):
-                ctx.set(engine.i.payload, words[come])
-            ctx.set(engine.o.ready, int(rng.random() < 0.7))
-            ctx.set(pruning.list.ready, int(rng.random() < 0.7))
-            ctx.set(engine.decision.ready, 1)
+                ctx.set(dut.i.payload, words[come])
+            ctx.set(dut.o.ready, int(rng.random() < 0.7))
+            ctx.set(dut.list.ready, int(rng.random() < 0.7))
+            ctx.set(dut.decision.ready, 1)
             *_, took, moved, listed, entry, done, give = await ctx.tick().sample(
-                pruning.job.valid & pruning.job.ready, engine.i.valid & engine.i.ready,
-                pruning.list.valid & pruning.list.ready, pruning.list.payload, pruning.done.valid, pruning.done.payload,
+                dut.job.valid & dut.job.ready, dut.i.valid & dut.i.ready,
+                dut.list.valid & dut.list.ready, dut.list.payload, dut.done.valid, dut.done.payload,
             )  # fmt: skip
             offered += took
             come += moved
