@@ -11,8 +11,8 @@ from dataflows.config import Config
 from dataflows.formats import ceil_pow2
 from rtl.agu import AddressGenerator, connect_nest
 from rtl.elements import Pack, Unpack
-from rtl.head_importance import result_layout
 from rtl.halves import HALF_BITS
+from rtl.head_importance import result_layout
 from rtl.job import engine_ports
 from rtl.memory import write_layout
 from rtl.param_write import lane_writes
