@@ -108,6 +108,19 @@ class AttentionPlan:
         """Numerators of a part in DRAM."""
         return self.value_rows * self.keys
 
+    @property
+    def scale_slot(self) -> int:
+        """Row scales that a part has to itself: slots of one size, so that they never lie across each other."""
+        assert self.cfg.attention is not None
+        return max(1, self.cfg.attention.scales // IN_FLIGHT)
+
+    @property
+    def weights_together(self) -> int:
+        """Bytes of keys, and of the values behind them where a head of several parts stays on chip."""
+        several = self.head_stays and self.value_rows < self.queries
+        blocks = self.key_words * self.key_blocks + (self.value_words * self.value_blocks if several else 0)
+        return blocks * self.word_bytes
+
     def slot(self, number: int) -> int:
         """Where a slot for numerators begins behind the first query that stays."""
         return self.queries * self.heads * self.depth + number * self.scratch_bytes

@@ -109,7 +109,7 @@ class AttentionLowering(Lowering[Attention]):
         return Load(
             key, "weight", (chunk[1] - chunk[0]) * block,
             lambda at: load_keys(self._head(1, part), plan, part.sample, chunk, at),
-            reserve=plan.key_blocks * block if plan.keys_stay and first else 0,
+            reserve=plan.weights_together if plan.keys_stay and first else 0,
             ahead=AHEAD if part in self._first else plan.steps_ahead, since=self.context.made(self.keys.name),
         )  # fmt: skip
 
@@ -125,7 +125,8 @@ class AttentionLowering(Lowering[Attention]):
                 for some in plan.banks():
                     load_queries(every, plan, part.sample, some, address + some[0] * every.count)
 
-            return Load(key, "input", plan.staying_bytes, emit, since=since)
+            pair = 2 if part.sample % 2 == 0 and part.sample + 1 < plan.samples else 1  # side by side
+            return Load(key, "input", plan.staying_bytes, emit, reserve=pair * plan.staying_bytes, since=since)
         key, head = (self.index, "queries", part, tile), self._head(0, part)
         some = part.first + tile[0], part.first + tile[1]
         size = (tile[1] - tile[0]) * plan.depth
@@ -200,7 +201,7 @@ class AttentionLowering(Lowering[Attention]):
         return Load((self.index, memory, part), memory, size, emit)
 
     def _scale_load(self, part: Part) -> Load:
-        return self._place(part, "scale", part.end - part.first)
+        return self._place(part, "scale", self.plan.scale_slot)
 
     def _scratch_load(self, part: Part) -> Load:
         return self._place(part, "scratch", (part.end - part.first) * self.plan.keys)
