@@ -1,16 +1,20 @@
-"""Random jobs around the row engine end in the predicted cycles, on emitted Verilog and a memory of fixed latency."""
+"""Transformers, and random jobs around the row engine, end in the predicted cycles on a memory of fixed latency."""
 
 from contextlib import closing
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from dataflows import isa
-from dataflows.config import Config, load, parse
+from mapper.compile import compile_network
+from mapper.conv_plan import Options
+from mapper.run import execute
 from mapper.timing import predict
 from sim.runner import Dram, Simulator
+from tests.attention_configs import small_attention
+from tests.attention_networks import KINDS as NETWORKS
+from tests.attention_networks import random_input, random_transformer
 from tests.row_jobs import KINDS, RowJobs
 from tests.system.small import ROOT, verilog
 
@@ -18,25 +22,21 @@ BASES = {region: 0x1_0000 * (1 + region) for region in isa.Region}
 MARKS = 0x8_0000
 MEMORY = MARKS + 4096
 TASKS = 8
+CFG = small_attention()
 
 
-@cache
-def configuration() -> Config:
-    """A small array with short rows and few of everything."""
-    values = load(ROOT / "configs" / "tiny.toml").model_dump()
-    values |= {"name": "tiny_rows", "attention": {"row_elements": 64, "scales": 64, "tables": 2, "indices": 64}}
-    values["array"] |= {"cols": 8}
-    return parse(values, "tests/system/test_row_cycles.py")
+def slow_or_fast(rng: np.random.Generator) -> Dram:
+    """Any latency; as wide as the bus, wider, or narrower by any factor."""
+    latency = int(rng.choice([1, 2, rng.integers(1, 200)]))
+    return Dram(latency, round(float(CFG.bus_bytes * rng.choice([1, 0.5, 2, rng.uniform(0.1, 1.5)])), 2))
+
 
 
 def check(seed: int, kinds: tuple[str, ...] = KINDS, tasks: int = TASKS) -> None:
     """Every task is stored in the predicted cycle, and the program ends in it."""
-    cfg, rng = configuration(), np.random.default_rng(seed)
-    jobs = RowJobs(cfg, seed, tasks, kinds)
-    latency = int(rng.choice([1, 2, rng.integers(1, 100)]))
-    dram = Dram(latency, round(float(cfg.bus_bytes * rng.choice([1, 0.5, 2, rng.uniform(0.1, 1.5)])), 2))
+    jobs, dram = RowJobs(CFG, seed, tasks, kinds), slow_or_fast(np.random.default_rng(seed))
     memory = jobs.memory(BASES, MEMORY, seed)
-    with closing(Simulator(cfg, Path(verilog(cfg)), dram=dram, seed=seed)) as simulator:
+    with closing(Simulator(CFG, Path(verilog(CFG)), dram=dram, seed=seed)) as simulator:
         simulator.write("POSITION", jobs.position)
         result = simulator.run(len(jobs.program.words), BASES, memory, 300_000, mark_address=MARKS)
     assert result.error is isa.Error.NONE, result.message
@@ -48,3 +48,18 @@ def check(seed: int, kinds: tuple[str, ...] = KINDS, tasks: int = TASKS) -> None
 @pytest.mark.parametrize("seed", range(6))
 def test_jobs_end_in_the_predicted_cycles(seed: int) -> None:
     check(seed)
+
+
+@pytest.mark.parametrize("case", range(len(NETWORKS)))
+def test_transformers_end_in_the_predicted_cycles(case: int) -> None:
+    dram = slow_or_fast(np.random.default_rng([case, 7]))
+    network = random_transformer(case, NETWORKS[case])
+    program = compile_network(CFG, network, Options(dram.latency, dram.bytes_per_cycle or CFG.bus_bytes))
+    inputs = {"x": random_input(network, case)}
+    result = execute(program, inputs, dram=dram, build_root=ROOT / "build" / "test", seed=case)
+    assert not result.mismatches
+    same = predict(program, dram.latency, dram.bytes_per_cycle or CFG.bus_bytes)
+    (found,) = result.predictions or [same]
+    ends = np.cumsum([result.layer_cycles[entry.index] for entry in program.schedule])
+    assert [found.layer_end[entry.index] for entry in program.schedule] == ends.tolist(), dram
+    assert found.cycles == result.cycles, dram
