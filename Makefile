@@ -9,11 +9,12 @@ STAMP := $(VENV)/.stationary
 SYNTH_STAMP := $(VENV)/.synthesis
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tools demo demo-eie test rtl regress bench lint synth clean
+.PHONY: help setup tools demo demo-eie demo-transformer test rtl regress bench lint synth clean
 
 help:
 	@echo "make demo                            train, quantize, map and run a small CNN on the RTL"
 	@echo "make demo-eie                        train, prune and cluster a perceptron, run it on the sparse engine"
+	@echo "make demo-transformer                train a small transformer, run it on the RTL"
 	@echo "make test                            the whole test suite"
 	@echo "make rtl CONFIG=configs/ws16.toml    write Verilog, C header, register map to build/rtl/<name>/"
 	@echo "make regress                         the long randomised tests"
@@ -42,6 +43,9 @@ setup: $(STAMP)
 
 demo: $(STAMP)
 	$(RUN) -m tests.demo
+
+demo-transformer: $(STAMP)
+	$(RUN) -m tests.demo.transformer
 
 demo-eie: $(STAMP)
 	$(RUN) -m tests.demo.mlp

@@ -4,9 +4,11 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from torch import nn
 
 from tests.demo import train
 
@@ -37,12 +39,14 @@ def accuracy(folder: Path, model_classes: np.ndarray) -> dict[str, float]:
     return {kind: float(np.mean(found == labels)) for kind, found in {"float": model_classes, **classes}.items()}
 
 
-def main(folder: Path = FOLDER, config: str = CONFIG) -> int:
-    """Run the demo; returns the exit status of the command line."""
+def main(
+    folder: Path = FOLDER, config: str = CONFIG, trained: Callable[[train.Digits], nn.Module] = train.train
+) -> int:
+    """Run the demo with the model that ``trained`` makes; returns the exit status of the command line."""
     started = time.monotonic()
     data = train.digits()
     print(f"training on {len(data.train_images)} handwritten digits ...", flush=True)
-    model = train.train(data)
+    model = trained(data)
     train.save(model, data, folder)
     words = command(folder, config)
     path = folder / "result.json"
