@@ -130,8 +130,8 @@ class Machine:
                     self.engines[isa.Unit(unit)](job)
                 if word >> 48 & 1:
                     self.marks.append(word >> 32 & 0xFFFF)
-                for s in range(16):
-                    self.semaphores[s] += word >> 16 + s & 1
+                for s in (s for s in range(16) if word >> 16 + s & 1):
+                    self.semaphores[s] += 1
                     assert self.semaphores[s] < 1 << isa.SEMAPHORE_BITS, f"semaphore {s} overflows"
 
     def executed(self, unit: isa.Unit, start: int) -> bool:
