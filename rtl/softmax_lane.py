@@ -15,6 +15,19 @@ _POWER_BITS = NUMERATOR_BITS + FRACTION_BITS
 
 
 @shared()
+class PowerTable(wiring.Component):
+    """``o = T[i]``, combinational: a module of its own, so that tools find the table."""
+
+    def __init__(self):
+        super().__init__({"i": In(FRACTION_BITS), "o": Out(_POWER_BITS)})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.d.comb += self.o.eq(Array(Const(value, _POWER_BITS) for value in POWERS)[self.i])
+        return m
+
+
+@shared()
 class SoftmaxLane(wiring.Component):
     """``o = (T[(m - s) mod 256] >> ((m - s) div 256) + 128) >> 8`` where the element counts, 0 elsewhere.
 
@@ -47,15 +60,17 @@ class SoftmaxLane(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
+        m.submodules.table = table = PowerTable()
         below = Signal(SCORE_BITS, reset_less=True)
         power = Signal(_POWER_BITS, reset_less=True)
         places = Signal(SCORE_BITS - FRACTION_BITS, reset_less=True)
         half = Signal(NUMERATOR_BITS + 1, reset_less=True)  # what is left of the power, with one bit to round
+        m.d.comb += table.i.eq(below[:FRACTION_BITS])
         with m.If(self.stage[0]):
             m.d.sync += below.eq(self.maximum - self.score)
         with m.If(self.stage[1]):
             m.d.sync += [
-                power.eq(Array(Const(value, _POWER_BITS) for value in POWERS)[below[:FRACTION_BITS]]),
+                power.eq(table.o),
                 places.eq(below[FRACTION_BITS:]),
             ]
         with m.If(self.stage[2]):
