@@ -49,6 +49,8 @@ class ConvPlan:
         All tiles stay on chip; the weights (of a group, if ``channels_outer``) stay on chip.
     chunk_words : int
         Most reduction words per job.
+    slices_outer : bool
+        A slice of the channels serves all blocks of a group before the next one comes.
     """
 
     shape: ConvShape
@@ -62,6 +64,7 @@ class ConvPlan:
     chunk_words: int
     cycles: float = 0
     dram_bytes: int = 0
+    slices_outer: bool = False
 
     @cached_property
     def groups(self) -> tuple[tuple[Block, ...], ...]:
@@ -134,5 +137,5 @@ class ConvPlan:
             "layout": self.layout, "tile": list(self.tile), "blocks": self.blocks,
             "slice_channels": self.slice_channels, "channels_outer": self.channels_outer,
             "input_resident": self.input_resident, "weights_resident": self.weights_resident,
-            "chunk_words": self.chunk_words,
+            "chunk_words": self.chunk_words, "slices_outer": self.slices_outer,
         }  # fmt: skip

@@ -97,6 +97,27 @@ def candidates(shape: ConvShape, options: Options = DEFAULT) -> Iterator[ConvPla
                     yield from _residencies(shape, "taps", size, 1, channels)
 
 
+    if shape.cfg.attention and shape.layer.groups == 1:
+        yield from _slices_outer(shape)
+
+
+def _slices_outer(shape: ConvShape) -> Iterator[ConvPlan]:
+    """Plans in which tiles have as many pixels as fit a bank, and slices of the channels follow each other."""
+    memory, bank = shape.cfg.memory, shape.cfg.acc_bank_words
+    for blocks in sorted({min(b, len(shape.blocks)) for b in BLOCKS}):
+        if blocks > shape.cfg.param_entries or (blocks > 1 and not shape.uniform) or shape.channels_in_time:
+            continue
+        for size in _tile_sizes(shape, bank // blocks):
+            room = memory.input_bytes // 2
+            channels = next((c for c in _slice_channels(shape) if shape.input_bytes("taps", size, c) <= room), None)
+            if channels is None or shape.grid(size).words * blocks > bank:
+                continue
+            plan = ConvPlan(shape, "taps", size, blocks, channels, False, False, False, 1, slices_outer=True)
+            chunk = memory.weight_bytes // WEIGHT_SLOTS // shape.word_bytes(blocks)
+            if chunk:
+                yield replace(plan, chunk_words=min(plan.words, chunk))
+
+
 def _suits(shape: ConvShape, layout: str, size: Size) -> bool:
     """Whether a tile can have a layout: strips are whole, and those of several outputs take a loop level of images."""
     strips = shape.strips(layout)

@@ -94,10 +94,14 @@ class ConvLowering(Lowering[Conv]):
 
     def _accumulate(self, t: int, g: int, number: int) -> Iterator[Step]:
         """One step per block (per group where channels run in time) and chunk."""
-        for block in range(1 if self.shape.channels_in_time else len(self.plan.groups[g])):
-            for c, chunk in enumerate(self.chunks):
-                needed = (self._weight_load(g, block, c, number), self._input_load(t, chunk, block, number))
-                yield Step(self.index, needed, partial(self._run, t, g, block, chunk, self._bank(number)))
+        blocks = range(1 if self.shape.channels_in_time else len(self.plan.groups[g]))
+        pairs = [(block, c) for block in blocks for c in range(len(self.chunks))]
+        if self.plan.slices_outer:
+            pairs = [(block, c) for c in range(len(self.chunks)) for block in blocks]
+        for block, c in pairs:
+            chunk = self.chunks[c]
+            needed = (self._weight_load(g, block, c, number), self._input_load(t, chunk, block, number))
+            yield Step(self.index, needed, partial(self._run, t, g, block, chunk, self._bank(number)))
 
     def _run(self, t: int, g: int, block: int, chunk: Chunk, bank: int, at: list[int]) -> None:
         """Array jobs, given where weights and input tile are."""
@@ -145,7 +149,7 @@ class ConvLowering(Lowering[Conv]):
         channels = chunk.channels if p.sliced else self.shape.channels
         key: Hashable = (self.index, "input", t)
         if p.sliced:
-            key = (self.index, "input", number, block, chunk.first_channel)
+            key = (self.index, "input", number, 0 if p.slices_outer else block, chunk.first_channel)
         elif p.channels_outer and not p.input_resident:
             key = (self.index, "input", number)
         stay = len(self.tiles) if p.input_resident else 1  # tiles that are on chip together
