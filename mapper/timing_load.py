@@ -160,11 +160,11 @@ class Loader:
         dram, bus, reads = self.machine.dram, self.machine.bus, self.reads
         start = dram.read(beats, self.machine.kernel.cycle + ADDRESS)
         position = load.position
-        load.position += size
+        load.position += 2 * size if load.halves else size
         load.beats += beats
         # The last segment opens when what is before it is written.
         border = load.last if position < load.last <= load.position else 0
-        if pieces(position, size, load.segment, offset, bus) == beats:
+        if not load.halves and pieces(position, size, load.segment, offset, bus) == beats:
             before = max(reads.left, self.end)
             if border:
                 self._opened.append(self._written(start, (offset + border - position - 1) // bus, before))
@@ -178,20 +178,22 @@ class Loader:
             reads.gate = max(taken, self._written(start, beats - 2, before) if beats > 1 else reads.left) + 1
             self.end = reads.left = self._written(start, beats - 1, before)
             return taken
-        taken, stop = 0, position + size
+        taken = 0
         for beat in range(beats):
             taken = max(dram.offered(start, beat), reads.gate)
-            before = max(taken, reads.left, self.end)
-            behind = min(position + bus - offset, stop)  # of the beat's bytes
-            if position < border <= behind:
-                count = -(-border // load.segment) - position // load.segment
-                self._opened.append(before + count)
-            count = (behind - 1) // load.segment - position // load.segment + 1
+            first = done = max(taken, reads.left, self.end)
+            length = min(bus - offset, size)  # bytes of the beat
+            for part in load.parts(offset, length, bus):
+                behind = position + part
+                if position < border <= behind:
+                    self._opened.append(done - (-border // load.segment) - position // load.segment)
+                done += (behind - 1) // load.segment - position // load.segment + 1
+                position = behind
             reads.gate = max(taken, reads.left) + 1
-            self.end = reads.left = before + count
+            self.end = reads.left = done
             if load.operands:
-                self.machine.operand_writes.update(before + piece + 1 + WRITE for piece in range(count))
-            position, offset = behind, 0
+                self.machine.operand_writes.update(range(first + 1 + WRITE, done + 1 + WRITE))
+            size, offset = size - length, 0
         return taken
 
     def _written(self, start: int, beat: int, before: int) -> int:

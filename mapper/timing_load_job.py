@@ -33,8 +33,10 @@ class LoadJob:
     taken : int
     segment, segments : int
         Bytes and number of segments; the last one begins at byte ``last`` of the job.
+    halves : bool
+        Each byte that is read becomes two that are written.
     position : int
-        Bytes that are asked for.
+        Bytes to be written of those that are asked for.
     operands : bool
         They go to the operand buffer.
     rows : int
@@ -50,6 +52,7 @@ class LoadJob:
         self.segment, self.segments = job.registers["segment"]["bytes"], iterations(job, SEGMENTS)
         self.last = self.segment * (self.segments - 1)
         self.position = self.beats = 0
+        self.halves = bool(job.registers.get("gather", {}).get("nibbles"))
         self.operands = job.registers["destination"].get("target") == isa.Target.OPERAND
         if not fills(job):
             self.row_bytes, self.earliest = job.registers["row"]["bytes"], taken + FIRST_ROW
@@ -61,6 +64,14 @@ class LoadJob:
                 self._listed = taken + START
             else:
                 self.starts = row_starts(job, job.registers["source"]["address"])
+
+    def parts(self, offset: int, size: int, bus: int) -> Iterator[int]:
+        """Bytes of a beat that are written, one beat after the other; ``size`` of it are there from ``offset`` on."""
+        if not self.halves:
+            yield size
+            return
+        lower = max(0, min(bus, 2 * (offset + size)) - 2 * offset)
+        yield from (part for part in (lower, 2 * size - lower) if part)
 
     def next_nest(self, free: int) -> int:
         """Rows by the next index follow, when the address generator is ``free``; returns when it takes them."""

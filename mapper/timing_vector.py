@@ -67,6 +67,8 @@ class Words:
         bits = 1 << r["formats"]["result"] if cfg.multiplier else cfg.numbers.act_bits
         self.blocks, self.word_bytes = r["param"]["blocks"], cfg.lanes * bits // 8
         self.tail_bytes = -(-r["param"]["tail"] * bits // 8)
+        if r["mode"].get("nibbles"):
+            self.word_bytes, self.tail_bytes = self.word_bytes // 2, -(-self.tail_bytes // 2)
         self.window = r["mode"].get("reduce") == isa.Reduce.WINDOW
         self.keeps, self.rows = keeps(job), of_rows(job)
         self.silent = False

@@ -21,7 +21,7 @@ from mapper.program import Registers, encode
 from mapper.scoreboard import Access
 from mapper.timing_vector import ACC_LEVELS, OPERAND_LEVELS, TAP_LEVELS
 
-KINDS = ("plain", "table", "by_row", "softmax", "column", "layer_norm", "rms_norm")
+KINDS = ("plain", "table", "by_row", "halves", "softmax", "column", "layer_norm", "rms_norm")
 SOURCES = ("load", "gather", "acc")
 CONSTANTS = 1 << 15
 LISTED = 1 << 12
@@ -69,6 +69,8 @@ class RowJobs:
         most = cfg.attention.row_elements // cfg.lanes if cfg.attention else 0
         shape = Shape(int(rng.choice([1, 2, rng.integers(1, 20)])), int(rng.integers(1, most + 1)), 0)
         shape = Shape(shape.pixels, shape.blocks, int(rng.choice([1, cfg.lanes, rng.integers(1, cfg.lanes + 1)])))
+        if kind == "halves":
+            shape = Shape(shape.pixels, shape.blocks, 2 * -(-shape.tail // 2))
         half = cfg.memory.operand_bytes // 2
         shape = Shape(max(1, min(shape.pixels, half // shape.bytes(cfg))), shape.blocks, shape.tail)
         if kind == "table":
@@ -83,16 +85,19 @@ class RowJobs:
         elif source == "load":
             size = shape.bytes(cfg)
             start = int(rng.integers(LISTED - shape.pixels * size)) if shape.pixels * size < LISTED else 0
-            self._load(start, size, [(shape.pixels, size)], isa.Target.OPERAND, at, size, [(shape.pixels, size)])
+            halves = size % 2 == 0 and bool(rng.random() < 0.5)
+            row = size // 2 if halves else size
+            more = {"gather": {"nibbles": int(rng.integers(1, 3))}} if halves else {}
+            self._load(start, row, [(shape.pixels, row)], isa.Target.OPERAND, at, size, [(shape.pixels, size)], **more)
         for first, count in self._cut(shape.pixels):
             self._vector(kind, shape, first, count, at, from_operand=source != "acc", rows=rows)
         if rows:
             for first, count in self._cut(shape.pixels):
                 self._rows(kind, shape, first, count)
-        cuts = self._cut(shape.pixels)
+        cuts, size = self._cut(shape.pixels), shape.bytes(cfg) // (2 if kind == "halves" else 1)
         for first, count in cuts:
-            self._store(number, shape, first, count, rows=rows, mark=(first, count) == cuts[-1])
-        self.written += shape.pixels * shape.bytes(cfg) + int(rng.integers(20))
+            self._store(number, size, first, count, rows=rows, mark=(first, count) == cuts[-1])
+        self.written += shape.pixels * size + int(rng.integers(20))
 
     def _cut(self, pixels: int) -> list[tuple[int, int]]:
         """One to three parts: first pixel and count."""
@@ -110,7 +115,7 @@ class RowJobs:
             **levels(SEGMENTS, segments), **more,
         }  # fmt: skip
         size = segment * segments[0][0]
-        reads = [Access("index", 0, 1 << 20)] if more else []
+        reads = [Access("index", 0, 1 << 20)] if "row_c" in more else []
         accesses = [Access(target.name.lower(), address, address + size, write=True), *reads]
         self.builder.add(isa.Unit.LOAD, registers, accesses, layer=0, note="load")
 
@@ -156,6 +161,7 @@ class RowJobs:
             "mode": {
                 "from_operand": from_operand, "broadcast": 1, "rows": rows, "wide": kind in ("softmax", "column"),
                 "by_row": kind == "by_row", "table": kind == "table", "slot": 0,
+                "nibbles": int(self.rng.integers(1, 3)) if kind == "halves" else 0,
             },
             "param": {"entry": entry, "blocks": blocks, "tail": tail},
             "requantize": {"zero": 0, "low": -128, "high": 127},
@@ -185,8 +191,7 @@ class RowJobs:
         accesses = [scales] if softmax else [Access("gain", 0, 1 << 20)]
         self.builder.add(isa.Unit.ROWS, registers, accesses, layer=0, note=f"{kind} of {count} rows")
 
-    def _store(self, number: int, shape: Shape, first: int, count: int, *, rows: bool, mark: bool) -> None:
-        size = shape.bytes(self.cfg)
+    def _store(self, number: int, size: int, first: int, count: int, *, rows: bool, mark: bool) -> None:
         start = self.written + first * size
         pitch = int(self.rng.choice([0, 0, self.rng.integers(1, 9)]))
         registers: Registers = {
