@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from dataflows import isa
@@ -111,8 +111,10 @@ class Softmax:
     multiplier: int
     shift: int
 
-    def emit(self, builder: Builder, rows: Counted, entry: int, layer: int, note: str) -> None:
-        """A ROWS job; ``entry`` is the row scale of its first row."""
+    def emit(
+        self, builder: Builder, rows: Counted, entry: int, layer: int, note: str, importance: Mapping[str, int]
+    ) -> None:
+        """A ROWS job; ``entry`` is the row scale of its first row, ``importance`` that register, where there is one."""
         count = rows.end - rows.first
         mode = {"kind": isa.Rows.SOFTMAX, "blocks": self.blocks, "tail": self.tail, "causal": int(rows.causal)}
         builder.add(
@@ -120,6 +122,7 @@ class Softmax:
             {
                 "mode": mode, "count": {"rows": count, "valid": rows.valid},
                 "scale": {"multiplier": self.multiplier, "shift": self.shift, "entry": entry},
+                **({"importance": dict(importance)} if importance else {}),
             },
             [Access("scale", entry, entry + count, write=True)], layer=layer, note=note,
         )  # fmt: skip

@@ -41,6 +41,8 @@ class Builder:
             registers = {"gather": {"indexed": 0}, **registers}
         if self.cfg.attention and unit is isa.Unit.STORE:
             registers = {"mode": {"rows": 0}, **registers}
+        if self.cfg.pruning and unit in (isa.Unit.ROWS, isa.Unit.VECTOR):
+            registers = {"importance": {"observe": 0}, **registers}
         job = Job(unit, registers, layer, note, mark, index=len(self.jobs))
         self.jobs.append(job)
         port = self._port(job) if self.keeps else []

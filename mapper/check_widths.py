@@ -8,11 +8,13 @@ from dataflows.attention import Embedding
 from dataflows.config import Config
 from dataflows.errors import InputError
 from dataflows.network import Conv, Network, Reshape
+from dataflows.pruning import Select
 
 
 def check_tensors(cfg: Config, network: Network) -> None:
     """Raise :class:`InputError` naming the first tensor that the vector unit cannot read or write."""
     ids = {layer.inputs[0] for layer in network.layers if isinstance(layer, Embedding)}
+    ids |= {layer.output for layer in network.layers if isinstance(layer, Select)}
     for tensor in network.tensors.values():
         if tensor.name in ids:  # only LOAD reads them
             continue

@@ -13,6 +13,7 @@ from dataflows import isa
 from dataflows.attention import Attention, Embedding, Lookup, Norm, Slice
 from dataflows.config import Config
 from dataflows.network import Add, AvgPool, Concat, Conv, Layer, MaxPool, Network
+from dataflows.pruning import Gather
 from dataflows.vocabulary import Kind
 from mapper.array_plan import ArrayPlan, plane_or_classifier
 from mapper.attention_plan import NUMERATOR_SLOTS, AttentionPlan
@@ -30,6 +31,7 @@ from mapper.lower_classifier import ClassifierLowering
 from mapper.lower_conv import ConvLowering
 from mapper.lower_copy import CopyLowering, EmbeddingLowering
 from mapper.lower_elementwise import ElementwiseLowering
+from mapper.lower_gather import GatherLowering
 from mapper.lower_norm import NormLowering, fuse_sums
 from mapper.lower_plane import PlaneLowering
 from mapper.lower_pool import PoolLowering
@@ -41,6 +43,7 @@ from mapper.placement import ALIGNMENT, place_constants, place_tensors, roots, s
 from mapper.pool_epilogue import fuse_pools
 from mapper.pooled_tiles import Pool
 from mapper.program import Job, encode
+from mapper.selections import check_selections
 from mapper.sparse_plan import SparseJob, SparsePlan
 from mapper.tables import fuse_tables
 from mapper.window_plan import WindowPlan, window_plan
@@ -190,6 +193,7 @@ def compile_network(
     windows = {name: plan for name, plan in windows.items() if name not in sparse}
     check_layers(cfg, network, windows)
     check_transformers(cfg, network)
+    check_selections(cfg, network)
     apart = {*windows, *sparse}
     fused = fuse_additions(network, apart) if fuse else {}
     pools = fuse_pools(network, fused, apart) if fuse and not cfg.codec else {}
@@ -239,6 +243,8 @@ def compile_network(
                 first, behind = add, [*behind, layer]
         elif isinstance(layer, Lookup | Slice):
             steps += list(CopyLowering(context, layer, index).steps())
+        elif isinstance(layer, Gather):
+            steps += list(GatherLowering(context, layer, index).steps())
         elif isinstance(layer, Embedding):
             steps += list(EmbeddingLowering(context, layer, index).steps())
         schedule.append(Scheduled(index, first, tuple(behind), plan, engine))

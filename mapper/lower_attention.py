@@ -22,6 +22,7 @@ from mapper.pipeline import AHEAD, Load, Step
 from mapper.placement import ALIGNMENT
 from mapper.row_numbers import score_scale, value_scale
 from mapper.scoreboard import Access
+from mapper.selections import importance_access, observed
 from mapper.tiles import Tile
 from mapper.vector_jobs import ACC_LEVELS, store
 
@@ -51,6 +52,9 @@ class AttentionLowering(Lowering[Attention]):
         """Parts whose keys come as early as they can."""
         self._at: dict[Hashable, int] = {}
         """Where each part's row scales and numerators are."""
+        self._tokens = observed(context.network, layer, heads=False)
+        """What the next softmax job says of the importance of tokens."""
+        self._heads = observed(context.network, layer, heads=True)
         self.drains = 0
         """Accumulator banks used, one after the other."""
 
@@ -170,7 +174,8 @@ class AttentionLowering(Lowering[Attention]):
         lengths, behind = self.layer.lengths, plan.keys - plan.queries if self.layer.causal else None
         keys = plan.keys if lengths is None else lengths[part.sample]
         for some in counted(part.first + tile[0], part.first + tile[1], keys, behind):
-            self.softmax.emit(builder, some, scale_at + some.first - part.first, self.index, note)
+            importance, self._tokens = self._tokens, self._tokens | {"fresh": 0} if self._tokens else {}
+            self.softmax.emit(builder, some, scale_at + some.first - part.first, self.index, note, importance)
         target, access = self.context.scratch(
             scratch_at + tile[0] * plan.keys, rows * plan.keys, write=True
         )
@@ -263,15 +268,20 @@ class AttentionLowering(Lowering[Attention]):
         (scale_at,) = at
         note = f"{self._name(part)}: results of queries {part.first}..{part.end - 1}"
         tail = plan.depth - (plan.value_blocks - 1) * cfg.lanes
+        heads = self._heads and self._heads | {"head": part.head, "fresh": int(self._heads["fresh"] and not part.first)}
         self.context.builder.add(
             isa.Unit.VECTOR,
             {
                 "mode": {"by_row": 1}, "param": {"entry": scale_at, "blocks": plan.value_blocks, "tail": tail},
                 "requantize": {"zero": self.target.zero, "low": self.layer.low, "high": self.layer.high},
+                **({"importance": heads} if heads else {}),
                 "acc_base": {"address": bank * cfg.acc_bank_words},
                 **levels(ACC_LEVELS, [(plan.value_blocks, rows), (rows, 1)], "acc_"),
             },
-            [Access("acc", bank, bank + 1), Access("scale", scale_at, scale_at + rows)], layer=self.index, note=note,
+            [
+                Access("acc", bank, bank + 1), Access("scale", scale_at, scale_at + rows), *importance_access(heads),
+            ],
+            layer=self.index, note=note,
         )  # fmt: skip
         tile = Tile((part.sample, part.sample + 1), (0, 1), (part.first, part.end))
         channel = part.head * plan.depth

@@ -12,6 +12,7 @@ from dataflows import isa
 from dataflows.attention import Embedding, Lookup, Slice
 from dataflows.config import INDEX_BYTES
 from dataflows.network import Window
+from dataflows.pruning import Select
 from mapper import loads
 from mapper.context import parameters
 from mapper.lowering import LayerT, Lowering
@@ -117,7 +118,8 @@ class EmbeddingLowering(Passing[Embedding]):
     def _half(self) -> int:
         """Indices of half of the list memory: one list is written while rows are gathered by the other."""
         assert self.cfg.attention is not None
-        return self.cfg.attention.indices // (2 * self._beat) * self._beat
+        selects = any(isinstance(layer, Select) for layer in self.context.network.layers)  # their lists have half of it
+        return self.cfg.attention.indices // (4 if selects else 2) // self._beat * self._beat
 
     def steps(self) -> Iterator[Step]:
         """One step per piece of tokens, those of all samples in a row."""

@@ -9,6 +9,7 @@ import numpy as np
 from dataflows import isa
 from dataflows.attention import Constant, Slice
 from dataflows.network import Layer, Network, Reshape
+from dataflows.pruning import Select
 from mapper.context import Constants, Place
 
 ALIGNMENT = 64
@@ -82,5 +83,5 @@ def place_constants(network: Network, constants: Constants) -> dict[str, Place]:
 
 
 def stays(network: Network, layer: Layer) -> bool:
-    """Whether a layer is no work: its bytes are where they are."""
-    return isinstance(layer, Reshape | Constant) or (isinstance(layer, Slice) and alias(network, layer))
+    """Whether a layer is no work of its own: its bytes are where they are, or what it selects is never in DRAM."""
+    return isinstance(layer, Reshape | Constant | Select) or (isinstance(layer, Slice) and alias(network, layer))

@@ -333,7 +333,11 @@ class Machine:
         if mode["keep"]:
             self.keep(job, q, block == param["blocks"] - 1)
             return
-        for word in self._results(job, q, block == param["blocks"] - 1):
+        last = block == param["blocks"] - 1
+        if job.get("importance", {}).get("observe"):
+            counted = np.where(last, param["tail"], lanes)[:, None] > np.arange(lanes)
+            self.engine.pruning.observe_head(job, q[counted].tolist())
+        for word in self._results(job, q, last):
             self.out.extend(word)
 
     def _factors(self, job: dict, block: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

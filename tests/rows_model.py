@@ -14,6 +14,7 @@ import numpy as np
 
 from dataflows import isa
 from dataflows.config import Config
+from tests.pruning_model import PruningModel
 
 
 def nearest(value: int, shift: int) -> int:
@@ -86,6 +87,7 @@ class RowsModel:
     def __init__(self, cfg: Config, rng: np.random.Generator, position: int = 0):
         assert cfg.attention
         self.cfg, self.position = cfg, position
+        self.pruning = PruningModel(cfg, rng)
         self.decisions: dict[isa.Unit, deque[bool]] = {unit: deque() for unit in isa.units(cfg)}
         self.words: deque[list[int]] = deque()
         self.out: deque[int] = deque()
@@ -100,6 +102,9 @@ class RowsModel:
     def job(self, job: dict) -> None:
         """ROWS: rows that VECTOR has sent become bytes for STORE, and row scales."""
         cfg, mode, count, scale = self.cfg, job["mode"], job["count"], job["scale"]
+        if mode["kind"] in (isa.Rows.SELECT_TOKENS, isa.Rows.SELECT_HEADS):
+            self.pruning.select(job, self.memory[isa.Target.INDEX])
+            return
         length = (mode["blocks"] - 1) * cfg.lanes + mode["tail"]
         assert 1 <= mode["tail"] <= cfg.lanes and 1 <= mode["blocks"] <= cfg.row_blocks, "rows that do not fit"
         assert count["rows"] >= 1, "a job without rows"
@@ -117,6 +122,8 @@ class RowsModel:
                 valid += self.position if mode["positioned"] else 0
                 codes, self.scales[scale["entry"] + number] = softmax(row, valid, scale["multiplier"], scale["shift"])
                 sums.append(sum(codes))
+                if job.get("importance", {}).get("observe"):
+                    self.pruning.observe_row(codes, fresh=bool(job["importance"]["fresh"]) and number == 0)
             else:
                 codes = norm(row, gains, job, centered=mode["kind"] == isa.Rows.LAYER_NORM)
             self.out.extend(code & 255 for code in codes)

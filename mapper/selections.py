@@ -1,0 +1,114 @@
+"""What the jobs of a network have to do with its selections: whose importance is added, where lists lie."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from dataflows import isa
+from dataflows.attention import Attention
+from dataflows.config import Config
+from dataflows.errors import InputError
+from dataflows.network import Network
+from dataflows.pruning import Gather, HeadConv, Select
+from mapper.builder import Builder
+from mapper.scoreboard import Access
+
+HEADS = "head importance"
+"""Accumulators of heads, as a memory of the scoreboard: VECTOR adds to them, ROWS selects by them."""
+
+
+def selection_of(network: Network, attention: Attention, *, heads: bool) -> Select | None:
+    """The selection by a layer's importance."""
+    found = (layer for layer in network.layers if isinstance(layer, Select) and layer.heads == heads)
+    return next((layer for layer in found if attention.output in layer.observed), None)
+
+
+def observed(network: Network, attention: Attention, *, heads: bool) -> dict[str, int]:
+    """Fields of the register ``importance`` of a layer's first job: none where nothing selects by it."""
+    select = selection_of(network, attention, heads=heads)
+    if select is None:
+        return {}
+    first = not select.carried and select.observed[0] == attention.output
+    fields = {"observe": 1, "fresh": int(first)}
+    return fields | ({"factor": select.factors[select.observed.index(attention.output)]} if heads else {})
+
+
+def list_places(network: Network) -> tuple[dict[str, int], int]:
+    """First index of the lists of every selection, and indices in all; a place is used again behind the last user."""
+    held: list[tuple[int, int, int]] = []  # (first index, end, last layer that needs it)
+    places: dict[str, int] = {}
+    most = 0
+    for index, layer in enumerate(network.layers):
+        if not isinstance(layer, Select):
+            continue
+        readers = (i for i, user in enumerate(network.layers) if isinstance(user, Gather | HeadConv))
+        users = [i for i in readers if network.layers[i].inputs[1] == layer.output]
+        held = sorted(x for x in held if x[2] >= index)
+        start = 0
+        for first, end, _ in held:
+            if start + 2 * layer.keep <= first:
+                break
+            start = max(start, end)
+        held.append((start, start + 2 * layer.keep, max(users, default=index)))
+        places[layer.output] = start
+        most = max(most, start + 2 * layer.keep)
+    return places, most
+
+
+def check_selections(cfg: Config, network: Network) -> None:
+    """Raise :class:`InputError` naming the first layer of pruning that the accelerator cannot run."""
+    selections = [layer for layer in network.layers if isinstance(layer, Select)]
+    for layer in network.layers:
+        if isinstance(layer, HeadConv):
+            raise InputError(f"layer {layer.name}: the weights of single heads cannot be loaded; select tokens only")
+        if isinstance(layer, Attention) and layer.keep_values is not None:
+            raise InputError(f"layer {layer.name}: the values of single keys cannot be left out (keep_values)")
+        if not isinstance(layer, Select | Gather):
+            continue
+        if not cfg.pruning:
+            raise InputError(
+                f"layer {layer.name} ({layer.op}) selects while running, which {cfg.name} cannot; set "
+                "attention.pruning = true"
+            )
+        samples = network.tensors[layer.output].shape[0]
+        if samples != 1:
+            raise InputError(
+                f"layer {layer.name}: importance is that of one sample, so the batch must be 1, not {samples}"
+            )
+    for kind in (False, True):
+        before = None
+        for layer in selections:
+            if layer.heads == kind and layer.carried and layer.before != before:
+                raise InputError(
+                    f"layer {layer.name}: it must carry on with the selection before it, not {layer.before}"
+                )
+            before = layer.output if layer.heads == kind else before
+    if selections and cfg.attention is not None:
+        _, size = list_places(network)
+        if 2 * size > cfg.attention.indices:
+            raise InputError(
+                f"lists of {size} indices do not fit half of the {cfg.attention.indices} of {cfg.name}; raise "
+                "attention.indices"
+            )
+
+
+def emit_select(builder: Builder, layer: Select, count: int, place: int, index: int) -> None:
+    """The ROWS job of a selection out of ``count``."""
+    builder.add(
+        isa.Unit.ROWS,
+        {
+            "mode": {"kind": isa.Rows.SELECT_HEADS if layer.heads else isa.Rows.SELECT_TOKENS},
+            "importance": {"observe": 0, "fresh": int(not layer.carried)},
+            "select": {"count": count, "keep": layer.keep, "place": place},
+        },
+        [
+            Access("index", place, place + 2 * layer.keep, write=True),
+            *([Access(HEADS, 0, 1, write=True)] if layer.heads else []),
+        ],
+        layer=index, note=f"{layer.name}: {layer.keep} of {count} {'heads' if layer.heads else 'tokens'}",
+    )  # fmt: skip
+
+
+def importance_access(fields: Mapping[str, int]) -> list[Access]:
+    """Access of a VECTOR job that adds to the importance of a head."""
+    return [Access(HEADS, 0, 1, write=True)] if fields else []

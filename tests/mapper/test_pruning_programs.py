@@ -1,0 +1,65 @@
+"""Programs that leave out tokens, executed by the functional model, give the golden model's bits."""
+
+from dataclasses import replace
+
+import pytest
+
+from dataflows import config
+from dataflows.errors import InputError
+from mapper.compile import compile_network
+from mapper.conv_plan import Options
+from mapper.selections import list_places
+from tests.attention_networks import random_input
+from tests.mapper.test_attention_programs import SMALL, WS16
+from tests.mapper.test_programs import check_program
+from tests.pruned_transformers import pruned_encoder
+
+
+def pruning(cfg: config.Config, **attention: object) -> config.Config:
+    """A configuration that can select."""
+    values = cfg.model_dump()
+    return config.parse({**values, "attention": {**values["attention"], "pruning": True, **attention}}, "test")
+
+
+CFGS = [pruning(WS16), pruning(SMALL, indices=192)]
+
+
+@pytest.mark.parametrize("cfg", CFGS, ids=lambda cfg: cfg.name)
+@pytest.mark.parametrize(
+    ("tokens", "heads", "size", "keep"),
+    [(9, 3, 4, (7, 7, 3)), (24, 2, 8, (12, 5)), (5, 1, 3, (1, 1)), (33, 2, 5, (33, 17)), (16, 4, 4, (15, 14))],
+)
+def test_cascades(cfg: config.Config, tokens: int, heads: int, size: int, keep: tuple[int, ...]) -> None:
+    network = pruned_encoder(tokens, tokens, heads, size, keep, (heads,) * len(keep))
+    check_program(compile_network(cfg, network, Options()), random_input(network, tokens))
+
+
+def test_places_of_lists() -> None:
+    """Lists share places behind their last users."""
+    network = pruned_encoder(1, 12, 2, 4, (9, 8, 5, 2), (2,) * 4)
+    places, most = list_places(network)
+    assert list(places.values()) == [0, 0, 0, 0] and most == 18
+
+
+def _refused(cfg: config.Config, network: object) -> str:
+    with pytest.raises(InputError) as error:
+        compile_network(cfg, network, Options())
+    return str(error.value)
+
+
+def test_refused() -> None:
+    network = pruned_encoder(1, 8, 2, 4, (5, 3), (2, 2))
+    assert "set attention.pruning = true" in _refused(WS16, network)
+    assert "lists of 10 indices do not fit half of the 16" in _refused(pruning(SMALL, indices=16), network)
+    both = pruned_encoder(1, 8, 2, 4, (5, 3), (2, 2), samples=2)
+    assert "the batch must be 1, not 2" in _refused(CFGS[0], both)
+    heads = pruned_encoder(1, 8, 2, 4, (5, 3), (1, 1))
+    assert "weights of single heads cannot be loaded" in _refused(CFGS[0], heads)
+    values = pruned_encoder(1, 8, 2, 4, (5,), (2,), keep_values=3)
+    assert "keep_values" in _refused(CFGS[0], values)
+    second = next(i for i, layer in enumerate(network.layers) if layer.op == "select" and layer.carried)
+    layers = list(network.layers)
+    layers[second] = replace(layers[second], inputs=(layers[second].inputs[0], "x"))
+    assert "it must carry on with the selection before it, not x" in _refused(
+        CFGS[0], replace(network, layers=tuple(layers))
+    )
