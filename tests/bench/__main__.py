@@ -12,6 +12,7 @@ from rich.table import Table
 from dataflows.errors import InputError
 from tests.bench import (
     area,
+    bert,
     bitfusion,
     bits,
     compression,
@@ -65,6 +66,7 @@ TOPICS: dict[str, Callable[[], list[Figure]]] = {
     "bitfusion": bitfusion.run,
     "topk": topk.run,
     "transformer_error": transformer_error.run,
+    "bert": bert.run,
 }
 
 
