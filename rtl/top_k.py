@@ -177,7 +177,8 @@ class TopK(wiring.Component):
                                 ("less", "equal", "greater"))  # fmt: skip
         with m.If(move):
             m.d.sync += [compared_valid.eq(seen_valid & (phase != Phase.WALK)), judged.eq(walking)]
-            m.d.sync += [compared.eq(seen), compared_number.eq(seen_number), compared_last.eq(seen_last)]
+            with m.If(seen_valid):
+                m.d.sync += [compared.eq(seen), compared_number.eq(seen_number), compared_last.eq(seen_last)]
             for lane in range(self.parallel):
                 m.d.sync += [
                     less[lane].eq(mask[lane] & (seen[lane] < pivot)),

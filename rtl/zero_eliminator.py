@@ -106,9 +106,10 @@ class ZeroEliminator(wiring.Component):
         reached = Signal(range(2 * parallel))
         m.d.comb += reached.eq(used + total)
         with m.If(move):
-            m.d.sync += [placed.eq(counted.data), begin.eq(used), end.eq(reached), last.eq(counted.last)]
-            m.d.sync += valid.eq(counted_valid)
+            m.d.sync += [begin.eq(used), end.eq(reached), last.eq(counted.last), valid.eq(counted_valid)]
             for lane, way in enumerate(ways):
+                with m.If(counted_valid & kept[lane]):  # what is dropped switches nothing
+                    m.d.sync += placed[lane].eq(counted.data[lane])
                 m.d.sync += way.eq(Mux(kept[lane], (used + before[lane]) ^ lane, 0))
             with m.If(counted_valid):
                 m.d.sync += used.eq(Mux(counted.last, 0, reached))

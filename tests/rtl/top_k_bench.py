@@ -1,6 +1,8 @@
 """Engines that take lists of values and give some of them with their indices: jobs through a Verilated model."""
 
 import ctypes
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +10,7 @@ from amaranth import Shape
 from amaranth.lib import data, wiring
 
 from rtl.emit import component_verilog
-from sim.build import CACHE, build, harness
+from sim.build import Kind, build, harness
 
 
 class Engine:
@@ -22,19 +24,23 @@ class Engine:
         Of its module.
     folder : Path
         Of its Verilog.
+    netlist : Path, optional
+        Verilog to simulate in its place, of the same ports; :meth:`activity` counts its switching wires.
     """
 
-    def __init__(self, component: wiring.Component, name: str, folder: Path, cache: Path = CACHE):
+    def __init__(self, component: wiring.Component, name: str, folder: Path, netlist: Path | None = None):
         self.name, self.folder = name, folder
         self.parallel, self.length, self.shape = component.parallel, component.length, component.shape
         self.job, self.input, self.output = (
             data.Layout.cast(component.signature.members[port].signature.members["payload"].shape)
             for port in ("job", "i", "o")
         )
-        path = folder / f"{name}.v"
-        path.write_text(component_verilog(component, name), encoding="utf-8")
-        source = Path(__file__).with_name("top_k_harness.cpp")
-        self._library = ctypes.CDLL(str(build(path, name, harness(source), cache=cache)))
+        path = netlist or folder / f"{name}.v"
+        if not netlist:
+            path.write_text(component_verilog(component, name), encoding="utf-8")
+        kind = harness(Path(__file__).with_name("top_k_harness.cpp"))
+        self._trace = folder / f"{name}.saif"
+        self._library = ctypes.CDLL(str(build(path, name, _traced(kind) if netlist else kind)))
         self._library.run.restype = ctypes.c_int64
 
     def run(self, jobs, limit: int = 100_000, stall: int = 0):
@@ -64,11 +70,16 @@ class Engine:
             *(ctypes.c_void_p(array.ctypes.data) for array in (payloads, counts)), ctypes.c_uint64(len(jobs)),
             *(ctypes.c_void_p(array.ctypes.data) for array in (words, out)), ctypes.c_uint64(room),
             ctypes.c_uint(self.output["last"].offset), ctypes.c_void_p(times.ctypes.data), ctypes.c_uint64(limit),
-            ctypes.c_uint32(stall),
+            ctypes.c_uint32(stall), ctypes.c_char_p(str(self._trace).encode()),
         )  # fmt: skip
         if given < 0:
             raise TimeoutError(f"no result after {limit} cycles, or too many words")
         return self._results(out[:given]), times.astype(np.int64)
+
+    def activity(self, jobs) -> int:
+        """How often wires of the netlist change their value while jobs run, settled values only."""
+        self.run(jobs)
+        return sum(map(int, re.findall(r"\(TC (\d+)\)", self._trace.read_text(encoding="utf-8"))))
 
     def _results(self, words):
         bits = np.unpackbits(words, axis=1, bitorder="little")
@@ -87,6 +98,13 @@ class Engine:
         here = bits[:, field.offset : field.offset + field.width].reshape(len(bits), -1, width).astype(np.int64)
         found = (here << np.arange(width)).sum(axis=2)
         return found - (here[:, :, -1] << width) if each.signed else found
+
+
+def _traced(kind: Kind) -> Kind:
+    """A kind of build that records switching activity."""
+    defines = tuple(re.sub(r"(VM_TRACE|VM_TRACE_SAIF)=0", r"\1=1", define) for define in kind.defines)
+    runtime = (*kind.runtime, "verilated_saif_c.cpp")
+    return replace(kind, verilate=(*kind.verilate, "--trace-saif"), defines=defines, runtime=runtime)
 
 
 def _port_bytes(bits: int) -> int:

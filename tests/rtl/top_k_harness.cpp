@@ -5,6 +5,9 @@
 
 #include "Vtop.h"
 #include "verilated.h"
+#if VM_TRACE_SAIF
+#include "verilated_saif_c.h"
+#endif
 
 namespace {
 
@@ -24,16 +27,25 @@ struct Stalls {
 
 // Runs jobs one after the other. Of each: `payloads` holds its job word, `counts` its words of input. `input` and
 // `output` are words as they lie in the ports, one after the other; `last_bit` is where a word of output says that it
-// is the last of its job. `times` receives per job the cycles of its transfer, of its last word in and out. Returns
+// is the last of its job; `trace` is a file for switching activity, where that is built in. `times` receives per job the cycles of its transfer, of its last word in and out. Returns
 // the words of output, or -1 if a job takes more than `limit` cycles or there is no room left.
 extern "C" __attribute__((visibility("default"))) int64_t run(const uint32_t* payloads, const uint32_t* counts,
                                                              uint64_t jobs, const uint8_t* input, uint8_t* output,
                                                              uint64_t room, unsigned last_bit, uint64_t* times,
-                                                             uint64_t limit, uint32_t percent) {
+                                                             uint64_t limit, uint32_t percent, const char* trace) {
     VerilatedContext context;
     context.randReset(2);
     context.randSeed(1);
+    context.traceEverOn(VM_TRACE != 0);
     auto top = std::make_unique<Vtop>(&context, "top");
+#if VM_TRACE_SAIF
+    VerilatedSaifC file;
+    top->trace(&file, 99);
+    file.open(trace);
+    auto sample = [&](uint64_t time) { file.dump(time); };
+#else
+    auto sample = [&](uint64_t) { static_cast<void>(trace); };
+#endif
     Stalls stalls{12345, percent};
     uint64_t cycle = 0, given = 0;
     auto tick = [&] {
@@ -79,11 +91,15 @@ extern "C" __attribute__((visibility("default"))) int64_t run(const uint32_t* pa
                 done = word[last_bit / 8] >> last_bit % 8 & 1;
                 if (done) times[2] = cycle;
             }
+            sample(cycle);  // settled: glitches do not count
             top->clk = 1;
             top->eval();
             ++cycle;
         }
     }
+#if VM_TRACE_SAIF
+    file.close();
+#endif
     top->final();
     return static_cast<int64_t>(given);
 }
