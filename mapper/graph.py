@@ -231,4 +231,6 @@ class FloatGraph:
             if isinstance(node, Conv):
                 n, _, h, w = self.shapes[node.output]
                 total += n * h * w * prod(node.weight.shape)
+            elif node.op == "attention":
+                total += 2 * prod(self.shapes[node.output]) * self.shapes[node.inputs[1]][3]
         return total

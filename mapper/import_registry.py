@@ -52,7 +52,7 @@ def apply(builder: Builder, name: str, arguments: dict[str, Any]) -> Any:
     for value in active:
         builder.read(value)
     plain = name.removesuffix("_") if not name.endswith("__") else name
-    if any(isinstance(v, Scores) for v in tensors):
+    if name != "einsum" and any(isinstance(v, Scores) for v in tensors):
         return on_scores(builder, plain, arguments)
     if not active and plain in CONSTANT_ONLY:
         return _fold(builder, name, arguments)

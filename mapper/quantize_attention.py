@@ -9,12 +9,16 @@ import torch
 from numpy.typing import NDArray
 
 from dataflows import attention as ints
+from dataflows.errors import InputError
 from dataflows.network import Layer, Tensor
 from mapper import graph_attention as floats
-from mapper.bit_widths import groups
+from mapper.bit_widths import ROWS, groups
 from mapper.functions import FUNCTIONS
 from mapper.graph import FloatGraph, Floats, Node
 from mapper.weights import check_scale
+
+BITS = 8
+"""Width of operands of attention, norms, tables and embeddings."""
 
 Common = tuple[str, tuple[str, ...], str, int, int]
 
@@ -39,6 +43,11 @@ def attention_layer(node: Node, common: Common, sources: list[Tensor], target: T
     ----------
     common : name, inputs, output, least and largest code of the layer
     """
+    if isinstance(node, ROWS) and target.bits != BITS:
+        raise InputError(
+            f"layer {node.name}: {node.op} has operands of {BITS} bits, not {target.bits}; map transformers on a "
+            "configuration with numbers of 8 bits"
+        )
     match node:
         case floats.Attention():
             q, k, v = sources

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from tests.demo.transformer_train import DigitTransformer
 from tests.mapper.models import seeded
 
 N, LENGTH, WIDTH, HEADS = 2, 5, 16, 4
@@ -83,6 +84,13 @@ def cross(m: Wrap, x: torch.Tensor) -> torch.Tensor:
     return m.join(y)
 
 
+def sums(m: Wrap, x: torch.Tensor) -> torch.Tensor:
+    """Products by ``einsum``, tokens before heads."""
+    q, k, v = (p.view(*x.shape[:2], HEADS, -1) for p in m.qkv(x).chunk(3, -1))
+    scores = torch.einsum("bqhd,bkhd->bhqk", q, k) / math.sqrt(WIDTH // HEADS)
+    return torch.einsum("blc,oc->blo", torch.einsum("bhqk,bkhd->bqhd", scores.softmax(-1), v).flatten(2), m.out.weight)
+
+
 ATTENTION: dict[str, Callable[[Wrap, torch.Tensor], torch.Tensor]] = {
     "sdpa": sdpa,
     "sdpa_causal": lambda m, x: sdpa(m, x, is_causal=True),
@@ -100,6 +108,7 @@ ATTENTION: dict[str, Callable[[Wrap, torch.Tensor], torch.Tensor]] = {
     "interleaved": interleaved,
     "grouped": grouped,
     "cross": cross,
+    "sums": sums,
 }
 """Attention over (N, LENGTH, WIDTH)."""
 
@@ -196,6 +205,7 @@ MODELS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "padded": (lambda: seeded(Padded(), 6), (N, LENGTH, WIDTH)),
     "weights": (lambda: seeded(Weights(), 6), (N, LENGTH, WIDTH)),
     "tokens": (lambda: seeded(Tokens(), 7), (N, 6)),
+    "digits": (lambda: seeded(DigitTransformer(), 9), (N, 1, 8, 8)),
     "patches": (lambda: seeded(Patches(), 8), (N, 1, 8, 8)),
 }
 """Models and the shapes of their inputs."""

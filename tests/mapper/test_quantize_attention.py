@@ -3,6 +3,7 @@
 import pytest
 
 from dataflows import attention as ints
+from dataflows.errors import InputError
 from mapper.calibrate import observe
 from mapper.float_reference import run
 from mapper.graph import FloatGraph
@@ -37,6 +38,12 @@ def test_models(name, tmp_path):
     make, shape = forms.MODELS[name]
     found = qualities(graph_of(make(), shape, tmp_path))
     assert min(found.values()) > 25, found
+
+
+def test_other_widths_are_refused(tmp_path):
+    graph = graph_of(forms.encoder(), (forms.N, forms.LENGTH, forms.WIDTH), tmp_path)
+    with pytest.raises(InputError, match=r"self_attn\.attention: attention has operands of 8 bits, not 16"):
+        quantize(graph, observe(graph, random_samples(graph)), 16)
 
 
 @pytest.mark.parametrize("name", forms.ATTENTION)
