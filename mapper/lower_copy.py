@@ -20,6 +20,7 @@ from mapper.nests import Loops, levels
 from mapper.numbers import IDENTITY
 from mapper.pieces import Piece, cut
 from mapper.pipeline import Load, Step
+from mapper.selections import lists_from
 from mapper.tables import Table
 from mapper.tiles import Tile
 from mapper.vector_jobs import Pass, operand_pass
@@ -118,8 +119,9 @@ class EmbeddingLowering(Passing[Embedding]):
     def _half(self) -> int:
         """Indices of half of the list memory: one list is written while rows are gathered by the other."""
         assert self.cfg.attention is not None
-        selects = any(isinstance(layer, Select) for layer in self.context.network.layers)  # their lists have half of it
-        return self.cfg.attention.indices // (4 if selects else 2) // self._beat * self._beat
+        selects = any(isinstance(layer, Select) for layer in self.context.network.layers)
+        room = lists_from(self.cfg, self.context.network) if selects else self.cfg.attention.indices
+        return room // (2 * self._beat) * self._beat
 
     def steps(self) -> Iterator[Step]:
         """One step per piece of tokens, those of all samples in a row."""

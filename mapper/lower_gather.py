@@ -15,7 +15,7 @@ from mapper.nests import levels
 from mapper.pieces import Piece
 from mapper.pipeline import Load, Step
 from mapper.scoreboard import Access
-from mapper.selections import emit_select, list_places
+from mapper.selections import candidates, emit_select, list_places, lists_from
 
 
 class GatherLowering(Passing[Gather]):
@@ -27,8 +27,7 @@ class GatherLowering(Passing[Gather]):
         self.select = next(x for x in layers if isinstance(x, Select) and x.output == layer.inputs[1])
         users: list[Layer] = [x for x in layers if isinstance(x, Gather) and x.inputs[1] == layer.inputs[1]]
         self._selects = users[0] is layer
-        assert self.cfg.attention is not None
-        self._place = self.cfg.attention.indices // 2 + list_places(context.network)[0][layer.inputs[1]]
+        self._place = lists_from(self.cfg, context.network) + list_places(context.network)[0][layer.inputs[1]]
 
     def steps(self) -> Iterator[Step]:
         """One step per piece of tokens."""
@@ -46,8 +45,8 @@ class GatherLowering(Passing[Gather]):
 
         def emit(address: int) -> None:
             if self._selects:
-                count, place = self.source.shape[2], self._place
-                emit_select(self.context.builder, self.select, count, place, self.index)
+                count = candidates(self.context.network, self.select)
+                emit_select(self.context.builder, self.select, count, self._place, self.index)
                 self._selects = False
             registers = {
                 "source": self.context.source(self.source.name, c0), "row": {"bytes": c1 - c0},

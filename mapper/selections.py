@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from dataflows import isa
-from dataflows.attention import Attention
+from dataflows.attention import Attention, Embedding
 from dataflows.config import Config
 from dataflows.errors import InputError
 from dataflows.network import Network
@@ -85,11 +85,22 @@ def check_selections(cfg: Config, network: Network) -> None:
             before = layer.output if layer.heads == kind else before
     if selections and cfg.attention is not None:
         _, size = list_places(network)
-        if 2 * size > cfg.attention.indices:
-            raise InputError(
-                f"lists of {size} indices do not fit half of the {cfg.attention.indices} of {cfg.name}; raise "
-                "attention.indices"
-            )
+        room = cfg.attention.indices - lists_from(cfg, network)
+        if size > room:
+            raise InputError(f"lists of {size} indices do not fit the {room} of {cfg.name}; raise attention.indices")
+
+
+def lists_from(cfg: Config, network: Network) -> int:
+    """First index of what selections may use: behind the lists of embeddings, where there are any."""
+    assert cfg.attention is not None
+    return cfg.attention.indices // 2 if any(isinstance(layer, Embedding) for layer in network.layers) else 0
+
+
+def candidates(network: Network, select: Select) -> int:
+    """Tokens or heads that a selection chooses from."""
+    attention = next(layer for layer in network.layers if layer.output == select.observed[0])
+    assert isinstance(attention, Attention)
+    return attention.heads if select.heads else network.tensors[attention.inputs[1]].shape[2]
 
 
 def emit_select(builder: Builder, layer: Select, count: int, place: int, index: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from dataflows import isa
+from dataflows import isa, top_k
 from dataflows.isa import Rows
 from mapper.kernel import Process, Signal
 from mapper.program import Job
@@ -22,7 +22,13 @@ QUEUE = 33  # words between their read and their leave
 SWITCH = NORM - SOFTMAX + 1  # last word of a norm, to the first one of a softmax
 SCALED = 4  # rows of softmax between their first read and their division
 DIVIDE_INTERVAL, DIVIDE = 12, 15  # division, to the next one; to the row scale
+ELEMENT = 2  # cycles of an element that stays, for its two lists
 DONE = 1  # last word out, and last scale there, to the tokens
+
+
+def selects(job: Job) -> bool:
+    """Whether a job of ROWS has no rows, but selects."""
+    return bool(job.registers["mode"]["kind"] in (Rows.SELECT_TOKENS, Rows.SELECT_HEADS))
 
 
 class Room:
@@ -100,12 +106,17 @@ class RowEngine:
 
     # -- front end -----------------------------------------------------------------------------
 
-    def accepts(self, _job: Job) -> bool:
-        """Whether the job before was begun, and not too many are open."""
+    def accepts(self, job: Job) -> bool:
+        """Whether the job before was begun, and not too many are open; a selection has the engine alone."""
+        if selects(job) and self._open:
+            return False
         return self._open < JOBS and self._begun is not None and self._begun < self.machine.kernel.cycle
 
     def take(self, job: Job) -> None:
         """A job that it is ready for."""
+        if selects(job):
+            self._select(job)
+            return
         found = RowJob(job, self.machine.kernel.cycle, self.machine.cfg.lanes)
         self._open += 1
         self._begun = None
@@ -213,10 +224,24 @@ class RowEngine:
         self._done = max(time, job.scaled, self._done) + DONE
         self.machine.give(job.job, job.taken, self._done)
 
+        self._close(self._done + 1)
+
+    def _close(self, time: int) -> None:
+        """A job is open no longer."""
+
         def closed() -> Process:
             self._open -= 1
             self.progress.fire()
             return
             yield
 
-        self.machine.kernel.schedule(self._done + 1, closed())
+        self.machine.kernel.schedule(time, closed())
+
+    def _select(self, job: Job) -> None:
+        """A selection: as long as one of random values takes, as importance is not known."""
+        now, fields, lanes = self.machine.kernel.cycle, job.registers["select"], self.machine.cfg.lanes
+        count, keep = fields["count"], fields["keep"]
+        self._open += 1
+        self._begun = self._done = now + ELEMENT * keep + top_k.mean_cycles(count, keep, lanes) + DONE
+        self.machine.give(job, now, self._done)
+        self._close(self._done + 1)

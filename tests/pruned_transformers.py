@@ -102,3 +102,14 @@ def pruned_encoder(
         narrow = blocks.linear(blocks.lookup(blocks.linear(out, inner), "gelu"), heads * size)
         out = blocks.norm(blocks.add(out, narrow))
     return blocks.network(f"pruned{seed}")
+
+
+def head_list(seed: int, tokens: int, heads: int, size: int, keep: int) -> Network:
+    """Two attention layers whose heads are ranked; the list chooses among the first tokens, so that it can be seen."""
+    rng = np.random.default_rng([seed, 24])
+    x = rng.integers(-128, 128, (1, 1, tokens, heads * size)).astype(np.int8)
+    blocks = PrunedBlocks(seed, x)
+    mixed = blocks.pruned_attention("x", heads)
+    blocks.pruned_attention(mixed, heads)
+    blocks.gather("x", blocks.select(keep, heads=True))
+    return blocks.network(f"heads{seed}")

@@ -12,7 +12,7 @@ from mapper.selections import list_places
 from tests.attention_networks import random_input
 from tests.mapper.test_attention_programs import SMALL, WS16
 from tests.mapper.test_programs import check_program
-from tests.pruned_transformers import pruned_encoder
+from tests.pruned_transformers import head_list, pruned_encoder
 
 
 def pruning(cfg: config.Config, **attention: object) -> config.Config:
@@ -34,6 +34,13 @@ def test_cascades(cfg: config.Config, tokens: int, heads: int, size: int, keep: 
     check_program(compile_network(cfg, network, Options()), random_input(network, tokens))
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_heads(seed: int) -> None:
+    network = head_list(seed, 9, 5, 4, seed + 1)
+    for cfg in CFGS:
+        check_program(compile_network(cfg, network, Options()), random_input(network, seed))
+
+
 def test_places_of_lists() -> None:
     """Lists share places behind their last users."""
     network = pruned_encoder(1, 12, 2, 4, (9, 8, 5, 2), (2,) * 4)
@@ -50,7 +57,8 @@ def _refused(cfg: config.Config, network: object) -> str:
 def test_refused() -> None:
     network = pruned_encoder(1, 8, 2, 4, (5, 3), (2, 2))
     assert "set attention.pruning = true" in _refused(WS16, network)
-    assert "lists of 10 indices do not fit half of the 16" in _refused(pruning(SMALL, indices=16), network)
+    long = pruned_encoder(1, 90, 1, 4, (70,), (1,))
+    assert "lists of 140 indices do not fit the 128" in _refused(pruning(SMALL, indices=128), long)
     both = pruned_encoder(1, 8, 2, 4, (5, 3), (2, 2), samples=2)
     assert "the batch must be 1, not 2" in _refused(CFGS[0], both)
     heads = pruned_encoder(1, 8, 2, 4, (5, 3), (1, 1))
