@@ -47,6 +47,7 @@ TOPICS: dict[str, Callable[[], list[Figure]]] = {
     "generation": generation.run,
     "simulation": simulation.run,
     "demo": demo.run,
+    "demo_transformer": demo.transformer,
     "compression": compression.run,
     "eyeriss": eyeriss.run,
     "diannao": diannao.run,

@@ -7,14 +7,20 @@ from pathlib import Path
 
 from tests.bench.figures import Figure, python, shown
 
-WORDS = ("-m", "tests.demo")
-
-
 def run() -> list[Figure]:
     """Accuracies, mismatches, cycles and the time of the whole demo."""
-    seconds = python(*WORDS)
-    result = json.loads(Path("build/demo/result.json").read_text(encoding="utf-8"))
-    accuracy, total, command = result["accuracy"], result["totals"], shown(*WORDS)
+    return _figures("tests.demo", "build/demo")
+
+
+def transformer() -> list[Figure]:
+    """The same of the demo with a transformer."""
+    return _figures("tests.demo.transformer", "build/demo-transformer")
+
+
+def _figures(module: str, folder: str) -> list[Figure]:
+    seconds = python("-m", module)
+    result = json.loads((Path(folder) / "result.json").read_text(encoding="utf-8"))
+    accuracy, total, command = result["accuracy"], result["totals"], shown("-m", module)
     return [
         Figure("accuracy on the RTL", accuracy["rtl"], "1", "float model", accuracy["float"], command),
         Figure("accuracy of the golden model", accuracy["golden"], "1", "float model", accuracy["float"], command),
