@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tests.bench.figures import Figure, python, shown
 
+
 def run() -> list[Figure]:
     """Accuracies, mismatches, cycles and the time of the whole demo."""
     return _figures("tests.demo", "build/demo")
