@@ -84,7 +84,7 @@ class RowsFinish(wiring.Component):
         m.d.comb += pairs.eq(Cat(variance[place : place + 2].any() for place in range(0, VARIANCE_BITS, 2)))
         found, _ = highest(m, pairs, "pair")
         with m.If(stage[4]):
-            m.d.sync += [pair.eq(found), least.eq(Mux(pairs.any(), variance, 1))]
+            m.d.sync += [pair.eq(found), least.eq(Cat(variance[0] | ~pairs.any(), variance[1:]))]
         above = Signal(range(ROOT_BITS))
         m.d.comb += [
             above.eq(ROOT_BITS - 1 - pair),
