@@ -37,3 +37,13 @@ def add_compression(p: argparse.ArgumentParser) -> None:
         "--cluster", type=parser(lambda text: int(count(text))), metavar="N", default=LayerSpec(),
         help="let the weights of a layer share N values, zero included: 16 or 256, for codes of 4 or 8 bits",
     )  # fmt: skip
+
+
+def add_leaving_out(p: argparse.ArgumentParser) -> None:
+    """Add options about what is left out while a network runs."""
+    g = p.add_argument_group("pruning while running (transformers; needs attention.pruning in the configuration)")
+    share = number(float, "a ratio above 0 and at most 1", lambda v: 0 < v <= 1)
+    g.add_argument(
+        "--keep-tokens", type=parser(share), metavar="RATIO", default=LayerSpec(),
+        help="keep this share of the tokens behind attention layers, the most important ones of each sample",
+    )  # fmt: skip

@@ -12,7 +12,7 @@ from typing import Any, Literal, NoReturn
 from dataflows.errors import InputError
 from mapper import layer_specs
 from mapper.budget import Budget, budget
-from mapper.compression_options import COMPRESSION, add_compression
+from mapper.compression_options import COMPRESSION, add_compression, add_leaving_out
 from mapper.layer_specs import LayerSpec
 from mapper.option_values import engine, number, path_to, shape
 from mapper.precision import Request, request
@@ -70,6 +70,7 @@ class Arguments:
     prune_pattern: LayerSpec[tuple[int, int]]
     prune_channels: LayerSpec[float]
     cluster: LayerSpec[int]
+    keep_tokens: LayerSpec[float]
     run: bool
     inputs: Path | None
     latency: int
@@ -99,6 +100,7 @@ class Arguments:
         for name in COMPRESSION:
             spec: LayerSpec[Any] = getattr(self, name)
             words += [f"--{name.replace('_', '-')}", spec.text] if spec.text else []
+        words += ["--keep-tokens", self.keep_tokens.text] if self.keep_tokens.text else []
         if self.inputs:
             words += ["--inputs", str(self.inputs)]
         words += ["--dram-latency", str(self.latency)]
@@ -168,6 +170,7 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
 
     add_compression(p)
+    add_leaving_out(p)
 
     g = p.add_argument_group("mapping")
     g.add_argument("--objective", metavar="GOAL", default="cycles", help="cycles; energy and edp come later")
@@ -219,6 +222,7 @@ def parse(argv: Sequence[str]) -> Arguments:
         calibration=a.calibration, method=method, percentile=99.99 if a.percentile is None else a.percentile,
         bits=a.bits, auto_bits=a.auto_bits,
         prune=a.prune, prune_pattern=a.prune_pattern, prune_channels=a.prune_channels, cluster=a.cluster,
+        keep_tokens=a.keep_tokens,
         run=a.run, inputs=a.inputs, latency=int(a.dram_latency), bytes_per_cycle=a.dram_bytes_per_cycle,
         stall=a.dram_stall, json=a.json, fuse=not a.no_fuse, layers=a.layers, dump=a.dump, trace=a.trace,
         allow_pickle=a.allow_pickle, seed=int(a.seed), command=shlex.join(["python", "-m", "mapper", *argv]),

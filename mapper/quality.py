@@ -30,12 +30,12 @@ def sqnr(reference: NDArray[np.floating[Any]], tensor: Tensor, codes: Codes) -> 
 def all_sqnr(
     network: Network, reference: Mapping[str, NDArray[np.float32]], codes: Mapping[str, Codes]
 ) -> dict[str, float | None]:
-    """:func:`sqnr` of every tensor that both sides have, in the same order of elements."""
+    """:func:`sqnr` of every tensor that both sides have, all of it and in the same order of elements."""
     turned = reordered(network)
     return {
         name: sqnr(reference[name], network.tensors[name], values)
         for name, values in codes.items()
-        if name in reference and name not in turned
+        if name in reference and name not in turned and reference[name].shape[2:] == values.shape[1:3]
     }
 
 

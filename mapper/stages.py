@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dataflows.attention import Attention
 from dataflows.config import Config
 from dataflows.errors import InputError
 from dataflows.network import Codes, Network
@@ -27,6 +28,7 @@ from mapper.compression_options import COMPRESSION
 from mapper.conv_plan import Options
 from mapper.engines import resolved
 from mapper.graph import FloatGraph
+from mapper.leave_out import leave_out
 from mapper.loading import import_model
 from mapper.options import ROOT, Arguments
 from mapper.outcome import Outcome
@@ -118,6 +120,10 @@ def load(arguments: Arguments, accelerators: Sequence[Config], progress: Progres
         with progress.step("allocate bits"):
             allocation = allocate_bits(graph, accelerators, calibration, observed, arguments, progress.detail)
             network = quantize(graph, observed, widths(graph, accelerators[0], allocation.spec))
+    if arguments.keep_tokens.values:
+        names = [layer.name for layer in network.layers if isinstance(layer, Attention)]
+        network = leave_out(network, arguments.keep_tokens.resolve(names, "--keep-tokens"))
+        notes.append("tokens are left out while running: SQNR is that of tensors that still have all tokens, or none")
     inputs = {name: quantize_input(network, name, values) for name, values in samples.items()}
     engine = resolved(network, arguments.engine)
     model = Model(graph, original, network, samples, inputs, tuple(notes), engine, allocation)
