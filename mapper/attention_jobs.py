@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dataflows import isa
 from mapper.builder import Builder
@@ -104,19 +104,31 @@ def counted(first: int, end: int, keys: int, behind: int | None) -> Iterator[Cou
 
 @dataclass(frozen=True)
 class Softmax:
-    """Registers that all softmax jobs of a layer share: words of a row, its last lanes, the values' scale."""
+    """Registers that all softmax jobs of a layer share: words of a row, its last lanes, the values' scale.
+
+    ``positioned``: the position of the run is added to the keys that count; ``column``: elements come one per word.
+    """
 
     blocks: int
     tail: int
     multiplier: int
     shift: int
+    positioned: bool = False
+    column: bool = False
+
+    def of_column(self) -> Softmax:
+        """The same where elements come one per word."""
+        return replace(self, column=True)
 
     def emit(
         self, builder: Builder, rows: Counted, entry: int, layer: int, note: str, importance: Mapping[str, int]
     ) -> None:
         """A ROWS job; ``entry`` is the row scale of its first row, ``importance`` that register, where there is one."""
         count = rows.end - rows.first
-        mode = {"kind": isa.Rows.SOFTMAX, "blocks": self.blocks, "tail": self.tail, "causal": int(rows.causal)}
+        mode = {
+            "kind": isa.Rows.SOFTMAX, "blocks": self.blocks, "tail": self.tail, "causal": int(rows.causal),
+            "positioned": int(self.positioned), "column": int(self.column),
+        }  # fmt: skip
         builder.add(
             isa.Unit.ROWS,
             {

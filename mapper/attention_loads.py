@@ -93,10 +93,18 @@ def load_values(source: Source, plan: AttentionPlan, sample: int, words: Span, a
         source.clear(address + used, block - used, [(plan.value_blocks, block)])
 
 
-def load_queries(source: Source, plan: AttentionPlan, sample: int, queries: Span, address: int) -> None:
-    """Queries side by side in the input buffer."""
-    tokens = (sample * plan.queries + queries[0], sample * plan.queries + queries[1])
-    source.load(tokens, isa.Target.INPUT, address, (queries[1] - queries[0]) * source.count, [], "queries")
+def load_queries(source: Source, tokens: Span, address: int, note: str = "queries") -> None:
+    """Tokens (counted over all samples) side by side in the input buffer."""
+    source.load(tokens, isa.Target.INPUT, address, (tokens[1] - tokens[0]) * source.count, [], note)
+
+
+def turn_query(source: Source, plan: AttentionPlan, sample: int, address: int) -> None:
+    """The query of a sample as the weights of one column: channel d is lane 0 of row d. Other lanes hold anything."""
+    lanes, depth = plan.cfg.lanes, plan.depth
+    source.load((sample, sample + 1), isa.Target.WEIGHT, address, 1, [(depth, lanes)], "query")
+    rest = plan.key_words * plan.word_bytes - depth * lanes
+    if rest:
+        source.clear(address + depth * lanes, rest, [])
 
 
 def load_numerators(context: Context, address: int, scratch: int, size: int, index: int) -> None:

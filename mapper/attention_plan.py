@@ -136,12 +136,12 @@ class AttentionPlan:
             Part(n, h, first, end)
             for n in range(self.samples)
             for h in range(self.heads)
-            for first, end in _spans(self.queries, self.value_rows)
+            for first, end in spans(self.queries, self.value_rows)
         ]  # fmt: skip
 
     def tiles(self, part: Part) -> list[Span]:
         """Queries per accumulator bank, counted in the part."""
-        return list(_spans(part.end - part.first, self.score_rows))
+        return list(spans(part.end - part.first, self.score_rows))
 
     def banks(self) -> list[Span]:
         """Queries per accumulator bank of all parts of a head."""
@@ -159,11 +159,11 @@ class AttentionPlan:
 
     def key_chunks(self) -> list[Span]:
         """Blocks of keys that are loaded together."""
-        return list(_spans(self.key_blocks, self.key_chunk))
+        return list(spans(self.key_blocks, self.key_chunk))
 
     def value_chunks(self) -> list[Span]:
         """Words of keys whose values are loaded together."""
-        return list(_spans(self.value_words, self.value_chunk))
+        return list(spans(self.value_words, self.value_chunk))
 
     @property
     def summary(self) -> dict[str, object]:
@@ -226,6 +226,7 @@ def _even(extent: int, most: int) -> int:
     return ceil(extent / ceil(extent / most))
 
 
-def _spans(extent: int, size: int) -> Iterator[Span]:
+def spans(extent: int, size: int) -> Iterator[Span]:
+    """Pieces of at most ``size``."""
     for first in range(0, extent, size):
         yield first, min(first + size, extent)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dataflows import isa
-from dataflows.attention import Attention, Embedding, Lookup, Norm, Slice
+from dataflows.attention import Append, Attention, Embedding, Lookup, Norm, Positional, Slice
 from dataflows.config import Config
 from dataflows.network import Add, AvgPool, Concat, Conv, Layer, MaxPool, Network
 from dataflows.pruning import Gather
@@ -32,6 +32,7 @@ from mapper.lower_conv import ConvLowering
 from mapper.lower_copy import CopyLowering, EmbeddingLowering
 from mapper.lower_elementwise import ElementwiseLowering
 from mapper.lower_gather import GatherLowering
+from mapper.lower_generation import AppendLowering, PositionalLowering, QueryLowering
 from mapper.lower_norm import NormLowering, fuse_sums
 from mapper.lower_plane import PlaneLowering
 from mapper.lower_pool import PoolLowering
@@ -231,7 +232,8 @@ def compile_network(
         elif isinstance(layer, Add | Concat):
             steps += list(ElementwiseLowering(context, layer, index, tables.get(layer.name)).steps())
         elif isinstance(layer, Attention):
-            attention = AttentionLowering(context, layer, index)
+            suited = QueryLowering if QueryLowering.suits(context, layer) else AttentionLowering
+            attention = suited(context, layer, index)
             steps += list(attention.steps())
             context.bank += attention.drains
             plan, engine = attention.plan, "array"
@@ -245,6 +247,10 @@ def compile_network(
             steps += list(CopyLowering(context, layer, index).steps())
         elif isinstance(layer, Gather):
             steps += list(GatherLowering(context, layer, index).steps())
+        elif isinstance(layer, Append):
+            steps += list(AppendLowering(context, layer, index).steps())
+        elif isinstance(layer, Positional):
+            steps += list(PositionalLowering(context, layer, index).steps())
         elif isinstance(layer, Embedding):
             steps += list(EmbeddingLowering(context, layer, index).steps())
         schedule.append(Scheduled(index, first, tuple(behind), plan, engine))

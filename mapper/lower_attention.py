@@ -12,12 +12,12 @@ import numpy as np
 from dataflows import isa
 from dataflows.attention import Attention
 from mapper import loads
-from mapper.attention_jobs import Product, Softmax, counted
+from mapper.attention_jobs import Counted, Product, Softmax, counted
 from mapper.attention_loads import Source, load_keys, load_numerators, load_queries, load_values
 from mapper.attention_plan import IN_FLIGHT, Part, Span, attention_plan
 from mapper.context import Context, parameters
 from mapper.lowering import Lowering
-from mapper.nests import levels
+from mapper.nests import Loops, levels
 from mapper.pipeline import AHEAD, Load, Step
 from mapper.placement import ALIGNMENT
 from mapper.row_numbers import score_scale, value_scale
@@ -47,7 +47,8 @@ class AttentionLowering(Lowering[Attention]):
         self.plan = attention_plan(self.cfg, layer, self.source, self.keys)
         context.reserve_scratch(PARTS_IN_DRAM * ceil(self.plan.scratch_bytes / ALIGNMENT) * ALIGNMENT)
         tail = self.plan.keys - (self.plan.key_blocks - 1) * self.cfg.lanes
-        self.softmax = Softmax(self.plan.key_blocks, tail, *value_scale(layer, self.values, self.target))
+        scale = value_scale(layer, self.values, self.target)
+        self.softmax = Softmax(self.plan.key_blocks, tail, *scale, positioned=layer.cached)
         self._first = self.plan.parts()[: IN_FLIGHT + 1]
         """Parts whose keys come as early as they can."""
         self._at: dict[Hashable, int] = {}
@@ -126,15 +127,16 @@ class AttentionLowering(Lowering[Attention]):
 
             def emit(address: int) -> None:
                 self._at["queries", part.sample] = address
-                for some in plan.banks():
-                    load_queries(every, plan, part.sample, some, address + some[0] * every.count)
+                for first, end in plan.banks():
+                    tokens = part.sample * plan.queries + first, part.sample * plan.queries + end
+                    load_queries(every, tokens, address + first * every.count)
 
             pair = 2 if part.sample % 2 == 0 and part.sample + 1 < plan.samples else 1  # side by side
             return Load(key, "input", plan.staying_bytes, emit, reserve=pair * plan.staying_bytes, since=since)
         key, head = (self.index, "queries", part, tile), self._head(0, part)
-        some = part.first + tile[0], part.first + tile[1]
-        size = (tile[1] - tile[0]) * plan.depth
-        return Load(key, "input", size, lambda at: load_queries(head, plan, part.sample, some, at), since=since)
+        before = part.sample * plan.queries + part.first
+        some, size = (before + tile[0], before + tile[1]), (tile[1] - tile[0]) * plan.depth
+        return Load(key, "input", size, lambda at: load_queries(head, some, at), since=since)
 
     def _multiply(self, part: Part, tile: Span, chunk: Span, bank: int, at: list[int]) -> None:
         """Array jobs of queries and a chunk of keys."""
@@ -153,37 +155,49 @@ class AttentionLowering(Lowering[Attention]):
 
     def _soften(self, part: Part, tile: Span, bank: int, at: list[int]) -> None:
         """Scores of a bank through the row engine to DRAM."""
-        cfg, plan, builder = self.cfg, self.plan, self.context.builder
         param_at, scale_at, scratch_at = at
         rows = tile[1] - tile[0]
         note = f"{self._name(part)}: softmax of queries from {part.first + tile[0]}"
-        builder.add(
+        self._score(bank, [(self.plan.key_blocks, rows), (rows, 1)], self.softmax.tail, param_at, note)
+        for some in self._counted(part, tile):
+            self._normalize(some, scale_at + some.first - part.first, note)
+        self._keep(scratch_at + tile[0] * self.plan.keys, rows * self.plan.keys, note)
+
+    def _counted(self, part: Part, tile: Span) -> Iterator[Counted]:
+        """Keys that count for some queries of a part; those of a cache besides by the position of the run."""
+        plan, layer, (first, end) = self.plan, self.layer, (part.first + tile[0], part.first + tile[1])
+        if layer.cached:
+            return iter([Counted(first, end, first + 1, causal=True)])
+        keys = plan.keys if layer.lengths is None else layer.lengths[part.sample]
+        return counted(first, end, keys, plan.keys - plan.queries if layer.causal else None)
+
+    def _score(self, bank: int, loops: Loops, tail: int, param_at: int, note: str) -> None:
+        """The VECTOR job that sends the sums of a bank to the row engine as scores, ``loops`` words of each pixel."""
+        cfg = self.cfg
+        self.context.builder.add(
             isa.Unit.VECTOR,
             {
                 "mode": {"broadcast": 1, "rows": 1, "wide": 1},
-                "param": {
-                    "entry": param_at // cfg.param_entry_bytes, "blocks": plan.key_blocks, "tail": self.softmax.tail
-                },
+                "param": {"entry": param_at // cfg.param_entry_bytes, "blocks": loops[0][0], "tail": tail},
                 "requantize": {"zero": 0, "low": -128, "high": 127},
                 "acc_base": {"address": bank * cfg.acc_bank_words},
-                **levels(ACC_LEVELS, [(plan.key_blocks, rows), (rows, 1)], "acc_"),
+                **levels(ACC_LEVELS, loops, "acc_"),
             },
             [Access("acc", bank, bank + 1), Access("param", param_at, param_at + cfg.param_entry_bytes)],
             layer=self.index, note=note,
         )  # fmt: skip
-        lengths, behind = self.layer.lengths, plan.keys - plan.queries if self.layer.causal else None
-        keys = plan.keys if lengths is None else lengths[part.sample]
-        for some in counted(part.first + tile[0], part.first + tile[1], keys, behind):
-            importance, self._tokens = self._tokens, self._tokens | {"fresh": 0} if self._tokens else {}
-            self.softmax.emit(builder, some, scale_at + some.first - part.first, self.index, note, importance)
-        target, access = self.context.scratch(
-            scratch_at + tile[0] * plan.keys, rows * plan.keys, write=True
-        )
-        builder.add(
+
+    def _normalize(self, rows: Counted, entry: int, note: str) -> None:
+        """A ROWS job; the first one of a layer says how its importance begins."""
+        importance, self._tokens = self._tokens, self._tokens | {"fresh": 0} if self._tokens else {}
+        self.softmax.emit(self.context.builder, rows, entry, self.index, note, importance)
+
+    def _keep(self, start: int, size: int, note: str) -> None:
+        """The STORE job of numerators."""
+        target, access = self.context.scratch(start, size, write=True)
+        self.context.builder.add(
             isa.Unit.STORE,
-            {
-                "target": target, "row": {"bytes": rows * plan.keys}, **levels(loads.ROWS, []), "mode": {"rows": 1}
-            },
+            {"target": target, "row": {"bytes": size}, **levels(loads.ROWS, []), "mode": {"rows": 1}},
             [access], layer=self.index, note=note,
         )  # fmt: skip
 

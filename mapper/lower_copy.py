@@ -56,8 +56,14 @@ class Passing(Lowering[LayerT]):
         """Load of that entry."""
         return loads.parameter_load(self.context, (self.index, "param"), self._identity, 1, self.index)
 
-    def emit(self, piece: Piece, view: tuple[int, int, int, int], slot: int | None, at: list[int], last: bool) -> None:
-        """VECTOR and STORE jobs of a piece; ``at`` is where operands and the parameter entry are."""
+    def emit(
+        self, piece: Piece, view: tuple[int, int, int, int], slot: int | None, at: list[int], last: bool, *,
+        positioned: bool = False,
+    ) -> None:  # fmt: skip
+        """VECTOR and STORE jobs of a piece; ``at`` is where operands and the parameter entry are.
+
+        ``positioned``: its first token goes to the position of the run.
+        """
         (images, rows, cols), layout = piece.tile.size, self.layout(piece)
         (first, end), lanes = piece.channels, self.cfg.lanes
         loops: Loops = [
@@ -70,7 +76,7 @@ class Passing(Lowering[LayerT]):
                 source=self.target.name, address=at[0], size=self.room(piece), loops=loops, tile=piece.tile,
                 first=first, count=end - first, output=self.target.name, view=view, param_at=at[1],
                 reduce=isa.Reduce.NONE, requantize={"zero": 0, "low": -128, "high": 127}, index=self.index,
-                name=self.layer.name, last=last, slot=slot,
+                name=self.layer.name, last=last, slot=slot, positioned=positioned,
             ),
         )  # fmt: skip
 

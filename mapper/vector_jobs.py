@@ -86,11 +86,11 @@ def addend_registers(context: Context, add: Add, first: str) -> Registers:
 
 def store(
     context: Context, output: str, view: tuple[int, int, int, int], tile: Tile, first: int, count: int, index: int,
-    note: str, *, mark: bool, of_rows: bool = False,
+    note: str, *, mark: bool, of_rows: bool = False, positioned: bool = False,
 ) -> None:  # fmt: skip
     """STORE job for ``count`` channels from ``first`` of a tile's pixels, in the longest possible rows.
 
-    ``of_rows``: they come from the row engine.
+    ``of_rows``: they come from the row engine. ``positioned``: they go to tokens from the position of the run on.
     """
     part = Part(output, view, tile.images, tile.rows, tile.cols, (first, first + count))
     note_use(context, part, index, write=True)
@@ -117,9 +117,10 @@ def store(
         isa.Unit.STORE,
         {
             "target": context.source(output, start), "row": {"bytes": run}, **levels(ROWS, loops),
-            **({"mode": {"rows": 1}} if of_rows else {}),
+            **({"mode": {"rows": int(of_rows), "pitch": channels * positioned}} if of_rows or positioned else {}),
         },
-        [context.dram(output, start, end, write=True)], layer=index, note=note, mark=mark,
+        [context.dram(output, *((0, tensor.bytes) if positioned else (start, end)), write=True)],
+        layer=index, note=note, mark=mark,
     )  # fmt: skip
 
 
@@ -196,6 +197,7 @@ class Pass:
     addend: str | None = None  # second operand of an addition
     slot: int | None = None  # of the table in which results are looked up
     rows: Callable[[], None] | None = None  # adds the ROWS job through which they go to DRAM
+    positioned: bool = False  # their tokens are those from the position of the run on
 
 
 def operand_pass(context: Context, p: Pass) -> None:
@@ -227,5 +229,6 @@ def operand_pass(context: Context, p: Pass) -> None:
     if p.rows:
         p.rows()
     store(
-        context, p.output, p.view, p.tile, p.first, p.count, p.index, note, mark=p.last, of_rows=p.rows is not None
+        context, p.output, p.view, p.tile, p.first, p.count, p.index, note, mark=p.last, of_rows=p.rows is not None,
+        positioned=p.positioned,
     )  # fmt: skip

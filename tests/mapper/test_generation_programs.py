@@ -1,0 +1,71 @@
+"""Programs of decoders with caches, executed by the functional model at one position after the other."""
+
+import numpy as np
+import pytest
+
+from dataflows import config, isa
+from dataflows.network import Network
+from dataflows.packing import pack, unpack
+from mapper.compile import Program, compile_network
+from mapper.conv_plan import Options
+from sim import golden
+from tests.attention_networks import random_input
+from tests.decoder_networks import decoder_network, random_decoder, with_tokens
+from tests.isa_model import Machine
+from tests.mapper.test_attention_programs import SMALL, WS16
+from tests.mapper.test_programs import bases_of
+
+
+def generate(cfg: config.Config, network: Network, seed: int, positions: list[int]) -> None:
+    """Run a program at several positions, its caches as the golden model has left them."""
+    program = compile_network(cfg, network, Options())
+    caches: dict[str, np.ndarray] = {}
+    for number, position in enumerate(positions):
+        x = random_input(network, 100 * seed + number)
+        wanted = golden.run(network, {"x": x}, caches, position)
+        found = _execute(program, x, caches, position)
+        for entry in program.schedule:
+            np.testing.assert_array_equal(found[entry.output], wanted[entry.output], err_msg=f"{entry.layer}")
+        caches = {name: wanted[name] for name in network.caches}
+
+
+def _execute(program: Program, x: np.ndarray, caches: dict[str, np.ndarray], position: int) -> dict[str, np.ndarray]:
+    bases, size = bases_of(program)
+    dram = np.random.default_rng(5).integers(0, 256, size, np.uint8)
+    dram[bases[isa.Region.CONSTANT] :][: program.constants.size] = program.constants
+    network = program.network
+
+    def raw(name: str) -> np.ndarray:
+        place, tensor = program.places[name], network.tensors[name]
+        return dram[bases[place.region] + place.offset :][: tensor.bytes]
+
+    empty = {name: np.zeros(network.tensors[name].shape, np.int8) for name in network.caches}
+    for name, values in (empty | caches | {"x": x}).items():
+        raw(name)[...] = pack(values, network.tensors[name].bits).ravel()
+    machine = Machine(program.cfg, dram, bases, position)
+    machine.run(program.words)
+    found = {}
+    for name, tensor in network.tensors.items():
+        pixels = raw(name).reshape(*tensor.shape[:3], tensor.pitch)
+        found[name] = unpack(pixels, tensor.shape[3], tensor.bits)
+    return found
+
+
+@pytest.mark.parametrize("cfg", [WS16, SMALL], ids=lambda cfg: cfg.name)
+@pytest.mark.parametrize("seed", range(8))
+def test_random_decoders(cfg: config.Config, seed: int) -> None:
+    """Tokens one by one, several at a time, and all at once."""
+    rng = np.random.default_rng(seed)
+    whole = random_decoder(seed)
+    if any(getattr(layer, "threshold", 0) for layer in whole.layers):
+        pytest.skip("keys by halves")
+    most = next(whole.tensors[name].shape[2] for name in whole.caches)
+    generate(cfg, with_tokens(whole, 1), seed, [0, *sorted(rng.integers(0, most, 3).tolist())])
+    tokens = int(rng.integers(1, most + 1))
+    generate(cfg, with_tokens(whole, tokens), seed, [0, most - tokens])
+
+
+def test_two_banks_of_scores() -> None:
+    """More keys than a bank has words, loaded in several parts."""
+    network = with_tokens(decoder_network(1, 24, 2, 90, 8), 1)
+    generate(SMALL, network, 0, [0, 70, 89])
