@@ -1,31 +1,34 @@
 """Decisions of the row engine on their way to the front ends."""
 
-from amaranth import Cat, Module
+from amaranth import Cat, Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
 
 from dataflows import isa
 from dataflows.config import Config
-from rtl.queue import Queue
 
 
 class Decisions(wiring.Component):
-    """A queue of decisions per unit: each unit uses up every decision, at its own time.
+    """Keeps decisions until every unit has used them up, each at its own time.
+
+    One ring of bits, with a place of its own for each unit.
 
     Members
     -------
     i : In(stream of 1 bit)
-        1: execute what is predicated. Taken when every queue has room.
+        1: execute what is predicated. Taken when no unit is ``depth`` decisions behind.
     o : Out(stream of 1 bit), one per unit number
     empty : Out(1)
         All decisions are used up.
 
     Timing
     ------
-    ``Queue.latency`` cycles from ``i`` to every ``o``.
+    ``latency`` cycles from ``i`` to every ``o``.
     """
 
     depth = 16
+    latency = 2
 
     def __init__(self, cfg: Config):
         self.cfg = cfg
@@ -34,13 +37,21 @@ class Decisions(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        queues = {unit: Queue(1, self.depth) for unit in isa.units(self.cfg)}
-        for unit, queue in queues.items():
-            m.submodules[unit.name.lower()] = queue
-            m.d.comb += [queue.i.valid.eq(self.i.valid & self.i.ready), queue.i.payload.eq(self.i.payload)]
-            wiring.connect(m, queue.o, wiring.flipped(self.o[unit]))
-        m.d.comb += [
-            self.i.ready.eq(Cat(queue.i.ready for queue in queues.values()).all()),
-            self.empty.eq(~Cat(queue.level.any() for queue in queues.values()).any()),
-        ]
+        bits = exact_log2(self.depth)
+        ring = Signal(self.depth, reset_less=True)
+        put = Signal(bits + 1)  # place of the next decision, one bit more than the ring has, to tell full from empty
+        shown = Signal(bits + 1)  # those before it can be used
+        with m.If(self.i.valid & self.i.ready):
+            m.d.sync += [ring.bit_select(put[:bits], 1).eq(self.i.payload), put.eq(put + 1)]
+        m.d.sync += shown.eq(put)
+        behind, used = [], []
+        for unit in isa.units(self.cfg):
+            taken = Signal(bits + 1, name=f"taken_{unit.name.lower()}")
+            decision = self.o[unit]
+            m.d.comb += [decision.valid.eq(taken != shown), decision.payload.eq(ring.bit_select(taken[:bits], 1))]
+            with m.If(decision.valid & decision.ready):
+                m.d.sync += taken.eq(taken + 1)
+            behind.append((put ^ taken) == self.depth)
+            used.append(taken == put)
+        m.d.comb += [self.i.ready.eq(~Cat(behind).any()), self.empty.eq(Cat(used).all())]
         return m

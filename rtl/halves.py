@@ -54,16 +54,23 @@ class HalfExpander(wiring.Component):
             m.d.sync += second.eq(crosses & ~second)
 
         half = Mux(upper, beat.data.as_value()[4 * size :], beat.data.as_value()[: 4 * size])
+        halves = [half.word_select(i, HALF_BITS) for i in range(size)]
         blank = Const(0, HALF_BITS)
-        elements = Cat(
-            Mux(self.nibbles == isa.Nibbles.HIGH, Cat(blank, element), Cat(element, blank))
-            for element in (half.word_select(i, HALF_BITS) for i in range(size))
-        )
-        start = Mux(second, 0, first - Mux(upper, size, 0))
+        start = Signal(range(size))
         m.d.comb += [
-            out.data.eq(Mux(on, elements, beat.data.as_value())),
-            out.first.eq(Mux(on, start, beat.first)),
-            out.count.eq(Mux(on, Mux(crosses & ~second, size, end - Mux(upper, size, 0)) - start, beat.count)),
+            out.data.eq(beat.data),
+            out.first.eq(beat.first),
+            out.count.eq(beat.count),
             out.last.eq(beat.last & (second | ~crosses)),
         ]
+        with m.If(on):
+            m.d.comb += [
+                start.eq(Mux(second, 0, first - Mux(upper, size, 0))),
+                out.first.eq(start),
+                out.count.eq(Mux(crosses & ~second, size, end - Mux(upper, size, 0)) - start),
+            ]
+            with m.If(self.nibbles == isa.Nibbles.HIGH):
+                m.d.comb += out.data.as_value().eq(Cat(Cat(blank, element) for element in halves))
+            with m.Else():
+                m.d.comb += out.data.as_value().eq(Cat(Cat(element, blank) for element in halves))
         return m
