@@ -210,10 +210,10 @@ class FloatGraph:
         return array.reshape(len(array), *self.shapes[name][1:])
 
     def modelled(self, name: str, array: NDArray[Any]) -> NDArray[Any]:
-        """An array (samples, C, H, W) of an output as the original model has it."""
+        """An array (samples, C, H, W) of an output as the original model has it; it may have fewer tokens."""
         if self.ranks[name] == 3:
-            array = array.reshape(*array.shape[:2], -1).transpose(0, 2, 1)
-        return array.reshape(len(array), *self.form(name)[1:])
+            return array.reshape(*array.shape[:2], -1).transpose(0, 2, 1)
+        return array.reshape(len(array), -1) if self.ranks[name] == 2 else array
 
     def uses(self) -> Counter[str]:
         """How often each tensor is read; being an output of the graph is one use."""

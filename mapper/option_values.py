@@ -34,13 +34,13 @@ def path_to(text: str) -> Path:
 
 
 def shape(text: str) -> tuple[int, ...]:
-    """Sizes of an input, ``N,C,H,W`` or ``N,features``."""
+    """Sizes of an input, ``N,C,H,W``, ``N,L,C`` or ``N,features``."""
     try:
         sizes = tuple(int(part) for part in text.replace("x", ",").split(","))
     except ValueError:
         sizes = ()
-    if len(sizes) not in (2, 4) or min(sizes) < 1:
-        raise argparse.ArgumentTypeError(f"must be N,C,H,W or N,features in positive integers, not {text!r}")
+    if not 2 <= len(sizes) <= 4 or min(sizes) < 1:
+        raise argparse.ArgumentTypeError(f"must be N,C,H,W or N,L,C or N,features in positive integers, not {text!r}")
     return sizes
 
 
