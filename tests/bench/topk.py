@@ -1,24 +1,23 @@
-"""Top-k engine against a sorter of as many values per cycle: cycles of random lists, area, area x cycles."""
+"""Top-k engine against a sorter of as many values per cycle: cycles of random lists, area, clock, switching."""
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import numpy as np
-from amaranth.lib import wiring
 
 from dataflows.top_k import cycles, output_latency
-from rtl.synth import counts, scripts
 from rtl.top_k import TopK
-from tests.bench.area import Area
-from tests.bench.figures import FOLDER, Figure
+from sim.golden.top_k import top_k
+from tests.bench.component_synth import Synthesis
+from tests.bench.figures import FOLDER, BenchError, Figure
 from tests.rtl.merge_sorter import MergeSorter, levels_of, merging, sorting
 from tests.rtl.top_k_bench import Engine
 
 COMMAND = "python -m tests.bench topk"
 PARALLEL, LENGTH, BITS = 16, 1024, 16
 LISTS = 500
+TRACED = 20
+"""Lists of which switching wires are counted."""
+
 AUTHORS = {(1024, 512): 260, (1024, 128): 220, (256, 32): 74, (4096, 32): 579}
 """(n, k): mean cycles of selecting by the authors' model, ceil(n / 16) + 3 per round."""
 
@@ -40,27 +39,18 @@ def lists(n: int) -> np.ndarray:
 
 
 def measured(engine: Engine, n: int, k: int) -> float:
-    """Cycles from a job to its last word of output: the mean over all lists."""
-    _, times = engine.run([(values, k) for values in lists(n)])
+    """Cycles from a job to its last word of output: the mean over all lists, whose results are compared."""
+    results, times = engine.run([(values, k) for values in lists(n)])
+    for values, (_, indices) in zip(lists(n), results, strict=True):
+        if not np.array_equal(np.sort(indices), top_k(values, k)):
+            raise BenchError(f"{engine.name} gave wrong values")
     return float((times[:, 2] - times[:, 0]).mean())
 
 
-class Sizes:
-    """Area, flip-flops and bits of memory of a component."""
-
-    def __init__(self, area: Area, folder: Path, component: wiring.Component):
-        self.area = area(component)
-        self.unit = area.unit
-        report = json.loads((folder / scripts.GENERIC).read_text(encoding="utf-8"))
-        self.flip_flops = counts.generic(counts.read_stat(report)["design"].cells)["flip_flops"]
-        memories = json.loads((folder / scripts.MEMORIES).read_text(encoding="utf-8"))
-        self.memory_bits = counts.read_stat(memories)["design"].memory_bits
-
-
 def run() -> list[Figure]:
-    """Cycles of selecting, whole jobs of engine and sorter, areas, and area x cycles."""
+    """Cycles of selecting, whole jobs of engine and sorter, and what synthesis says of both."""
     folder = FOLDER / "topk"
-    area = Area(folder)
+    folder.mkdir(parents=True, exist_ok=True)
     figures: list[Figure] = []
 
     def add(name: str, value: float, unit: str, baseline: str = "", base: float | None = None) -> None:
@@ -74,20 +64,31 @@ def run() -> list[Figure]:
         add(f"selecting {k} of {n}, most", np.max(select), "cycles")
         add(f"last pass, {n}", n // PARALLEL + output_latency(PARALLEL), "cycles")
         add(f"whole job, {k} of {n}, mean, RTL", measured(engines[max(n, LENGTH)], n, k), "cycles")
-    mine = Sizes(area, folder, TopK(PARALLEL, LENGTH, BITS))
-    other = Sizes(area, folder, MergeSorter(PARALLEL, LENGTH, BITS))
+    mine = Synthesis(TopK(PARALLEL, LENGTH, BITS), "top_k", folder / "engine")
+    other = Synthesis(MergeSorter(PARALLEL, LENGTH, BITS), "merge_sorter", folder / "sorter")
     for n, k in JOBS:
         sorter = Engine(MergeSorter(PARALLEL, n, BITS), f"sorter_{n}", folder)
         ours, theirs = measured(engines[LENGTH], n, k), measured(sorter, n, k)
         add(f"whole job, sorter, {k} of {n}", theirs, "cycles", "top-k engine", ours)
         add(f"sorter over engine, {k} of {n}", theirs / ours, "ratio", "published", PUBLISHED_THROUGHPUT)
         if n == LENGTH:
-            energy = mine.area * ours, other.area * theirs
-            add(f"area x cycles, sorter, {k} of {n}", energy[1], f"{mine.unit} x cycles", "top-k engine", energy[0])
+            cost = mine.area * ours, other.area * theirs
+            add(f"area x cycles, sorter, {k} of {n}", cost[1], f"{mine.unit} x cycles", "top-k engine", cost[0])
     add("area, sorter", other.area, mine.unit, "top-k engine", mine.area)
-    add("area, sorter over engine", other.area / mine.area, "ratio", "published, power", PUBLISHED_POWER)
+    add("ECP5 tables, sorter", other.lut, "LUT", "top-k engine", mine.lut)
     add("flip-flops, sorter", other.flip_flops, "bits", "top-k engine", mine.flip_flops)
     add("memory, sorter", other.memory_bits, "bits", "top-k engine", mine.memory_bits)
+    add("clock on ECP5, sorter", other.mhz, "MHz", "top-k engine", mine.mhz)
+    jobs = [(values, LENGTH // 2) for values in lists(LENGTH)[:TRACED]]
+    switched = [
+        Engine(component, hardware.name, folder, hardware.netlist).activity(jobs) / TRACED
+        for component, hardware in ((TopK(PARALLEL, LENGTH, BITS), mine),
+                                    (MergeSorter(PARALLEL, LENGTH, BITS), other))
+    ]  # fmt: skip
+    add(f"switching wires of a job, sorter, {LENGTH // 2} of {LENGTH}", switched[1], "changes", "top-k engine",
+        switched[0])  # fmt: skip
+    for name, ratio in (("area", other.area / mine.area), ("switching wires of a job", switched[1] / switched[0])):
+        add(f"{name}, sorter over engine", ratio, "ratio", "published, power", PUBLISHED_POWER)
     comparators = len([*sorting(0, PARALLEL - 1), *merging(0, 2 * PARALLEL - 1)])
     add("comparators, sorter", comparators, "comparators", "top-k engine", PARALLEL)
     add(f"Batcher's network over {LENGTH}, {PARALLEL} comparators", batcher_cycles(LENGTH, PARALLEL), "cycles")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from dataflows.top_k import cycles, output_latency, select
+from dataflows.top_k import cycles, mean_cycles, output_latency, select
 from rtl.documents import lint_waivers
 from rtl.top_k import TopK
 from sim import verilator
@@ -121,6 +121,12 @@ def test_structured_lists_take_few_rounds():
         for k in (1, 64, 128, 256, 512, 768, 1023):
             found = select(values.astype(np.int64), k, 16)
             assert found.cycles <= 500 and found.threshold == np.sort(values)[-k]
+
+
+def test_estimate_of_random_lists():
+    """What the mapper may count with where there are no data."""
+    total = np.mean([cycles(np.random.default_rng(n).permutation(256), 32, 16).total for n in range(200)])
+    assert mean_cycles(256, 32, 16) == mean_cycles(256, 32, 16) == pytest.approx(total, rel=0.1)
 
 
 def test_a_limit_is_an_error(engine):
