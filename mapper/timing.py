@@ -9,7 +9,7 @@ RTL in cycles.
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import accumulate
 
@@ -46,6 +46,7 @@ def predict(
     activations: Mapping[str, Codes] | None = None,
     zeros: Mapping[str, float] | None = None,
     position: int = 0,
+    decisions: Sequence[bool] = (),
 ) -> Prediction:
     """Timeline of a program on a DRAM of fixed latency and bandwidth.
 
@@ -63,9 +64,11 @@ def predict(
         Share of those by tensor, of tensors that are not among ``activations``: which they are is drawn then.
     position : int
         Tokens before those of the run, where the program generates.
+    decisions : sequence of bool
+        What the row engine decides, in order: whether predicated jobs are executed. Those that are not told say so.
     """
     with _no_collection():
-        machine = Machine(program, latency, bytes_per_cycle, position)
+        machine = Machine(program, latency, bytes_per_cycle, position, decisions)
         return _predict(machine, Masks(activations, zeros), Lists(program, activations or {}, position))
 
 

@@ -16,6 +16,7 @@ HEAD = 1  # word out of a queue, to its execution
 OFFER = 1  # START with its tokens, to its job
 LOOK = 1  # tokens there, to their WAIT
 SETTLED = 2  # WAIT, to the next word
+SKIPPED = 1  # START that is skipped, or tokens of the job before, to its tokens; these, to the next word
 RELAYED = 2  # words in a relay
 REQUESTS = 4  # parts of the fetch queue, each filled by one request
 
@@ -146,6 +147,7 @@ class FrontEnd:
         self.ended = False
         self._executed: list[int] = []
         self._latest: int | None = None  # the last job that the engine took
+        self._decisions = 0  # that are used up
 
     def pop(self) -> None:
         """Words go from the queue into the relay at the head, which holds two, as far as it is known when."""
@@ -189,6 +191,15 @@ class FrontEnd:
             while any(machine.semaphores[s] < n for s, n in word.waits):
                 yield machine.tokens[unit]
                 cause = Cause(kernel.cycle, machine.given[unit])
+            decision = None
+            if word.job is not None and word.job.predicated:
+                while len(machine.decisions) == self._decisions:
+                    yield machine.decided
+                decision = machine.decisions[self._decisions]
+                if decision.time > kernel.now:
+                    yield decision.time
+                    cause = Cause(decision.time, decision.job)
+                self._decisions += word.job.last
             for s, n in word.waits:
                 machine.semaphores[s] -= n
             left = kernel.cycle
@@ -198,11 +209,20 @@ class FrontEnd:
                 self._execute(left)
                 continue
             self._execute(left)
+            if decision is not None and not decision.execute:
+                while machine.undone[unit]:
+                    yield machine.finished[unit]
+                time = max(left + SKIPPED, kernel.cycle)
+                machine.tell(word.job, decision.job, time)
+                free = time + SKIPPED
+                machine.idle = max(machine.idle, free)
+                continue
             yield left + OFFER
             while not engine.accepts(word.job):
                 yield machine.progress[unit]
                 cause = Cause(kernel.cycle, self._latest)
             self._latest, free = word.job.index, kernel.cycle + 1
             machine.causes[self._latest] = cause
+            machine.undone[unit] += 1
             engine.take(word.job)
         self.ended = True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -51,6 +51,15 @@ class Cause:
 
     time: int
     job: int | None
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Whether to execute what is predicated: from when on the units know it, and of which job of the row engine."""
+
+    time: int
+    execute: bool
+    job: int
 
 
 @dataclass
@@ -108,12 +117,20 @@ class Machine:
         Intervals in which the array works: first cycle, end, number of its first job.
     summed : int
         Jobs of the array whose sums are complete.
+    decisions : list of Decision
+    decided : Signal
+        There is another.
+    undone, finished : dict
+        Jobs of a unit that its engine has taken and that are not done; told when there are fewer. Only where jobs are
+        predicated.
     walks : list
         Intervals in which the sparse engine works: first cycle, end, number of the SPARSE job, and how much longer that
         is than its entries shared by all PEs alike.
     """
 
-    def __init__(self, program: Program, latency: int, bytes_per_cycle: float, position: int = 0):
+    def __init__(
+        self, program: Program, latency: int, bytes_per_cycle: float, position: int = 0, decisions: Iterable[bool] = ()
+    ):
         self.program, self.cfg, self.bus = program, program.cfg, program.cfg.bus_bytes
         self.kernel, self.position = Kernel(), position
         self.dram = Dram(self.bus, latency, bytes_per_cycle)
@@ -136,6 +153,12 @@ class Machine:
         self.busy: list[tuple[int, int, int]] = []
         self.summed = 0
         self.walks: list[tuple[int, int, int, int]] = []
+        self.decisions: list[Decision] = []
+        self.decided = Signal(self.kernel)
+        self.undone = dict.fromkeys(isa.units(program.cfg), 0)
+        self.finished = {unit: Signal(self.kernel) for unit in isa.units(program.cfg)}
+        self._wanted = iter(decisions)
+        self._predicated = any(job.predicated for job in program.jobs)
         self._taker = {s: unit for unit, words in self.words.items() for word in words for s, _ in word.waits}
 
     def _split(self) -> Iterator[tuple[isa.Unit, Word] | None]:
@@ -175,7 +198,26 @@ class Machine:
     def give(self, job: Job, taken: int, done: int) -> None:
         """Tokens of a job that was taken at ``taken`` and is done at ``done``."""
         self.result.spans.append(Span(job.unit, job.layer, job.index, taken, done, job.note))
-        self.idle = max(self.idle, done + 1)
+        if self._predicated:
+            self.kernel.schedule(done + COUNTED, self._finish(job.unit))
+        self.tell(job, job.index, done)
+        if job.unit is not isa.Unit.STORE:  # which knows itself when it is not busy
+            self.idle = max(self.idle, done + 1)
+
+    def _finish(self, unit: isa.Unit) -> Process:
+        """A job of a unit is done."""
+        self.undone[unit] -= 1
+        self.finished[unit].fire()
+        return
+        yield
+
+    def decide(self, job: Job, time: int) -> None:
+        """A job of the row engine decides; the units know it at ``time``. What is not told is to be executed."""
+        self.decisions.append(Decision(time, next(self._wanted, True), job.index))
+        self.decided.fire()
+
+    def tell(self, job: Job, cause: int, done: int) -> None:
+        """Tokens of a job that is done, or is skipped; ``cause`` is the job that others then waited for."""
         if not job.gives:
             return
 
@@ -183,7 +225,7 @@ class Machine:
             for s in job.gives:
                 self.semaphores[s] += 1
             for unit in {self._taker[s] for s in job.gives if s in self._taker}:
-                self.given[unit] = job.index
+                self.given[unit] = cause
                 self.tokens[unit].fire()
             return
             yield

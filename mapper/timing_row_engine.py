@@ -22,6 +22,8 @@ QUEUE = 33  # words between their read and their leave
 SWITCH = NORM - SOFTMAX + 1  # last word of a norm, to the first one of a softmax
 SCALED = 4  # rows of softmax between their first read and their division
 DIVIDE_INTERVAL, DIVIDE = 12, 15  # division, to the next one; to the row scale
+DECIDE = 2  # last division of a job, to its decision
+DECIDED = 2  # decision, to the units
 ELEMENT = 2  # cycles of an element that stays, for its two lists
 DONE = 1  # last word out, and last scale there, to the tokens
 
@@ -66,13 +68,14 @@ class RowJob:
     coming, earliest : int
         Parts of the next word that have not come, once there is room for it, and from when on there is.
     scaled : int
-        When its last row scale is there.
+        When its last row scale is there, and its decision is taken.
     """
 
     def __init__(self, job: Job, taken: int, lanes: int):
         self.job, self.taken = job, taken
         mode = job.registers["mode"]
         self.softmax = mode["kind"] == Rows.SOFTMAX
+        self.decides = self.softmax and bool(mode.get("decide"))
         self.blocks, self.bytes = mode["blocks"], (lanes, mode["tail"])
         self.transfers = self.bytes if mode.get("column") else (1, 1)
         words = self.blocks * job.registers["count"]["rows"]
@@ -100,7 +103,7 @@ class RowEngine:
         self._collecting, self._emitting, self._leaving = deque[RowJob](), deque[RowJob](), deque[RowJob]()
         self._taken = self._read = self._done = -1  # the last word taken, word read, job done
         self._finished = self._divided = -DIVIDE_INTERVAL - FINISH_INTERVAL  # the last row of a norm, of a softmax
-        self._norm = -SWITCH  # the last word read of a norm
+        self._norm, self._decided = -SWITCH, -1  # the last word read of a norm; the last decision
         self._complete: deque[int] = deque()  # when rows are complete that are not read
         self._offered: deque[int] = deque()  # when words are at the output
 
@@ -199,6 +202,10 @@ class RowEngine:
             job.scaled = self._divided + DIVIDE
         if not job.unread:
             self._emitting.popleft()
+            if job.decides:
+                self._decided = max(self._divided + DECIDE, self._decided + 1)
+                job.scaled = max(job.scaled, self._decided)
+                self.machine.decide(job.job, self._decided + DECIDED)
         return True
 
     # -- leaving -------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from dataflows import isa
 from dataflows.config import INDEX_BYTES, TABLE_ENTRIES, Config
 from dataflows.network import Network
+from mapper.attention_jobs import Product
 from mapper.builder import Builder
 from mapper.compile import Program
 from mapper.nests import ROWS, SEGMENTS, Loops, levels
@@ -21,7 +22,8 @@ from mapper.program import Registers, encode
 from mapper.scoreboard import Access
 from mapper.timing_vector import ACC_LEVELS, OPERAND_LEVELS, TAP_LEVELS
 
-KINDS = ("plain", "table", "by_row", "halves", "softmax", "column", "layer_norm", "rms_norm")
+KINDS = ("plain", "table", "by_row", "halves", "softmax", "column", "decide", "layer_norm", "rms_norm")
+SOFTMAX = ("softmax", "column", "decide")
 SOURCES = ("load", "gather", "acc")
 CONSTANTS = 1 << 15
 LISTED = 1 << 12
@@ -54,6 +56,7 @@ class RowJobs:
         lists = self.rng.integers(0, ROWS_LISTED, (CONSTANTS - LISTED) // INDEX_BYTES).astype("<u2")
         self.constants[LISTED:] = lists.view(np.uint8)
         self.written = 0
+        self.decisions: list[bool] = []
         self.position = int(self.rng.choice([0, self.rng.integers(MOST_POSITION)]))
         for number in range(tasks):
             self._task(number, str(self.rng.choice(kinds)), str(self.rng.choice(SOURCES)))
@@ -65,7 +68,7 @@ class RowJobs:
 
     def _task(self, number: int, kind: str, source: str) -> None:
         cfg, rng = self.cfg, self.rng
-        rows = kind in ("softmax", "column", "layer_norm", "rms_norm")
+        rows = kind in (*SOFTMAX, "layer_norm", "rms_norm")
         most = cfg.attention.row_elements // cfg.lanes if cfg.attention else 0
         shape = Shape(int(rng.choice([1, 2, rng.integers(1, 20)])), int(rng.integers(1, most + 1)), 0)
         shape = Shape(shape.pixels, shape.blocks, int(rng.choice([1, cfg.lanes, rng.integers(1, cfg.lanes + 1)])))
@@ -92,12 +95,32 @@ class RowJobs:
         for first, count in self._cut(shape.pixels):
             self._vector(kind, shape, first, count, at, from_operand=source != "acc", rows=rows)
         if rows:
-            for first, count in self._cut(shape.pixels):
-                self._rows(kind, shape, first, count)
+            parts = self._cut(shape.pixels)
+            for first, count in parts:
+                self._rows(kind, shape, count, decide=kind == "decide" and (first, count) == parts[-1])
         cuts, size = self._cut(shape.pixels), shape.bytes(cfg) // (2 if kind == "halves" else 1)
         for first, count in cuts:
             self._store(number, size, first, count, rows=rows, mark=(first, count) == cuts[-1])
         self.written += shape.pixels * size + int(rng.integers(20))
+        if kind == "decide":
+            self._predicated(number)
+
+    def _predicated(self, number: int) -> None:
+        """Jobs of all units that the last decision is for: a product, its softmax, and a load."""
+        cfg, before = self.cfg, len(self.builder.jobs)
+        shape = Shape(int(self.rng.integers(1, 6)), 1, cfg.lanes)
+        self._load(0, 32, [(1, 0)], isa.Target.INPUT, 0, 32, [(1, 0)])
+        Product(
+            rows=shape.pixels, pitch=cfg.array.rows, words=int(self.rng.integers(1, 3)), blocks=1,
+            input_from=0, input_at=0, input_bytes=64, weight_at=0, bank=0, place=0, keep=False, note="product",
+        ).emit(self.builder, 0)  # fmt: skip
+        self._vector("softmax", shape, 0, shape.pixels, 0, from_operand=False, rows=True)
+        self._rows("softmax", shape, shape.pixels, decide=False)
+        self._store(number, shape.bytes(cfg), 0, shape.pixels, rows=True, mark=False)
+        self.written += shape.pixels * shape.bytes(cfg)
+        latest = {job.unit: job.index for job in self.builder.jobs[before:]}
+        for job in self.builder.jobs[before:]:
+            job.predicated, job.last = True, latest[job.unit] == job.index
 
     def _cut(self, pixels: int) -> list[tuple[int, int]]:
         """One to three parts: first pixel and count."""
@@ -159,7 +182,7 @@ class RowJobs:
         words = {"acc_base": {"address": 0}, **levels(ACC_LEVELS, [(blocks, 1), (count, blocks)])}
         registers: Registers = {
             "mode": {
-                "from_operand": from_operand, "broadcast": 1, "rows": rows, "wide": kind in ("softmax", "column"),
+                "from_operand": from_operand, "broadcast": 1, "rows": rows, "wide": kind in SOFTMAX,
                 "by_row": kind == "by_row", "table": kind == "table", "slot": 0,
                 "nibbles": int(self.rng.integers(1, 3)) if kind == "halves" else 0,
             },
@@ -167,24 +190,27 @@ class RowJobs:
             "requantize": {"zero": 0, "low": -128, "high": 127},
             **(inside if from_operand else words),
         }
-        accesses = [Access("operand", start, start + count * size)] if from_operand else []
+        accesses = [Access("operand", start, start + count * size)] if from_operand else [Access("acc", 0, 1)]
         accesses += [Access("scales", entry, entry + count)] if kind == "by_row" else []
         accesses += [Access("table", 0, 1 << 16)] if kind == "table" else []
         self.builder.add(isa.Unit.VECTOR, registers, accesses, layer=0, note=f"{kind} {count} pixels")
 
-    def _rows(self, kind: str, shape: Shape, first: int, count: int) -> None:
-        softmax = kind in ("softmax", "column")
+    def _rows(self, kind: str, shape: Shape, count: int, *, decide: bool) -> None:
+        softmax, elements = kind in SOFTMAX, shape.bytes(self.cfg)
         number = isa.Rows.SOFTMAX if softmax else isa.Rows[kind.upper()]
         entry = int(self.rng.integers(self.attention.scales - count))
         causal = bool(softmax and self.rng.random() < 0.5)
+        execute = bool(self.rng.random() < 0.5)
+        if decide:
+            self.decisions.append(execute)
         registers: Registers = {
             "mode": {
                 "kind": number, "blocks": shape.blocks, "tail": shape.tail, "causal": causal,
-                "column": kind == "column",
+                "column": kind == "column", "decide": decide,
             },
-            "count": {"rows": count, "valid": int(self.rng.integers(shape.bytes(self.cfg) + 1)) if softmax else 0},
+            "count": {"rows": count, "valid": int(self.rng.integers(decide, elements + 1)) if softmax else 0},
             "scale": {"multiplier": 1 << 23, "shift": int(self.rng.integers(24, 37)), "entry": entry},
-            "epsilon": {"value": int(self.rng.integers(1 << 20))},
+            "epsilon": {"value": int(self.rng.integers(1 << 20)) if not decide else 0 if execute else (1 << 42) - 1},
             "gain": {"block": 0, "zero_x": 0, "zero": 0, "low": -128, "high": 127},
         }
         scales = Access("scales", entry, entry + count, write=True)

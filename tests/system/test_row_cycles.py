@@ -40,7 +40,7 @@ def check(seed: int, kinds: tuple[str, ...] = KINDS, tasks: int = TASKS) -> None
         simulator.write("POSITION", jobs.position)
         result = simulator.run(len(jobs.program.words), BASES, memory, 300_000, mark_address=MARKS)
     assert result.error is isa.Error.NONE, result.message
-    found = predict(jobs.program, dram.latency, dram.bytes_per_cycle, position=jobs.position)
+    found = predict(jobs.program, dram.latency, dram.bytes_per_cycle, position=jobs.position, decisions=jobs.decisions)
     assert found.layer_end == {int(tag): int(cycle) for cycle, tag in result.marks}, dram
     assert found.cycles == result.cycles, dram
 
