@@ -5,10 +5,11 @@ A list is a tensor N x 1 x k x 1 of 16 bits, read without sign: numbers of token
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from dataflows.network import Conv, Layer
+from dataflows.network import Conv, Layer, Tensor
 
 IMPORTANCE_BITS = 40
 """Accumulators of importance, without sign."""
@@ -89,6 +90,11 @@ class HeadConv(Layer):
     conv: Conv = field(default_factory=lambda: Conv("", (), ""))
     heads: int = 1
     side: str = "out"
+
+    def macs(self, tensors: Mapping[str, Tensor]) -> int:
+        """Those of the heads that are left."""
+        pixels = tensors[self.output].size // tensors[self.output].shape[3]
+        return pixels * tensors[self.inputs[0]].shape[3] * tensors[self.output].shape[3]
 
 
 def factor(scale: float, first: float) -> int:

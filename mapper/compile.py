@@ -13,7 +13,7 @@ from dataflows import isa
 from dataflows.attention import Append, Attention, Embedding, Lookup, Norm, Positional, Slice
 from dataflows.config import Config
 from dataflows.network import Add, AvgPool, Concat, Conv, Layer, MaxPool, Network
-from dataflows.pruning import Gather
+from dataflows.pruning import Gather, HeadConv
 from dataflows.vocabulary import Kind
 from mapper.array_plan import ArrayPlan, plane_or_classifier
 from mapper.attention_plan import NUMERATOR_SLOTS, AttentionPlan
@@ -33,6 +33,7 @@ from mapper.lower_copy import CopyLowering, EmbeddingLowering
 from mapper.lower_elementwise import ElementwiseLowering
 from mapper.lower_gather import GatherLowering
 from mapper.lower_generation import AppendLowering, PositionalLowering, QueryLowering
+from mapper.lower_heads import HeadConvLowering, check_heads
 from mapper.lower_norm import NormLowering, fuse_sums
 from mapper.lower_plane import PlaneLowering
 from mapper.lower_pool import PoolLowering
@@ -195,6 +196,9 @@ def compile_network(
     check_layers(cfg, network, windows)
     check_transformers(cfg, network)
     check_selections(cfg, network)
+    for layer in network.layers:
+        if isinstance(layer, HeadConv):
+            check_heads(cfg, network, layer)
     apart = {*windows, *sparse}
     fused = fuse_additions(network, apart) if fuse else {}
     pools = fuse_pools(network, fused, apart) if fuse and not cfg.codec else {}
@@ -245,6 +249,11 @@ def compile_network(
                 first, behind = add, [*behind, layer]
         elif isinstance(layer, Lookup | Slice):
             steps += list(CopyLowering(context, layer, index).steps())
+        elif isinstance(layer, HeadConv):
+            heads = HeadConvLowering(context, layer, index)
+            steps += list(heads.steps())
+            context.bank += heads.drains
+            plan, engine = heads.plan, "array"
         elif isinstance(layer, Gather):
             steps += list(GatherLowering(context, layer, index).steps())
         elif isinstance(layer, Append):

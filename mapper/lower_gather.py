@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from functools import partial
 
 from dataflows import isa
-from dataflows.network import Layer
 from dataflows.pruning import Gather, Select
 from mapper import loads
 from mapper.context import Context
@@ -15,18 +14,16 @@ from mapper.nests import levels
 from mapper.pieces import Piece
 from mapper.pipeline import Load, Step
 from mapper.scoreboard import Access
-from mapper.selections import candidates, emit_select, list_places, lists_from
+from mapper.selections import list_places, lists_from, select_once
 
 
 class GatherLowering(Passing[Gather]):
-    """Steps of a gather: rows of the sequence by the list. The first gather by a list brings its selection, too."""
+    """Steps of a gather: rows of the sequence by the list. What goes by a list first brings its selection, too."""
 
     def __init__(self, context: Context, layer: Gather, index: int):
         super().__init__(context, layer, index)
         layers = context.network.layers
         self.select = next(x for x in layers if isinstance(x, Select) and x.output == layer.inputs[1])
-        users: list[Layer] = [x for x in layers if isinstance(x, Gather) and x.inputs[1] == layer.inputs[1]]
-        self._selects = users[0] is layer
         self._place = lists_from(self.cfg, context.network) + list_places(context.network)[0][layer.inputs[1]]
 
     def steps(self) -> Iterator[Step]:
@@ -44,10 +41,7 @@ class GatherLowering(Passing[Gather]):
         size, channels = (end - first) * (c1 - c0), self.target.shape[3]
 
         def emit(address: int) -> None:
-            if self._selects:
-                count = candidates(self.context.network, self.select)
-                emit_select(self.context.builder, self.select, count, self._place, self.index)
-                self._selects = False
+            select_once(self.context, self.select, self.index)
             registers = {
                 "source": self.context.source(self.source.name, c0), "row": {"bytes": c1 - c0},
                 **levels(loads.ROWS, []), "row_c": {"count": end - first, "step": channels},

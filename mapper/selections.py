@@ -11,6 +11,7 @@ from dataflows.errors import InputError
 from dataflows.network import Network
 from dataflows.pruning import Gather, HeadConv, Select
 from mapper.builder import Builder
+from mapper.context import Context
 from mapper.scoreboard import Access
 
 HEADS = "head importance"
@@ -59,11 +60,9 @@ def check_selections(cfg: Config, network: Network) -> None:
     """Raise :class:`InputError` naming the first layer of pruning that the accelerator cannot run."""
     selections = [layer for layer in network.layers if isinstance(layer, Select)]
     for layer in network.layers:
-        if isinstance(layer, HeadConv):
-            raise InputError(f"layer {layer.name}: the weights of single heads cannot be loaded; select tokens only")
         if isinstance(layer, Attention) and layer.keep_values is not None:
             raise InputError(f"layer {layer.name}: the values of single keys cannot be left out (keep_values)")
-        if not isinstance(layer, Select | Gather):
+        if not isinstance(layer, Select | Gather | HeadConv):
             continue
         if not cfg.pruning:
             raise InputError(
@@ -118,6 +117,15 @@ def emit_select(builder: Builder, layer: Select, count: int, place: int, index: 
         ],
         layer=index, note=f"{layer.name}: {layer.keep} of {count} {'heads' if layer.heads else 'tokens'}",
     )  # fmt: skip
+
+
+def select_once(context: Context, layer: Select, index: int) -> None:
+    """The ROWS job of a selection, before the first job that goes by its lists, of the layer of that number."""
+    if layer.output in context.selected:
+        return
+    context.selected.add(layer.output)
+    place = lists_from(context.cfg, context.network) + list_places(context.network)[0][layer.output]
+    emit_select(context.builder, layer, candidates(context.network, layer), place, index)
 
 
 def importance_access(fields: Mapping[str, int]) -> list[Access]:

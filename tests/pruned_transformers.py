@@ -16,8 +16,9 @@ from tests.attention_blocks import Blocks
 class PrunedBlocks(Blocks):
     """Blocks that know what has been selected so far: ``kept`` maps tokens (False) and heads (True) to their lists."""
 
-    def __init__(self, seed: int, x: np.ndarray, scale: float = 0.05, zero: int = 0):
-        super().__init__(seed, x, scale, zero)
+    def __init__(self, seed: int, x: np.ndarray, *, symmetric: bool = False):
+        super().__init__(seed, x)
+        self.symmetric = symmetric
         self.kept: dict[bool, str] = {}
         self.seen: dict[bool, list[str]] = {False: [], True: []}
 
@@ -69,9 +70,10 @@ class PrunedBlocks(Blocks):
         q, k, v = (self.head_conv(source, heads, channels, "out", symmetric=True) for _ in range(3))
         left = self.tensors[self.kept[True]].shape[2] if True in self.kept else heads
         result = self.attention(q, k, v, left, sharpness=sharpness)
-        if keep_values is not None:
-            self.layers[-1] = replace(self.layers[-1], keep_values=keep_values)
-            self.values[result] = golden.run_layer(self.network("so far"), self.layers[-1], self.values)
+        if self.symmetric:  # as the input of a layer of single heads
+            self.tensors[result] = replace(self.tensors[result], zero=0)
+        self.layers[-1] = replace(self.layers[-1], keep_values=keep_values)
+        self.values[result] = golden.run_layer(self.network("so far"), self.layers[-1], self.values)
         self.seen[False].append(result)
         self.seen[True].append(result)
         return result
@@ -87,7 +89,7 @@ def pruned_encoder(
     """
     rng = np.random.default_rng([seed, 23])
     x = rng.integers(-128, 128, (samples, 1, tokens, heads * size)).astype(np.int8)
-    blocks, out = PrunedBlocks(seed, x), "x"
+    blocks, out = PrunedBlocks(seed, x, symmetric=keep_heads[-1] < heads), "x"
     for count, left in zip(keep, keep_heads, strict=True):
         values = min(keep_values, blocks.tensors[out].shape[2]) if keep_values else None
         mixed = blocks.pruned_attention(out, heads, sharpness=sharpness, keep_values=values)

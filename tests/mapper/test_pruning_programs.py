@@ -41,6 +41,21 @@ def test_heads(seed: int) -> None:
         check_program(compile_network(cfg, network, Options()), random_input(network, seed))
 
 
+@pytest.mark.parametrize(
+    ("cfg", "tokens", "heads", "size", "keep", "keep_heads"),
+    [
+        (CFGS[0], 20, 4, 16, (20, 11, 11), (3, 3, 1)),
+        (CFGS[0], 9, 3, 32, (5, 4, 4), (3, 1, 1)),
+        (CFGS[1], 13, 4, 8, (13, 8, 5), (2, 1, 1)),
+        (CFGS[1], 6, 3, 16, (6, 6), (2, 2)),
+    ],
+)
+def test_cascades_of_heads(cfg, tokens, heads, size, keep, keep_heads) -> None:
+    """Of later layers only the weights of heads that are left are loaded."""
+    network = pruned_encoder(tokens, tokens, heads, size, keep, keep_heads)
+    check_program(compile_network(cfg, network, Options()), random_input(network, tokens))
+
+
 def test_places_of_lists() -> None:
     """Lists share places behind their last users."""
     network = pruned_encoder(1, 12, 2, 4, (9, 8, 5, 2), (2,) * 4)
@@ -62,7 +77,7 @@ def test_refused() -> None:
     both = pruned_encoder(1, 8, 2, 4, (5, 3), (2, 2), samples=2)
     assert "the batch must be 1, not 2" in _refused(CFGS[0], both)
     heads = pruned_encoder(1, 8, 2, 4, (5, 3), (1, 1))
-    assert "weights of single heads cannot be loaded" in _refused(CFGS[0], heads)
+    assert "heads of 4 channels are no whole multiples of 16, the columns of" in _refused(CFGS[0], heads)
     values = pruned_encoder(1, 8, 2, 4, (5,), (2,), keep_values=3)
     assert "keep_values" in _refused(CFGS[0], values)
     second = next(i for i, layer in enumerate(network.layers) if layer.op == "select" and layer.carried)

@@ -18,11 +18,18 @@ CFG = CFG.model_copy(update={"attention": CFG.attention.model_copy(update={"prun
 
 
 @pytest.mark.parametrize(
-    ("tokens", "heads", "size", "keep"), [(19, 2, 5, (13, 13, 4)), (7, 1, 4, (1,)), (40, 4, 2, (33, 20))]
+    ("tokens", "heads", "size", "keep", "keep_heads"),
+    [
+        (19, 2, 5, (13, 13, 4), (2, 2, 2)),
+        (7, 1, 4, (1,), (1,)),
+        (40, 4, 2, (33, 20), (4, 4)),
+        (17, 4, 8, (17, 9, 9), (3, 1, 1)),
+        (5, 3, 16, (5, 4), (2, 2)),
+    ],
 )
-def test_cascades(tokens, heads, size, keep):
+def test_cascades(tokens, heads, size, keep, keep_heads):
     rng = np.random.default_rng(tokens)
-    network = pruned_encoder(tokens, tokens, heads, size, keep, (heads,) * len(keep))
+    network = pruned_encoder(tokens, tokens, heads, size, keep, keep_heads)
     inputs = np.concatenate([random_input(network, seed) for seed in range(2)])
     stall = float(rng.choice([0, 0.2]))
     dram = Dram(latency=int(rng.integers(1, 60)), read_stall=stall, write_stall=stall, seed=tokens)
