@@ -25,7 +25,7 @@ _YOSYS = (
     # Array, lanes and sparse PEs are most of what a simulator does: registers with enables, and sums as wide as they
     # are needed, run a third faster. Elsewhere the processes stay as they were written, which reads better.
     "select *_pe *_row *_grid *_window_lane *_vector_lane *_requantize* *_column_walker *_pointer_memory *_sparse_sums "
-    "*_short_queue *_norm_lane *_softmax_lane *_maximum_tree",
+    "*_short_queue *_norm_lane *_softmax_lane *_collect_lane *_maximum_tree",
     "proc -norom",
     "opt_expr",
     "opt_clean",

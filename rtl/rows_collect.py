@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import bits_for
 
 from dataflows.config import Config
+from rtl.collect_lane import ELEMENT_BITS, POWER_BITS, CollectLane
 from rtl.maximum_tree import MaximumTree
 from rtl.norm_lane import CODE_BITS, COUNT_BITS, SUM_BITS
 from rtl.skew import delay
@@ -17,7 +18,6 @@ SQUARES_BITS = 28
 """Of the sum of the squares of a row's elements less their zero point."""
 ROWS = 8
 """Rows between the first word that comes and the first word that is emitted."""
-LOWEST = -(1 << SCORE_BITS - 1)
 
 
 def score_word(cfg: Config) -> data.ArrayLayout:
@@ -95,17 +95,76 @@ class RowsCollect(wiring.Component):
         m = Module()
         cfg = self.cfg
         job = Signal(self.job.payload.shape(), reset_less=True)
+        come, take = Signal(), Signal()  # a transfer, and one that completes a word
+        first, last = Signal(), Signal()  # word of its row
+        place = Signal(cfg.lanes, init=1)  # one bit: lane of the element that comes, of a column
+        remaining = Signal.like(job.counted, reset_less=True)  # elements of the row that count, from this word on
+        self._walk(m, job, come, take, first, last, place, remaining)
+
+        # The word in the registers of the lanes, and what is known about it.
+        counts = Signal(cfg.lanes, reset_less=True)
+        zero_x = Signal.like(job.zero_x, reset_less=True)
+        taken, of_softmax = Signal(), Signal(reset_less=True)
+        m.d.sync += taken.eq(take)
+        with m.If(take):
+            m.d.sync += [
+                counts.eq(Cat(remaining > lane for lane in range(cfg.lanes))),
+                of_softmax.eq(job.softmax), zero_x.eq(job.zero_x),
+            ]  # fmt: skip
+        square = delay(m, taken & ~of_softmax, 1, "square", reset_less=False)
+        lanes = [CollectLane() for _ in range(cfg.lanes)]
+        for n, lane in enumerate(lanes):
+            m.submodules[f"lane_{n}"] = lane
+            m.d.comb += [
+                lane.i.eq(Mux(job.column, self.i.payload[0], self.i.payload[n])),
+                lane.take.eq(come & (~job.column | place[n])),
+                lane.counts.eq(counts[n]),
+                lane.zero_x.eq(zero_x),
+                lane.softmax.eq(taken & of_softmax),
+                lane.norm.eq(taken & ~of_softmax),
+                lane.square.eq(square),
+                self.write_data[n].eq(lane.word),
+            ]
+        m.d.comb += self.write.eq(taken)
+        with m.If(taken):
+            wraps = self.write_address == self.words - 1
+            m.d.sync += self.write_address.eq(Mux(wraps, 0, self.write_address + 1))
+
+        way = self.latency - 1  # cycles from a word's take to its accumulation
+        arrives = delay(m, taken, way - 1, "arrives", reset_less=False)
+        begins, closes, softmax = delay(m, Cat(first, last, job.softmax), way, "marks")
+        self._find_maximum(m, lanes, arrives, begins)
+        self._add(m, lanes, arrives, begins)
+        closed = Signal()
+        m.d.sync += closed.eq(arrives & closes)
+        softmax_closed = delay(m, softmax, 1, "softmax_closed")
+        names = ("centered", "elements", "epsilon")
+        late = data.View(
+            data.StructLayout({name: job.shape()[name].shape for name in names}),
+            delay(m, Cat(job[name] for name in names), self.latency, "of_job"),
+        )
+        m.d.comb += [
+            self.maximum.valid.eq(closed & softmax_closed),
+            self.sums.valid.eq(closed & ~softmax_closed),
+            *(self.sums.p[name].eq(late[name]) for name in names),
+        ]
+        inside = Signal(range(self.latency + 1))
+        m.d.sync += inside.eq(Mux(come, self.latency, inside - inside.any()))
+        m.d.comb += self.moving.eq(come | inside.any())
+        return m
+
+    def _walk(self, m, job, come, take, first, last, place, remaining):
+        """The rows of one job after the other."""
+        lanes = self.cfg.lanes
         active = Signal()
         left, rows_left = Signal.like(job.blocks, reset_less=True), Signal.like(job.rows, reset_less=True)
-        counted = Signal.like(job.counted, reset_less=True)  # elements of the row that count
-        remaining = Signal.like(job.counted, reset_less=True)  # from this word on
-        first, room, rows_room = Signal(), Signal(), Signal()
-        come, take, last, end, load = Signal(), Signal(), Signal(), Signal(), Signal()
-        place = Signal(cfg.lanes, init=1)  # one bit: lane of the element that comes, of a column
-        final = Signal()  # it is the last one of its word
-        ends = Mux(last, Const(1) << (job.tail - 1)[: bits_for(cfg.lanes - 1)], 1 << cfg.lanes - 1)
+        counted, next_counted = Signal.like(job.counted, reset_less=True), Signal.like(job.counted)
+        words, rows = Signal(range(self.words + 1), init=self.words), Signal(range(ROWS + 1), init=ROWS)  # free places
+        end, load = Signal(), Signal()
+        final = Signal()  # the element is the last one of its word
+        ends = Mux(last, Const(1) << (job.tail - 1)[: bits_for(lanes - 1)], 1 << lanes - 1)
         m.d.comb += [
-            self.i.ready.eq(active & room & (~first | rows_room)),
+            self.i.ready.eq(active & words.any() & (~first | rows.any())),
             come.eq(self.i.valid & self.i.ready),
             final.eq((place & ends).any()),
             take.eq(come & (~job.column | final)),
@@ -113,11 +172,11 @@ class RowsCollect(wiring.Component):
             end.eq(take & last & (rows_left == 1)),
             self.job.ready.eq(~active | end),
             load.eq(self.job.valid & self.job.ready),
+            next_counted.eq(counted + (job.causal & (counted != job.elements))),
         ]
+        m.d.sync += [words.eq(words - take + self.read), rows.eq(rows - (take & first) + self.begun)]
         with m.If(come & job.column):
             m.d.sync += place.eq(Mux(final, 1, place << 1))
-        next_counted = Signal.like(counted)
-        m.d.comb += next_counted.eq(counted + (job.causal & (counted != job.elements)))
         with m.If(take):
             m.d.sync += first.eq(last)
             with m.If(last):
@@ -126,7 +185,7 @@ class RowsCollect(wiring.Component):
                     remaining.eq(next_counted),
                 ]  # fmt: skip
             with m.Else():
-                m.d.sync += [left.eq(left - 1), remaining.eq(Mux(remaining > cfg.lanes, remaining - cfg.lanes, 0))]
+                m.d.sync += [left.eq(left - 1), remaining.eq(Mux(remaining > lanes, remaining - lanes, 0))]
         with m.If(load):
             given = self.job.payload
             m.d.sync += [
@@ -135,89 +194,24 @@ class RowsCollect(wiring.Component):
             ]  # fmt: skip
         with m.Elif(end):
             m.d.sync += active.eq(0)
-        self._count_room(m, take, first, room, rows_room)
 
-        # The word in a register, and what is known about it.
-        word = Signal(score_word(cfg), reset_less=True)
-        counts = Signal(cfg.lanes, reset_less=True)
-        zero_x = Signal.like(job.zero_x, reset_less=True)
-        taken, of_softmax = Signal(), Signal(reset_less=True)
-        m.d.sync += taken.eq(take)
-        for lane in range(cfg.lanes):
-            with m.If(come & (~job.column | place[lane])):
-                m.d.sync += word[lane].eq(Mux(job.column, self.i.payload[0], self.i.payload[lane]))
-        with m.If(take):
-            m.d.sync += [
-                counts.eq(Cat(remaining > lane for lane in range(cfg.lanes))),
-                of_softmax.eq(job.softmax), zero_x.eq(job.zero_x),
-            ]  # fmt: skip
-        m.d.comb += [self.write.eq(taken), self.write_data.eq(word)]
-        with m.If(taken):
-            wraps = self.write_address == self.words - 1
-            m.d.sync += self.write_address.eq(Mux(wraps, 0, self.write_address + 1))
-
-        way = self.latency - 1  # cycles from a word's take to its accumulation
-        arrives = delay(m, taken, way - 1, "arrives", reset_less=False)
-        marks = Signal(3)
-        m.d.comb += marks.eq(Cat(first, last, job.softmax))
-        begins, closes, softmax = delay(m, marks, way, "marks")
-        closed = Signal()
-        m.d.sync += closed.eq(arrives & closes)
-        softmax_closed = delay(m, softmax, 1, "softmax_closed")
-        self._find_maximum(m, word, counts, taken & of_softmax, arrives, begins)
-        self._add(m, word, counts, zero_x, taken & ~of_softmax, arrives, begins)
-        m.d.comb += [
-            self.maximum.valid.eq(closed & softmax_closed),
-            self.sums.valid.eq(closed & ~softmax_closed),
-        ]
-        of_job = Signal(data.StructLayout({"centered": 1, "elements": COUNT_BITS, "epsilon": EPSILON_BITS}))
-        m.d.comb += [of_job[name].eq(job[name]) for name in ("centered", "elements", "epsilon")]
-        late = data.View(of_job.shape(), delay(m, of_job.as_value(), self.latency, "of_job"))
-        m.d.comb += [self.sums.p[name].eq(late[name]) for name in ("centered", "elements", "epsilon")]
-        inside = Signal(range(self.latency + 1))
-        m.d.sync += inside.eq(Mux(come, self.latency, inside - inside.any()))
-        m.d.comb += self.moving.eq(come | inside.any())
-        return m
-
-    def _count_room(self, m, take, first, room, rows_room):
-        """Places of the ring and of rows that are free."""
-        words, rows = Signal(range(self.words + 1), init=self.words), Signal(range(ROWS + 1), init=ROWS)
-        m.d.sync += [words.eq(words - take + self.read), rows.eq(rows - (take & first) + self.begun)]
-        m.d.comb += [room.eq(words.any()), rows_room.eq(rows.any())]
-
-    def _find_maximum(self, m, word, counts, enable, arrives, begins):
+    def _find_maximum(self, m, lanes, arrives, begins):
         """Maximum of the row so far, ``latency`` cycles after the word."""
-        m.submodules.largest = tree = MaximumTree(self.cfg.lanes, SCORE_BITS)
-        scores = Signal(score_word(self.cfg), reset_less=True)
-        with m.If(enable):
-            m.d.sync += [
-                scores[lane].eq(Mux(counts[lane], word[lane], LOWEST)) for lane in range(self.cfg.lanes)
-            ]
-        m.d.comb += [to.eq(score) for to, score in zip(tree.i, scores, strict=True)]
+        m.submodules.largest = tree = MaximumTree(len(lanes), SCORE_BITS)
+        m.d.comb += [to.eq(lane.score) for to, lane in zip(tree.i, lanes, strict=True)]
         largest = delay(m, tree.o, 1, "largest_late")
         running = Signal(signed(SCORE_BITS), reset_less=True)
         with m.If(arrives & (begins | (largest > running))):
             m.d.sync += running.eq(largest)
         m.d.comb += self.maximum.payload.eq(running)
 
-    def _add(self, m, word, counts, zero_x, enable, arrives, begins):
+    def _add(self, m, lanes, arrives, begins):
         """Sum and sum of squares of the row so far, ``latency`` cycles after the word."""
-        lanes = self.cfg.lanes
-        element_bits = CODE_BITS + 1
-        word_bits = element_bits + (lanes - 1).bit_length()
-        m.submodules.total = total = AdderTree(lanes, element_bits, word_bits)
-        m.submodules.squares = squares = AdderTree(lanes, 2 * element_bits - 1, word_bits + element_bits - 1)
-        shape = signed(element_bits)
-        elements = Signal(data.ArrayLayout(shape, lanes), reset_less=True)
-        powers = Signal(data.ArrayLayout(signed(2 * element_bits - 1), lanes), reset_less=True)
-        codes = [word[lane][:CODE_BITS].as_signed() for lane in range(lanes)]
-        squaring = delay(m, enable, 1, "squaring", reset_less=False)
-        with m.If(enable):
-            m.d.sync += [elements[n].eq(Mux(counts[n], codes[n] - zero_x, 0)) for n in range(lanes)]
-        with m.If(squaring):
-            m.d.sync += [power.eq(element * element) for power, element in zip(powers, elements, strict=True)]
-        m.d.comb += [to.eq(element) for to, element in zip(total.i, elements, strict=True)]
-        m.d.comb += [to.eq(power) for to, power in zip(squares.i, powers, strict=True)]
+        more = (len(lanes) - 1).bit_length()
+        m.submodules.total = total = AdderTree(len(lanes), ELEMENT_BITS, ELEMENT_BITS + more)
+        m.submodules.squares = squares = AdderTree(len(lanes), POWER_BITS, POWER_BITS + more)
+        m.d.comb += [to.eq(lane.element) for to, lane in zip(total.i, lanes, strict=True)]
+        m.d.comb += [to.eq(lane.power) for to, lane in zip(squares.i, lanes, strict=True)]
         late = delay(m, total.o, 1, "total_late")
         running, running_squares = self.sums.p.sum, self.sums.p.squares
         with m.If(arrives):
