@@ -47,3 +47,7 @@ def add_leaving_out(p: argparse.ArgumentParser) -> None:
         "--keep-tokens", type=parser(share), metavar="RATIO", default=LayerSpec(),
         help="keep this share of the tokens behind attention layers, the most important ones of each sample",
     )  # fmt: skip
+    g.add_argument(
+        "--keep-heads", type=parser(share), metavar="RATIO", default=LayerSpec(),
+        help="keep this share of the heads from the next attention layer on, the most important ones of each sample",
+    )  # fmt: skip

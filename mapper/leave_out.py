@@ -1,10 +1,9 @@
-"""Quantized networks that leave out tokens while they run: selections and gathers behind attention layers."""
+"""Quantized networks that leave out tokens and heads while they run, behind attention layers."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from math import ceil
 
 import numpy as np
 
@@ -12,29 +11,31 @@ from dataflows.attention import Attention, Lookup, Norm, Slice
 from dataflows.errors import InputError
 from dataflows.network import Add, AvgPool, Concat, Conv, Layer, Network, Tensor, Window
 from dataflows.pruning import Gather, Select
-
-LIST_LIMIT = 1 << 15
-"""Numbers of a list are 16-bit codes."""
+from mapper.leave_out_heads import LIST_LIMIT, HeadCut, share
 
 
-def leave_out(network: Network, keep: Mapping[str, float]) -> Network:
-    """The network with fewer and fewer tokens.
+def leave_out(
+    network: Network, keep_tokens: Mapping[str, float], keep_heads: Mapping[str, float] | None = None
+) -> Network:
+    """The network with fewer and fewer tokens and heads.
 
     Behind each attention layer that has a ratio, the most important tokens stay: that share of those of the first
     attention layer, rounded up. Everything that is needed later is gathered there, so all that follows is computed on
-    them.
+    them. Heads likewise, from the next attention layer on: the layers before and behind it are those of the heads that
+    are left.
 
     Parameters
     ----------
-    keep : ratio of tokens by name of attention layer, above 0 and at most 1
+    keep_tokens, keep_heads : ratios by name of attention layer, above 0 and at most 1
 
     Raises
     ------
     InputError
         When a layer behind a selection takes tokens by their place, or is of a kind that does not treat all tokens
-        alike; when a later ratio is larger than an earlier one; when there is more than one sequence.
+        alike; when a later ratio is larger than an earlier one; when there is more than one sequence; when attention of
+        fewer heads is not between linear layers of its own.
     """
-    return _Cut(network, keep).result()
+    return _Cut(network, keep_tokens, keep_heads or {}).result()
 
 
 @dataclass
@@ -42,9 +43,11 @@ class _Cut:
     """A network under construction: ``renamed`` maps tensors to what stands for them now."""
 
     network: Network
-    keep: Mapping[str, float]
+    keep_tokens: Mapping[str, float]
+    keep_heads: Mapping[str, float]
 
     def __post_init__(self) -> None:
+        self.heads = HeadCut(self.network, self.keep_heads)
         self.tensors: dict[str, Tensor] = dict(self.network.tensors)
         self.layers: list[Layer] = []
         self.renamed: dict[str, str] = {}
@@ -57,8 +60,10 @@ class _Cut:
         """All layers, one after the other."""
         for index, layer in enumerate(self.network.layers):
             self._append(layer)
-            if isinstance(layer, Attention) and self.keep:
+            if isinstance(layer, Attention) and self.keep_tokens:
                 self._attention(layer, index)
+            if isinstance(layer, Attention) and self.keep_heads:
+                self.layers += self.heads.behind(layer, self.tensors)
         outputs = tuple(self.renamed.get(name, name) for name in self.network.outputs)
         order = {self.renamed.get(name, name): held for name, held in self.network.output_order.items()}
         used = {name for layer in self.layers for name in (*layer.inputs, layer.output)} | {*self.network.inputs}
@@ -77,7 +82,7 @@ class _Cut:
         layer = replace(layer, inputs=inputs)
         if changed:
             layer = self._fewer(layer, changed[0])
-        self.layers.append(layer)
+        self.layers.append(self.heads.replaced(layer, self.tensors))
 
     def _old(self, name: str) -> int:
         return self.network.tensors[name].shape[2]
@@ -112,15 +117,10 @@ class _Cut:
             raise InputError(f"layer {layer.name}: tokens are left out of one sequence, not of {queries} by {keys}")
         self.first = self.first or keys
         self.observed.append(layer.output)
-        ratio = self.keep.get(layer.name)
+        ratio = self.keep_tokens.get(layer.name)
         if ratio is None:
             return
-        count = max(1, ceil(ratio * self.first - 1e-9))
-        if count > keys:
-            raise InputError(
-                f"layer {layer.name}: {ratio:g} of {self.first} tokens are {count}, but only {keys} are left; ratios "
-                "must not rise (--keep-tokens)"
-            )
+        count = share(layer, ratio, self.first, keys, "tokens")
         if count < keys:
             self._select(layer, index, count)
 

@@ -71,6 +71,7 @@ class Arguments:
     prune_channels: LayerSpec[float]
     cluster: LayerSpec[int]
     keep_tokens: LayerSpec[float]
+    keep_heads: LayerSpec[float]
     run: bool
     inputs: Path | None
     latency: int
@@ -101,6 +102,7 @@ class Arguments:
             spec: LayerSpec[Any] = getattr(self, name)
             words += [f"--{name.replace('_', '-')}", spec.text] if spec.text else []
         words += ["--keep-tokens", self.keep_tokens.text] if self.keep_tokens.text else []
+        words += ["--keep-heads", self.keep_heads.text] if self.keep_heads.text else []
         if self.inputs:
             words += ["--inputs", str(self.inputs)]
         words += ["--dram-latency", str(self.latency)]
@@ -222,7 +224,7 @@ def parse(argv: Sequence[str]) -> Arguments:
         calibration=a.calibration, method=method, percentile=99.99 if a.percentile is None else a.percentile,
         bits=a.bits, auto_bits=a.auto_bits,
         prune=a.prune, prune_pattern=a.prune_pattern, prune_channels=a.prune_channels, cluster=a.cluster,
-        keep_tokens=a.keep_tokens,
+        keep_tokens=a.keep_tokens, keep_heads=a.keep_heads,
         run=a.run, inputs=a.inputs, latency=int(a.dram_latency), bytes_per_cycle=a.dram_bytes_per_cycle,
         stall=a.dram_stall, json=a.json, fuse=not a.no_fuse, layers=a.layers, dump=a.dump, trace=a.trace,
         allow_pickle=a.allow_pickle, seed=int(a.seed), command=shlex.join(["python", "-m", "mapper", *argv]),

@@ -35,7 +35,7 @@ def all_sqnr(
     return {
         name: sqnr(reference[name], network.tensors[name], values)
         for name, values in codes.items()
-        if name in reference and name not in turned and reference[name].shape[2:] == values.shape[1:3]
+        if name in reference and name not in turned and reference[name].transpose(0, 2, 3, 1).shape == values.shape
     }
 
 

@@ -120,10 +120,11 @@ def load(arguments: Arguments, accelerators: Sequence[Config], progress: Progres
         with progress.step("allocate bits"):
             allocation = allocate_bits(graph, accelerators, calibration, observed, arguments, progress.detail)
             network = quantize(graph, observed, widths(graph, accelerators[0], allocation.spec))
-    if arguments.keep_tokens.values:
+    if arguments.keep_tokens.values or arguments.keep_heads.values:
         names = [layer.name for layer in network.layers if isinstance(layer, Attention)]
-        network = leave_out(network, arguments.keep_tokens.resolve(names, "--keep-tokens"))
-        notes.append("tokens are left out while running: SQNR is that of tensors that still have all tokens, or none")
+        tokens = arguments.keep_tokens.resolve(names, "--keep-tokens")
+        network = leave_out(network, tokens, arguments.keep_heads.resolve(names, "--keep-heads"))
+        notes.append("parts are left out while running: SQNR is that of tensors that are still whole")
     inputs = {name: quantize_input(network, name, values) for name, values in samples.items()}
     engine = resolved(network, arguments.engine)
     model = Model(graph, original, network, samples, inputs, tuple(notes), engine, allocation)

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from dataflows.attention import Attention
 from dataflows.errors import InputError
-from dataflows.pruning import Gather, Select
+from dataflows.pruning import Gather, HeadConv, Select
 from mapper.compile import compile_network
 from mapper.conv_plan import Options
 from mapper.leave_out import leave_out
@@ -36,6 +37,30 @@ def test_cascade_of_an_encoder():
         check_program(compile_network(cfg, cut, Options()), x)
 
 
+def test_heads_and_tokens():
+    """Two of four heads from the second layer on, one from the third; few tokens."""
+    network = encoder_network(3, 64, 4, 12, 16)
+    first, second, _ = attentions(network)
+    cut = leave_out(network, {first: 0.5}, {first: 0.5, second: 0.25})
+    assert [x.side for x in cut.layers if isinstance(x, HeadConv)] == ["out", "out", "out", "in"] * 2
+    assert [x.heads for x in cut.layers if isinstance(x, Attention)] == [4, 2, 1]
+    x = random_input(network, 3)
+    assert golden.run(cut, {"x": x})[cut.outputs[0]].shape == (1, 1, 6, 64)
+    check_program(compile_network(CFGS[0], cut, Options()), x)
+
+
+def test_all_heads_at_first():
+    """Heads that matter are found: one that only repeats its zero point is left out."""
+    network = encoder_network(2, 32, 2, 6, 8)
+    first, _ = attentions(network)
+    values = next(x for x in network.layers if x.output == next(y for y in network.layers if y.name == first).inputs[2])
+    values.weight[:16] = 0
+    values.bias[:16] = 0
+    cut = leave_out(network, {}, {first: 0.5})
+    (select,) = (x for x in cut.layers if isinstance(x, Select))
+    assert golden.run(cut, {"x": random_input(network, 3)})[select.output].ravel().tolist() == [1]
+
+
 def test_nothing_is_left_out():
     network = encoder_network(1, 8, 1, 6, 8)
     same = leave_out(network, {attentions(network)[0]: 1.0})
@@ -60,7 +85,16 @@ def test_refused():
     first, second = attentions(network)
     with pytest.raises(InputError, match=r"0\.9 of 10 tokens are 9, but only 5 are left; ratios must not rise"):
         leave_out(network, {first: 0.5, second: 0.9})
+    with pytest.raises(InputError, match=r"0\.9 of 1 heads are 1|ratios must not rise \(--keep-heads\)"):
+        leave_out(encoder_network(2, 8, 4, 10, 8), {}, {first: 0.5, second: 0.9})
     x = np.random.default_rng(1).integers(-128, 128, (1, 1, 6, 8)).astype(np.int8)
+    blocks = Blocks(1, x)
+    q = blocks.linear("x", 8, symmetric=True)
+    blocks.attention(q, q, q, 2)
+    blocks.attention(blocks.linear("x", 8, symmetric=True), q, q, 2)
+    shared = blocks.network("shared")
+    with pytest.raises(InputError, match="linear layers of its own"):
+        leave_out(shared, {}, {attentions(shared)[0]: 0.5})
     blocks = Blocks(1, x)
     blocks.slice(blocks.encoder("x", 2, 12), 0, 1)
     with pytest.raises(InputError, match="takes tokens by their place"):
