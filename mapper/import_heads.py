@@ -41,7 +41,7 @@ def heads(builder: Builder, x: Activation, role: str) -> Heads:
     at = Places.of(places.reshape(-1, length, depth), held)
     sample, lists = at.sample[:, 0, 0], at.channel[:, 0]
     same = (at.sample == sample[:, None, None]) & (at.channel == lists[:, None])
-    start, stop = span(builder, at.pixel)
+    start, stop = span(builder, at.pixel[:, :, 0])
     if stop - start != length or not bool((same & (at.pixel == torch.arange(start, stop)[:, None])).all()):
         raise _unlike(builder, x, role)
     samples, count = held[0], len(sample) // held[0]

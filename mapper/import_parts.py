@@ -80,7 +80,9 @@ def tokens(builder: Builder, x: Activation, start: int, stop: int) -> Activation
 
 def span(builder: Builder, pixels: torch.Tensor) -> tuple[int, int]:
     """First and last + 1 of the pixels that occur, which must be neighbours."""
-    found = torch.unique(pixels)
+    there = torch.zeros(int(pixels.max()) + 1, dtype=torch.bool)
+    there[pixels.reshape(-1)] = True
+    found = there.nonzero().reshape(-1)
     start, stop = int(found[0]), int(found[-1]) + 1
     if stop - start != len(found):
         raise builder.error(
@@ -122,7 +124,7 @@ def rows(builder: Builder, x: Activation, op: str) -> tuple[Activation, torch.Te
     same = (at.channel == first) & (at.sample == at.sample[..., :1]) & (at.pixel == at.pixel[..., :1])
     if not bool(same.all()):
         raise builder.error(f"{op} on shape {x.shape} is supported where that is {SEQUENCES}")
-    start, stop = span(builder, at.pixel)
+    start, stop = span(builder, at.pixel[..., 0])
     tensor = tokens(builder, pick(builder, x, first.tolist()), start, stop)
     if len(x.shape) == 3:
         tensor = spaced(builder, tensor, 1, stop - start)
