@@ -19,6 +19,7 @@ from dataflows.errors import InputError
 from dataflows.network import Codes
 from mapper.check_transformers import check_ids
 from mapper.compile import Program
+from mapper.generation import Generation
 from mapper.image import Image
 from mapper.mismatch import Mismatch, mismatches
 from mapper.timing import Prediction, predict
@@ -101,7 +102,7 @@ def execute(
     trace: tuple[str, Path] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Run:
-    """Run all samples, one batch of the program after the other.
+    """Run all samples, one batch of the program after the other; those of a decoder are tokens behind each other.
 
     Parameters
     ----------
@@ -134,22 +135,24 @@ def execute(
         raise InputError(f"the model takes {batch} samples at a time; {samples} samples are no multiple of that")
     check_ids(program.network, inputs)
     cfg = program.cfg
-    position = None if trace is None else _position(program, trace[0])
+    generation = Generation.of(program.network, samples // batch)
+    traced = None if trace is None else _position(program, trace[0])
     verilog = emit(cfg, build_root / cfg.name) / f"{cfg.name}.v"
     image = Image.of(program)
     memory = image.memory(seed)
     window = None
-    if position is not None:
+    if traced is not None:
         with closing(Simulator(cfg, verilog, dram=dram, seed=seed)) as simulator:  # once without, to find the cycles
-            window = _cycles(_once(simulator, image, image.memory(seed), _batch(inputs, 0, batch), None), position)
+            part = _batch(inputs, 0, batch)
+            window = _cycles(_once(simulator, image, image.memory(seed), part, generation, None), traced)
     run, outputs, wanted = Run(tensors=[] if keep else None), [], []
     path = None if trace is None else trace[1]
     with closing(Simulator(cfg, verilog, dram=dram, seed=seed, trace=path, trace_cycles=window)) as simulator:
         for first in range(0, samples, batch):
             part, guards = _batch(inputs, first, batch), image.guards(memory).copy()
             tell = None if progress is None else partial(_tell, progress, run.cycles, first)
-            result = _once(simulator, image, memory, part, tell)
-            expected = golden.run(program.network, part)
+            result = _once(simulator, image, memory, part, generation, tell)
+            expected = golden.run(program.network, part, generation.caches, generation.position)
             found = partial(_tensor, image, memory)
             run.mismatches += mismatches(program, found, expected, first)
             if not np.array_equal(guards, image.guards(memory)):
@@ -157,10 +160,11 @@ def execute(
             run.add(program, result, batch)
             if (program.sparse or gathers(program)) and len(run.predictions) < PREDICTED:
                 rate, vectors = dram.bytes_per_cycle or cfg.bus_bytes, {job.tensor for job in program.sparse.values()}
-                run.predictions.append(predict(program, dram.latency, rate, expected))
+                run.predictions.append(predict(program, dram.latency, rate, expected, position=generation.position))
                 run.masks.append(Masks({name: expected[name] for name in vectors}))
             for offset, words in _block_words(program, expected):
                 run.block_words.setdefault(offset, []).append(words)
+            generation.go_on(expected)
             outputs.append({name: found(name).copy() for name in program.network.outputs})
             wanted.append({name: expected[name] for name in program.network.outputs})
             if run.tensors is not None:
@@ -206,20 +210,21 @@ def _block_words(program: Program, tensors: Tensors) -> Iterator[tuple[int, int]
 
 
 def _once(
-    simulator: Simulator, image: Image, memory: NDArray[np.uint8], inputs: Inputs,
+    simulator: Simulator, image: Image, memory: NDArray[np.uint8], inputs: Inputs, generation: Generation,
     progress: Callable[[int], None] | None,
 ) -> Result:  # fmt: skip
-    """One batch: inputs in, everything the program writes scrambled before, run."""
+    """One batch: inputs and caches in, everything else the program writes scrambled before, run."""
     rng = np.random.default_rng(1)
     for entry in image.program.schedule:
         raw = image.raw(memory, entry.output)
         raw[...] = rng.integers(0, 256, raw.shape, np.uint8)
-    for name, value in inputs.items():
+    for name, value in {**inputs, **generation.caches}.items():
         image.write(memory, name, value)
     limit = 1_000_000 + 200 * _work(image.program)
     result = simulator.run(
-        len(image.program.words), image.bases, memory, limit, mark_address=image.marks, progress=progress
-    )
+        len(image.program.words), image.bases, memory, limit, mark_address=image.marks, progress=progress,
+        position=generation.position,
+    )  # fmt: skip
     if result.error is not isa.Error.NONE:
         raise SimulationError(f"the accelerator stopped with {result.message}")
     return result

@@ -103,6 +103,7 @@ class Simulator:
                 f"{verilog_path} was generated from a configuration with hash {found:014x}, "
                 f"not {cfg.hash} ({cfg.name}); generate it again with: make rtl"
             )
+        self._position = 0  # as the last run has left it
         self._trace = trace
         self._trace_cycles = trace_cycles
         self._settle()
@@ -122,6 +123,7 @@ class Simulator:
     def reset(self) -> None:
         """Hold the reset input; everything in flight is lost."""
         self.model.reset()
+        self._position = 0
         self._settle()
 
     def _settle(self) -> None:
@@ -147,6 +149,7 @@ class Simulator:
         *,
         mark_address: int = 0,
         progress: Callable[[int], None] | None = None,
+        position: int = 0,
     ) -> Result:
         """Run one program to its end or error; an error left by the run before is cleared first.
 
@@ -164,6 +167,8 @@ class Simulator:
             Where the mark table is written.
         progress : callable or None
             Called with the cycles so far several times a second; may raise to stop the run.
+        position : int
+            Tokens before those of the run, of programs that generate.
 
         Returns
         -------
@@ -181,6 +186,9 @@ class Simulator:
         self.write("IRQ_ENABLE", 1)
         self.write("PROGRAM_WORDS", program_words)
         self._write_wide("MARK", mark_address)
+        if position != self._position:
+            self.write("POSITION", position)
+            self._position = position
         for region in isa.Region:
             self._write_wide(f"BASE_{region.name}", bases.get(region, 0))
         before = self.model.counters()
