@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -46,6 +47,11 @@ class Generation:
             )
         empty = {name: np.zeros(tensors[name].shape, tensors[name].dtype) for name in network.caches}
         return Generation(network, tokens, 0, empty)
+
+    @property
+    def before(self) -> dict[str, Any]:
+        """Arguments of the golden model for the next run."""
+        return {"caches": self.caches, "position": self.position} if self.caches else {}
 
     def go_on(self, values: dict[str, Codes]) -> None:
         """A run has left these tensors."""

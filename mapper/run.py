@@ -152,7 +152,7 @@ def execute(
             part, guards = _batch(inputs, first, batch), image.guards(memory).copy()
             tell = None if progress is None else partial(_tell, progress, run.cycles, first)
             result = _once(simulator, image, memory, part, generation, tell)
-            expected = golden.run(program.network, part, generation.caches, generation.position)
+            expected = golden.run(program.network, part, **generation.before)
             found = partial(_tensor, image, memory)
             run.mismatches += mismatches(program, found, expected, first)
             if not np.array_equal(guards, image.guards(memory)):
