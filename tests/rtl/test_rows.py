@@ -13,7 +13,7 @@ from tests.rtl.row_engine_bench import KINDS, Bench, gain_memory, make_config, r
 SHAPES = {
     "four lanes": {},
     "one lane": {"lanes": 1, "row_elements": 16},
-    "sixteen lanes": {"lanes": 16, "bus_bits": 128, "row_elements": 64},
+    "sixteen lanes, pruning": {"lanes": 16, "bus_bits": 128, "row_elements": 64, "pruning": True},
     "odd lanes": {"lanes": 5, "bus_bits": 256, "row_elements": 20},
 }
 
