@@ -122,7 +122,7 @@ def select(values: NDArray[np.integer], k: int, parallel: int) -> Selection:
     for place, value in enumerate(values):  # one of them is it
         greater_count = int(np.count_nonzero(values > value))
         if greater_count < k <= greater_count + int(np.count_nonzero(values == value)):
-            return Selection(int(value), k - greater_count, rounds, cycles + extra + 2 + place)
+            return Selection(int(value), k - greater_count, rounds, cycles + extra + 3 + place)
     raise ValueError(f"k must be 0 to the number of values, {len(values)} here, not {k}")
 
 

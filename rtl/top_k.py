@@ -155,15 +155,17 @@ class TopK(wiring.Component):
             m.d.sync += [mask[lane].eq(~ends | (lane <= top[:lane_bits])) for lane in range(1, self.parallel)]
 
         # The pivot: chosen as a round begins to read; in a walk the next element in every cycle.
+        compared = Signal(self.word, reset_less=True)  # in a walk the same word as seen, out of a register
         walking, walks = Signal(), Signal()
         place = Signal(lane_bits)
         element = Signal(self.shape)
-        m.d.comb += walks.eq((phase == Phase.WALK) & (seen_valid | walking))
-        m.d.sync += [walking.eq(walks), place.eq(Mux(walks, place + 1, 0))]
+        arrived = Signal()
+        m.d.comb += walks.eq((phase == Phase.WALK) & (arrived | walking))
+        m.d.sync += [arrived.eq(seen_valid), walking.eq(walks), place.eq(Mux(walks, place + 1, 0))]
         with m.Switch(place):
             for lane in range(self.parallel):
                 with m.Case(lane):
-                    m.d.comb += element.eq(seen[lane])
+                    m.d.comb += element.eq(compared[lane])
         with m.If(walks):
             m.d.sync += pivot.eq(element)
         with m.If((phase == Phase.ROUND) & reading & (number == 0)):
@@ -171,7 +173,6 @@ class TopK(wiring.Component):
 
         # Compared: less, equal, greater.
         judged, compared_valid = Signal(), Signal()  # a word of a walk, of a round or of the last pass
-        compared = Signal(self.word, reset_less=True)
         compared_number, compared_last = Signal.like(number, reset_less=True), Signal(reset_less=True)
         less, equal, greater = (Signal(self.parallel, name=name, reset_less=True) for name in
                                 ("less", "equal", "greater"))  # fmt: skip
