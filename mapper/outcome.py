@@ -127,5 +127,6 @@ class Outcome:
             "first_mismatches": first,
             "sim": sim,
             "notes": list(self.notes),
+            "selections": run.selections if run else {},
             "bit_allocation": self.allocation.document() if self.allocation else None,
         }

@@ -17,6 +17,7 @@ from mapper.report_sparse import SparseSection, sparse_section
 from mapper.report_synth import synthesis
 from mapper.report_text import counters, findings, notes, sections, signed, tiles, tips
 from mapper.report_timeline import timeline
+from mapper.report_tokens import pictures
 from mapper.terminal import number, percent, size
 
 FILTERS = {"percent": percent, "size": size, "number": number, "signed": signed}
@@ -46,7 +47,7 @@ def render(
         run=outcome.run, notes=notes(outcome), tiles=tiles(outcome), counters=counters(outcome),
         roofline=roofline(outcome, layers), figure=figure(outcome.cfg), precisions=precisions(outcome),
         unit=unit(outcome.cfg), widths=widths(outcome.cfg), sections=sections(outcome.cfg),
-        sparse=sparse, compressed=compressed, synthesis=synthesis(outcome.cfg),
+        sparse=sparse, pictures=pictures(outcome), compressed=compressed, synthesis=synthesis(outcome.cfg),
         dram_rate=dram_rate(outcome), columns=_columns(outcome), **_layers(outcome, layers),
         **_timeline(outcome, layers),
     )  # fmt: skip

@@ -6,9 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from math import ceil
 
-from dataflows.attention import Embedding, Norm, Slice
+from dataflows.attention import Append, Embedding, Norm, Slice
 from dataflows.formats import pitch
 from dataflows.network import AvgPool, Conv, MaxPool, Tensor, Window
+from dataflows.pruning import Gather, HeadConv, Select
 from mapper.compile import Scheduled
 from mapper.outcome import Outcome
 from mapper.packed import weight_bits
@@ -181,11 +182,19 @@ def least_bytes(outcome: Outcome, entry: Scheduled, sparse: SparseSummary | None
     if isinstance(entry.layer, Conv | MaxPool | AvgPool):
         source, (_, height, width, _) = entry.layer.inputs[0], tensors[entry.layer.output].shape
         sizes[source] = reached(tensors[source], entry.layer.window, height, width) * tensors[source].pitch
-    if isinstance(entry.layer, Slice):
+    if isinstance(entry.layer, Slice | Gather):  # a part of the source
         sizes[entry.layer.inputs[0]] = written
+    if isinstance(entry.layer, Append):  # which leaves the rest of the cache where it is
+        sizes[entry.output] = sizes[entry.layer.inputs[0]]
+    for layer in network.layers:  # lists stay on chip
+        if isinstance(layer, Select):
+            sizes.pop(layer.output, None)
     least = sum(sizes.values())
     least += written if isinstance(entry.layer, Embedding) else 0  # the rows that are looked up
     least += sum(GAIN_BYTES * layer.gain.size for layer in chain if isinstance(layer, Norm))
+    if isinstance(entry.layer, HeadConv):  # weights and biases of the heads that are left
+        inputs, outputs = tensors[entry.layer.inputs[0]].shape[3], tensors[entry.layer.output].shape[3]
+        least += inputs * outputs + outputs * numbers.acc_bits // 8
     if isinstance(entry.layer, Conv):
         dense = pitch(entry.layer.weight.size, weight_bits(outcome.cfg, entry.layer))
         least += entry.layer.bias.size * numbers.acc_bits // 8

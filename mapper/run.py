@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from dataflows import isa
 from dataflows.errors import InputError
 from dataflows.network import Codes
+from dataflows.pruning import Select
 from mapper.check_transformers import check_ids
 from mapper.compile import Program
 from mapper.generation import Generation
@@ -36,6 +37,9 @@ __all__ = ["Image", "Mismatch", "Run", "check_tools", "execute"]
 PREDICTED = 64
 """Batches whose cycles are predicted one by one, where they depend on the data."""
 
+PICTURED = 8
+"""Samples whose selections the report shows."""
+
 Tensors = dict[str, Codes]
 Inputs = Mapping[str, Codes]
 
@@ -48,7 +52,8 @@ class Run:
     network's outputs of all samples, ``golden`` what they should be; ``tensors`` all that left the chip, per batch,
     where asked for. ``block_words`` are the words of every compressed block by its offset in the region of activations,
     one number per batch, as the golden data says. ``predictions`` and ``masks`` are of the first batches, from their
-    golden data, of programs whose cycles depend on it.
+    golden data, of programs whose cycles depend on it; ``selections`` are the tokens or heads that stay in the first
+    :data:`PICTURED` samples, by the tensor of their list.
     """
 
     samples: int = 0
@@ -63,6 +68,7 @@ class Run:
     block_words: dict[int, list[int]] = field(default_factory=dict)
     predictions: list[Prediction] = field(default_factory=list)
     masks: list[Masks] = field(default_factory=list)
+    selections: dict[str, list[list[int]]] = field(default_factory=dict)
     seconds: float = 0.0
 
     @property
@@ -84,6 +90,14 @@ class Run:
         for total, values in ((self.counters, result.counters), (self.dram, result.dram)):
             for name, value in values.items():
                 total[name] = total.get(name, 0) + value
+
+    def select(self, program: Program, expected: Tensors) -> None:
+        """Keep what selections of a batch have left, as long as that is pictured."""
+        for layer in program.network.layers:
+            if isinstance(layer, Select):
+                seen = self.selections.setdefault(layer.output, [])
+                numbers = expected[layer.output].view(np.uint16).reshape(-1, layer.keep)
+                seen += numbers[: PICTURED - len(seen)].tolist()
 
 
 def check_tools() -> None:
@@ -162,6 +176,7 @@ def execute(
                 rate, vectors = dram.bytes_per_cycle or cfg.bus_bytes, {job.tensor for job in program.sparse.values()}
                 run.predictions.append(predict(program, dram.latency, rate, expected, position=generation.position))
                 run.masks.append(Masks({name: expected[name] for name in vectors}))
+            run.select(program, expected)
             for offset, words in _block_words(program, expected):
                 run.block_words.setdefault(offset, []).append(words)
             generation.go_on(expected)

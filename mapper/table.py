@@ -10,6 +10,7 @@ from dataflows import isa
 from dataflows.attention import Attention
 from dataflows.config import Config
 from dataflows.network import Conv
+from dataflows.pruning import HeadConv
 from mapper.compile import Program, Scheduled
 from mapper.compressed_layers import Compression
 from mapper.packed import weight_bits
@@ -148,7 +149,7 @@ def rows(
             bits={"input": widths[0], "weight": widths[1], "output": network.tensors[entry.output].bits},
             multipliers=slots,
             cycles_predicted=predicted, cycles_measured=found,
-            utilization=ratio(macs, cycles * slots) if isinstance(layer, Conv | Attention) else None,
+            utilization=ratio(macs, cycles * slots) if isinstance(layer, Conv | HeadConv | Attention) else None,
             utilization_all=ratio(macs, cycles * every),
             dram_read_bytes=reads.get(index, 0),
             dram_write_bytes=writes.get(index, 0),
@@ -184,7 +185,8 @@ def precision(program: Program, entry: Scheduled) -> Widths:
     """Widths of what a layer multiplies."""
     layer = entry.layer
     inputs = program.network.tensors[next(iter(layer.inputs), layer.output)].bits
-    return inputs, weight_bits(program.cfg, layer) if isinstance(layer, Conv) else None
+    conv = layer.conv if isinstance(layer, HeadConv) else layer
+    return inputs, weight_bits(program.cfg, conv) if isinstance(conv, Conv) else None
 
 
 def multipliers(cfg: Config, engine: str, widths: Widths | None = None) -> float:
