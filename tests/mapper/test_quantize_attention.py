@@ -33,7 +33,7 @@ def qualities(graph: FloatGraph) -> dict[str, float]:
     return {layer.name: found.get(layer.output) or 99.0 for layer in network.layers}
 
 
-@pytest.mark.parametrize("name", forms.MODELS)
+@pytest.mark.parametrize("name", ["encoder", "padded", "tokens", "digits"])
 def test_models(name, tmp_path):
     make, shape = forms.MODELS[name]
     found = qualities(graph_of(make(), shape, tmp_path))
@@ -46,7 +46,8 @@ def test_other_widths_are_refused(tmp_path):
         quantize(graph, observe(graph, random_samples(graph)), 16)
 
 
-@pytest.mark.parametrize("name", forms.ATTENTION)
+# Most forms become the same layers.
+@pytest.mark.parametrize("name", ["sdpa", "sdpa_both", "plain_added", "grouped", "cross"])
 def test_attention(name, tmp_path):
     found = qualities(graph_of(forms.wrap(forms.ATTENTION[name]), (forms.N, forms.LENGTH, forms.WIDTH), tmp_path))
     assert min(found.values()) > 30, found
