@@ -17,13 +17,14 @@ from rtl.job import engine_ports
 from rtl.memory import write_layout
 from rtl.param_write import lane_writes
 from rtl.queue import Queue
+from rtl.row_words import RowWords, row_word_layout
 from rtl.sparse_queue import ShortQueue
 from rtl.turner import Turner
 from rtl.vector_constants import JobConstants, lanes_latency
 from rtl.vector_issue import VectorIssue, tap_layout
-from rtl.vector_lane import WIDE_BITS, VectorLane
+from rtl.vector_lane import VectorLane
 from rtl.vector_scales import RowScales, scale_layout
-from rtl.vector_table import LaneTable, TableWrite
+from rtl.vector_table import Tables
 from rtl.window import Window
 
 
@@ -32,11 +33,6 @@ def output_layout(cfg: Config) -> data.StructLayout:
     return data.StructLayout({
         "data": data.ArrayLayout(cfg.numbers.act_bits, cfg.lanes), "count": range(cfg.vector_word_bytes + 1),
     })
-
-
-def row_word_layout(cfg: Config) -> data.ArrayLayout:
-    """A word of a row on its way to the row engine."""
-    return data.ArrayLayout(signed(WIDE_BITS), cfg.lanes)
 
 
 RESULT_LEVELS = ("result_block", "result_x", "result_y")
@@ -95,7 +91,7 @@ class VectorEngine(wiring.Component):
         Words of jobs with ``mode.rows``: codes with their sign, or ``wide`` results of the lanes with ``mode.wide``.
     scale : In(stream of rtl.vector_scales.scale_layout, always ready)
     table : In(stream of rtl.memory.write_layout, always ready)
-        Whole beats of tables, see :class:`rtl.vector_table.TableWrite`.
+        Whole beats of tables, see :class:`rtl.vector_table.Tables`.
     results : Out(stream of rtl.head_importance.result_layout, always ready)
         With pruning: words of jobs with ``importance.observe``, a cycle after they have left.
 
@@ -238,7 +234,7 @@ class VectorEngine(wiring.Component):
         ]
         codes, stored, stored_ready = [lane.o for lane in lanes], ~keeps, self.o.ready
         if cfg.attention:
-            codes = self._elaborate_tables(m, codes, constants, stage)
+            codes = self._elaborate_tables(m, lanes, constants, stage)
             away = self._elaborate_rows(m, lanes, constants, stage, queue, drop, leave)
             stored, stored_ready = ~keeps & ~away, Mux(away, self.rows.ready, self.o.ready)
         self._connect_word(m, codes, constants, tail[-1], queue.i.payload.word)
@@ -278,60 +274,45 @@ class VectorEngine(wiring.Component):
         m.d.comb += [unpack.i.as_value().eq(self.operand_data.as_value()), unpack.format.eq(tap.format)]
         return unpack.o
 
-    def _elaborate_tables(self, m, codes, constants, stage):
+    def _elaborate_tables(self, m, lanes, constants, stage):
         """Codes of the lanes, looked up."""
-        m.submodules.table_write = write = TableWrite(self.cfg)
-        wiring.connect(m, wiring.flipped(self.table), write.i)
-        found = []
-        for i, code in enumerate(codes):
-            m.submodules[f"table_{i}"] = table = LaneTable(self.cfg)
-            m.d.comb += [
-                table.write.eq(write.write),
-                table.write_beat.eq(write.beat),
-                table.write_data.eq(write.data),
-                table.i.eq(code),
-                table.look.eq(constants.look),
-                table.slot.eq(constants.slot),
-                table.looked.eq(constants.looked),
-                table.stage.eq(stage[VectorLane.latency :]),
-            ]
-            found.append(table.o)
-        return found
+        m.submodules.tables = tables = Tables(self.cfg)
+        wiring.connect(m, wiring.flipped(self.table), tables.write)
+        m.d.comb += [
+            *(tables.i[i].eq(lane.o) for i, lane in enumerate(lanes)),
+            *(getattr(tables, name).eq(getattr(constants, name)) for name in ("look", "slot", "looked")),
+            tables.stage.eq(stage[VectorLane.latency :]),
+        ]
+        return list(tables.o)
 
     def _elaborate_rows(self, m, lanes, constants, stage, queue, drop, leave):
-        """Row scales to the lanes, words to the row engine; returns whether the queue's word goes there.
-
-        Wide words wait in a queue of their own, from the cycle in which they are ready on.
-        """
+        """Row scales to the lanes, words to the row engine; returns whether the queue's word goes there."""
         m.submodules.row_scales = scales = RowScales(self.cfg)
         wiring.connect(m, wiring.flipped(self.scale), scales.write)
-        wide_shape = row_word_layout(self.cfg)
-        m.submodules.wide_queue = wide = Queue(wide_shape, queue.depth)
-        widened = Signal()  # a wide word is ready
-        m.d.sync += widened.eq(stage[VectorLane.rounding] & constants.widen)
+        m.submodules.row_words = words = RowWords(self.cfg, queue.depth)
+        widen = Signal()
+        first = queue.o.payload
+        m.d.sync += words.put.eq(widen)
         m.d.comb += [
+            widen.eq(stage[VectorLane.rounding] & constants.widen),
             scales.read.eq(Cat(stage[0] & constants.read_row, stage[1])),
             scales.entry.eq(constants.row),
-            wide.i.valid.eq(widened),
+            queue.i.payload.to_rows.eq(constants.to_rows),
+            queue.i.payload.wide.eq(constants.wide),
+            words.codes.eq(first.word.data),
+            words.wide.eq(first.wide),
+            words.take.eq(leave),
+            self.rows.valid.eq(queue.o.valid & first.to_rows & ~drop),
+            self.rows.payload.eq(words.o),
         ]
         for i, lane in enumerate(lanes):
             m.d.comb += [
                 lane.by_row.eq(constants.by_row),
                 lane.row_multiplier.eq(scales.multiplier),
                 lane.row_shift.eq(scales.shift),
-                lane.widen.eq(stage[VectorLane.rounding] & constants.widen),
-                wide.i.payload[i].eq(lane.wide),
+                lane.widen.eq(widen),
+                words.i[i].eq(lane.wide),
             ]
-        first = queue.o.payload
-        m.d.comb += [
-            queue.i.payload.to_rows.eq(constants.to_rows),
-            queue.i.payload.wide.eq(constants.wide),
-            self.rows.valid.eq(queue.o.valid & first.to_rows & ~drop),
-            wide.o.ready.eq(leave & first.wide),
-        ]
-        for i, element in enumerate(self.rows.payload):
-            code = first.word.data[i]
-            m.d.comb += element.eq(Mux(first.wide, wide.o.payload[i], code.as_signed()))
         return first.to_rows
 
     def _connect_word(self, m, codes, constants, last_block, word):

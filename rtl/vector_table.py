@@ -1,7 +1,7 @@
 """Activation tables behind the lanes of the vector unit."""
 
 from amaranth import Cat, Module, Signal, signed
-from amaranth.lib import stream, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
@@ -86,32 +86,60 @@ class LaneTable(wiring.Component):
         return m
 
 
-class TableWrite(wiring.Component):
-    """Beats of LOAD on their way to the tables of all lanes, one cycle later; what lies behind the last is dropped.
+class Tables(wiring.Component):
+    """Tables of all lanes, and the way of their contents from LOAD.
+
+    Parameters
+    ----------
+    cfg : Config
+        Uses ``lanes``, ``attention.tables`` and ``bus``.
 
     Members
     -------
-    i : In(stream of write_layout(bus_bytes), always ready)
-        Whole beats at multiples of a beat: entry ``code & 255`` of table ``t`` is at ``256 * t + (code & 255)``.
-    write, beat, data : Out(1), Out(range(table_beats(cfg))), Out(bus bits)
+    write : In(stream of write_layout(bus_bytes), always ready)
+        Whole beats at multiples of a beat: entry ``code & 255`` of table ``t`` is at ``256 * t + (code & 255)``. They
+        are written a cycle later; what lies behind the last table is dropped.
+    i, o : In, Out(lanes x signed(8))
+    look, slot, looked, stage
+        Of all lanes, see :class:`LaneTable`.
+
+    Timing
+    ------
+    That of :class:`LaneTable`.
     """
+
+    latency = LaneTable.latency
 
     def __init__(self, cfg: Config):
         self.cfg = cfg
+        codes = data.ArrayLayout(signed(cfg.numbers.act_bits), cfg.lanes)
         super().__init__({
-            "i": In(stream.Signature(write_layout(cfg.bus_bytes), always_ready=True)),
-            "write": Out(1),
-            "beat": Out(range(table_beats(cfg))),
-            "data": Out(cfg.bus.data_bits),
+            "write": In(stream.Signature(write_layout(cfg.bus_bytes), always_ready=True)),
+            "i": In(codes),
+            "look": In(1),
+            "slot": In(SLOT_BITS),
+            "looked": In(1),
+            "stage": In(self.latency),
+            "o": Out(codes),
         })
 
     def elaborate(self, platform):
         m = Module()
+        write = Signal()
         beat = Signal(range(table_beats(self.cfg)), reset_less=True)
         raw = Signal(self.cfg.bus.data_bits, reset_less=True)
-        place = self.i.p.address[exact_log2(self.cfg.bus_bytes) :]
-        m.d.sync += self.write.eq(self.i.valid & (place < table_beats(self.cfg)))
-        with m.If(self.i.valid):
-            m.d.sync += [beat.eq(place), raw.eq(self.i.p.data.as_value())]
-        m.d.comb += [self.beat.eq(beat), self.data.eq(raw)]
+        place = self.write.p.address[exact_log2(self.cfg.bus_bytes) :]
+        m.d.sync += write.eq(self.write.valid & (place < table_beats(self.cfg)))
+        with m.If(self.write.valid):
+            m.d.sync += [beat.eq(place), raw.eq(self.write.p.data.as_value())]
+        for i in range(self.cfg.lanes):
+            m.submodules[f"lane_{i}"] = lane = LaneTable(self.cfg)
+            m.d.comb += [
+                lane.write.eq(write),
+                lane.write_beat.eq(beat),
+                lane.write_data.eq(raw),
+                lane.i.eq(self.i[i]),
+                *(getattr(lane, name).eq(getattr(self, name)) for name in ("look", "slot", "looked", "stage")),
+                self.o[i].eq(lane.o),
+            ]
         return m

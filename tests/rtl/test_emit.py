@@ -478,4 +478,4 @@ def test_row_engine_is_lint_clean(cols, tmp_path):
 def test_no_attention_no_hardware_for_it(tiny):
     cfg, folder = tiny
     text = (folder / f"{cfg.name}.v").read_text()
-    assert not any(name in text for name in ("row_scales", "table", "gather", "wide_queue", "to_rows", "by_row"))
+    assert not any(name in text for name in ("row_scales", "table", "gather", "row_words", "to_rows", "by_row"))

@@ -8,15 +8,16 @@ import pytest
 
 from dataflows import isa
 from sim.runner import Dram, Result, Simulator
-from tests.attention_configs import small_attention
 from tests.attention_program import BASES, MARKS, Case, Program
 from tests.isa_model import Machine
+from tests.system.attention_regression import configuration
 from tests.system.small import verilog
 
 LIMIT = 200_000
 
 
-CFG = small_attention()
+CFG = configuration(1)
+"""Shared with :mod:`tests.system.test_attention`: it takes long to compile."""
 
 
 def run(program: Program, dram: Dram, seed: int = 0) -> tuple[Result, np.ndarray]:
@@ -37,7 +38,7 @@ def check(program: Program, memory: np.ndarray) -> None:
 def random_program(seed: int) -> Program:
     """Sizes of one, odd ones, longest rows."""
     rng = np.random.default_rng(seed)
-    keys, channels = (int(rng.choice([1, 8, *rng.integers(2, most, 3)])) for most in (65, 49))
+    keys, channels = (int(rng.choice([1, 8, *rng.integers(2, most, 3)])) for most in (CFG.attention.row_elements + 1, 49))
     most = CFG.acc_bank_words // -(-max(keys, channels) // CFG.lanes)
     queries = min(most, int(rng.choice([1, *rng.integers(2, 33, 3)])))
     return Program(Case.random(CFG, rng, queries, keys, channels))
@@ -64,3 +65,22 @@ def test_random_heads(seed):
     assert result.error is isa.Error.NONE, result.message
     check(program, memory)
     assert result.counters["ROWS_BUSY"] > 0
+
+
+def test_nothing_is_left_of_a_program_that_was_cut_short():
+    """An illegal word behind a START leaves rows, words and scales on their way; the next run must not see them."""
+    program = random_program(3)
+    starts = [i for i, word in enumerate(program.words) if int(word) >> 60 == isa.Op.START]
+    broken = program.memory(3)
+    with closing(Simulator(CFG, Path(verilog(CFG)), dram=Dram(latency=9), seed=3)) as simulator:
+        for cut in starts[len(starts) // 3 :: 7]:
+            place = BASES[isa.Region.PROGRAM] + 8 * (cut + 1)
+            word = broken[place : place + 8].copy()
+            broken[place : place + 8] = 0
+            result = simulator.run(len(program.words), BASES, broken.copy(), LIMIT, mark_address=MARKS)
+            assert result.error is isa.Error.ILLEGAL_COMMAND, result.message
+            broken[place : place + 8] = word
+            memory = program.memory(cut)
+            result = simulator.run(len(program.words), BASES, memory, LIMIT, mark_address=MARKS)
+            assert result.error is isa.Error.NONE, result.message
+            check(program, memory)
