@@ -38,7 +38,8 @@ def check(program: Program, memory: np.ndarray) -> None:
 def random_program(seed: int) -> Program:
     """Sizes of one, odd ones, longest rows."""
     rng = np.random.default_rng(seed)
-    keys, channels = (int(rng.choice([1, 8, *rng.integers(2, most, 3)])) for most in (CFG.attention.row_elements + 1, 49))
+    longest = CFG.attention.row_elements
+    keys, channels = (int(rng.choice([1, 8, *rng.integers(2, most + 1, 3)])) for most in (longest, 48))
     most = CFG.acc_bank_words // -(-max(keys, channels) // CFG.lanes)
     queries = min(most, int(rng.choice([1, *rng.integers(2, 33, 3)])))
     return Program(Case.random(CFG, rng, queries, keys, channels))
