@@ -32,6 +32,7 @@ from tests.bench import (
     fusion,
     generation,
     imagenet,
+    pruning,
     resnet18,
     serial,
     simulation,
@@ -68,6 +69,7 @@ TOPICS: dict[str, Callable[[], list[Figure]]] = {
     "topk": topk.run,
     "transformer_error": transformer_error.run,
     "bert": bert.run,
+    "pruning": pruning.run,
 }
 
 
