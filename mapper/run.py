@@ -37,6 +37,9 @@ __all__ = ["Image", "Mismatch", "Run", "check_tools", "execute"]
 PREDICTED = 64
 """Batches whose cycles are predicted one by one, where they depend on the data."""
 
+GATHERED = 4
+"""The same where only the pages depend on it that chosen rows lie on: a few cycles."""
+
 PICTURED = 8
 """Samples whose selections the report shows."""
 
@@ -172,7 +175,7 @@ def execute(
             if not np.array_equal(guards, image.guards(memory)):
                 raise SimulationError("the accelerator wrote outside its regions")
             run.add(program, result, batch)
-            if (program.sparse or gathers(program)) and len(run.predictions) < PREDICTED:
+            if len(run.predictions) < (PREDICTED if program.sparse else GATHERED if gathers(program) else 0):
                 rate, vectors = dram.bytes_per_cycle or cfg.bus_bytes, {job.tensor for job in program.sparse.values()}
                 run.predictions.append(predict(program, dram.latency, rate, expected, position=generation.position))
                 run.masks.append(Masks({name: expected[name] for name in vectors}))

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataflows import catalogue
+from dataflows import catalogue, config
 from dataflows.isa import Target, Unit
 from dataflows.network import Conv
+from mapper import timing_load_job, timing_row_engine
 from mapper.compile import Program, compile_network
 from mapper.conv_plan import Options
 from mapper.image import PAGE
@@ -27,6 +28,8 @@ from mapper.timing_causes import REASONS, Causes, Taken
 from mapper.timing_machine import Cause, Engine, Machine
 from mapper.timing_streamer import STREAM
 from mapper.timing_vector import LANES, OPERAND_LEVELS, TAP_LEVELS
+from rtl.gather import Gather
+from rtl.rows import RowsEngine
 from tests.mapper.test_programs import FLOWS, small
 from tests.random_layers import random_network
 
@@ -336,3 +339,21 @@ def test_a_program_that_would_wait_for_ever_is_named():
     stuck = replace(p, jobs=jobs, words=encode(p.cfg, jobs))
     with pytest.raises(AssertionError, match=r"the program would never end: .*VECTOR.* wait for ever"):
         predict(stuck, 80, 8)
+
+
+def test_numbers_of_the_row_engine_are_those_of_the_hardware():
+    engine, other = timing_row_engine, RowsEngine
+    cfg = config.load("configs/ws16_attention.toml")
+    assert (engine.JOBS, engine.PREPARE, engine.ROWS, engine.QUEUE) == (
+        other.JOBS, other.PREPARE, other.ROWS, other.QUEUE_WORDS,
+    )  # fmt: skip
+    assert (engine.FINISH_INTERVAL, engine.FINISH) == (other.FINISH_INTERVAL, other.FINISH_LATENCY)
+    assert (engine.SOFTMAX, engine.NORM, engine.SWITCH) == (
+        other.SOFTMAX_LATENCY, other.NORM_LATENCY, other.SWITCH_CYCLES,
+    )  # fmt: skip
+    assert (engine.SCALED, engine.DIVIDE_INTERVAL, engine.DIVIDE, engine.DECIDE) == (
+        other.SCALED_ROWS, other.DIVIDE_INTERVAL, other.DIVIDE_LATENCY, other.DECISION_LATENCY,
+    )  # fmt: skip
+    built = other(cfg)
+    assert built.collect_latency - engine.COLLECT == built.total_latency - engine.SOFTMAX == 2  # tree of 16 lanes
+    assert Gather.latency == timing_load_job.START
