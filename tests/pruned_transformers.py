@@ -106,6 +106,28 @@ def pruned_encoder(
     return blocks.network(f"pruned{seed}")
 
 
+def random_pruned(seed: int, cols: int, most: int) -> Network:
+    """One to three layers that leave out random numbers of tokens, none and all but one included, and of heads.
+
+    Parameters
+    ----------
+    cols : int
+        Columns of the array; the channels of a head are whole multiples where heads are left out.
+    most : int
+        Largest number of tokens, and of channels where one head's columns leave the choice.
+    """
+    rng = np.random.default_rng([seed, 25])
+    heads, layers = int(rng.integers(1, 6)), int(rng.integers(1, 4))
+    tokens, size = int(rng.integers(1, most + 1)), int(rng.integers(1, max(1, most // heads) + 1))
+    keep = sorted((int(v) for v in rng.choice([1, tokens, *rng.integers(1, tokens + 1, 6)], layers)), reverse=True)
+    keep_heads = [heads] * layers
+    if rng.random() < 0.5 and heads * cols <= most:
+        size = cols * int(rng.integers(1, most // (heads * cols) + 1))
+        keep_heads = sorted((int(v) for v in rng.integers(1, heads + 1, layers)), reverse=True)
+    sharpness = float(rng.choice([0, 0.01, 1.5, 5]))  # without any, all probabilities are equal
+    return pruned_encoder(seed, tokens, heads, size, tuple(keep), tuple(keep_heads), sharpness=sharpness)
+
+
 def head_list(seed: int, tokens: int, heads: int, size: int, keep: int) -> Network:
     """Two attention layers whose heads are ranked; the list chooses among the first tokens, so that it can be seen."""
     rng = np.random.default_rng([seed, 24])

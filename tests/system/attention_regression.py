@@ -17,6 +17,7 @@ from dataflows.formats import ceil_pow2
 from dataflows.network import Network
 from sim.runner import Dram
 from tests.attention_networks import KINDS, random_input, random_transformer
+from tests.pruned_transformers import random_pruned
 from tests.system.regression import Outcome, dram, fitting, measure
 from tests.system.regression import main as run_cases
 
@@ -31,7 +32,7 @@ MOST_CYCLES = 30_000
 
 
 def configuration(seed: int) -> Config:
-    """Configuration number ``seed``: small memories, rows of 32 to 64 elements; a list of 32 or more."""
+    """Configuration number ``seed``: small memories, rows of 32 to 64 elements; some of them select tokens."""
     if seed == 0:
         return config.load(ROOT / "configs" / "ws16_attention.toml")
     rng = np.random.default_rng([seed, 51])
@@ -61,6 +62,7 @@ def configuration(seed: int) -> Config:
             "scales": int(rng.integers(32, 130)),
             "tables": int(rng.integers(1, 4)),
             "indices": int(rng.integers(32, 130)),
+            "pruning": seed % 2 == 1 and cols.bit_count() == 1,
         },
         **({"vector": {"window_words": 24}} if rng.random() < 0.4 else {}),
     }
@@ -70,10 +72,13 @@ def configuration(seed: int) -> Config:
 def candidates(cfg: Config, case: int, seeds: np.random.Generator) -> Iterator[Network]:
     """Networks of the kind of the case whose rows fit the engine, and that take a short time."""
     most = min(cfg.attention.row_elements, 100)
+    kinds = (*KINDS, "pruned") if cfg.attention.pruning else KINDS
     while True:
-        network = random_transformer(
-            int(seeds.integers(1 << 30)), KINDS[case % len(KINDS)], most_channels=most, most_length=most
-        )
+        seed, kind = int(seeds.integers(1 << 30)), kinds[case % len(kinds)]
+        if kind == "pruned":
+            network = random_pruned(seed, cfg.lanes, min(most, cfg.attention.indices // 3))
+        else:
+            network = random_transformer(seed, kind, most_channels=most, most_length=most)
         if sum(network.macs(layer) for layer in network.layers) <= MOST_CYCLES * cfg.multipliers:
             yield network
 
