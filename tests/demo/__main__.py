@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ FOLDER = Path("build/demo")
 CONFIG = "configs/ws16.toml"
 
 
-def command(folder: Path, config: str) -> list[str]:
+def command(folder: Path, config: str, *more: str) -> list[str]:
     """The public command line."""
     options = {
         "--config": config,
@@ -26,7 +26,7 @@ def command(folder: Path, config: str) -> list[str]:
         "--json": folder / "result.json",
     }
     words = [str(word) for pair in options.items() for word in pair]
-    return ["-m", "mapper", str(folder / "digits.pt2"), *words, "--run"]
+    return ["-m", "mapper", str(folder / "digits.pt2"), *words, *more, "--run"]
 
 
 def accuracy(folder: Path, model_classes: np.ndarray) -> dict[str, float]:
@@ -40,15 +40,16 @@ def accuracy(folder: Path, model_classes: np.ndarray) -> dict[str, float]:
 
 
 def main(
-    folder: Path = FOLDER, config: str = CONFIG, trained: Callable[[train.Digits], nn.Module] = train.train
-) -> int:
+    folder: Path = FOLDER, config: str = CONFIG, trained: Callable[[train.Digits], nn.Module] = train.train,
+    options: Sequence[str] = (), batch: int = train.BATCH,
+) -> int:  # fmt: skip
     """Run the demo with the model that ``trained`` makes; returns the exit status of the command line."""
     started = time.monotonic()
     data = train.digits()
     print(f"training on {len(data.train_images)} handwritten digits ...", flush=True)
     model = trained(data)
-    train.save(model, data, folder)
-    words = command(folder, config)
+    train.save(model, data, folder, batch=batch)
+    words = command(folder, config, *options)
     path = folder / "result.json"
     path.unlink(missing_ok=True)
     print(f"trained in {time.monotonic() - started:.0f} s; from here on the public command line:")
