@@ -20,10 +20,10 @@ from mapper.timing_vector import ACC_LEVELS, LANES, OPERAND_LEVELS, TAP_LEVELS, 
 REASONS = ("dram", "weights", "write_back", "vector", "rows", "commands", "fill", "imbalance")
 """Keys of a layer's stalls.
 
-``dram``: LOAD of activations or operands; ``weights``: LOAD of weights or parameters; ``write_back``: results that are
-on their way out, and VECTOR while these hold it up; ``vector``: VECTOR; ``rows``: the row engine, and VECTOR while that
-holds it up; ``commands``: program words; ``fill``: the array's own pipelines, that is first words, last sums, and
-tiles of fewer words than loading the next one takes;
+``dram``: LOAD of activations or operands, keys and values among them; ``weights``: LOAD of weights or parameters;
+``write_back``: results that are on their way out, and VECTOR while these hold it up; ``vector``: VECTOR; ``rows``: the
+row engine, and VECTOR while that holds it up; ``commands``: program words; ``fill``: the array's own pipelines, that is
+first words, last sums, and tiles of fewer words than loading the next one takes;
 ``imbalance``: PEs of the sparse engine wait for those with more entries, or for an activation that is not zero. Else it
 counts like the array: it works from the first activation of a job to its last entry.
 """
@@ -62,7 +62,8 @@ class Taken:
         match self.job.unit:
             case isa.Unit.LOAD:
                 target = self.job.registers["destination"].get("target", 0)
-                return "weights" if target in WEIGHTS else "dram"
+                region = self.job.registers.get("source", {}).get("region", isa.Region.CONSTANT)
+                return "weights" if target in WEIGHTS and region == isa.Region.CONSTANT else "dram"
             case isa.Unit.VECTOR:
                 return "vector"
             case isa.Unit.STORE:
