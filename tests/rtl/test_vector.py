@@ -325,7 +325,7 @@ def test_rows_and_tables(lanes, bus, window_words, stall):
     cfg = make_config(lanes, bus, window_words=window_words, attention=True)
     rng = random.Random(f"rows {lanes} {stall}")
     memories = Memories.random(rng, cfg)
-    kinds = [kind for kind in model.KINDS for _ in range(3 if lanes == 16 else 8)]
+    kinds = [kind for kind in model.KINDS for _ in range(2 if lanes == 16 else 5)]
     rng.shuffle(kinds)
     jobs = [model.row_job(rng, cfg, kind, sizes=(1, 1, 2)) for kind in kinds]
     jobs += [model.keeping(rng, random_job(rng, cfg, "acc")) for _ in range(2)]
