@@ -319,13 +319,13 @@ def test_busy_covers_the_job():
 
 
 @pytest.mark.parametrize("stall", [0.0, 0.6])
-@pytest.mark.parametrize(("lanes", "bus", "window_words"), [(1, 64, 0), (3, 128, 9), (16, 64, 0)])
+@pytest.mark.parametrize(("lanes", "bus", "window_words"), [(1, 64, 0), (3, 128, 9), (6, 64, 0)])
 def test_rows_and_tables(lanes, bus, window_words, stall):
     """Words to the row engine, wide and narrow, row scales, tables and halves, mixed with jobs of all kinds."""
     cfg = make_config(lanes, bus, window_words=window_words, attention=True)
     rng = random.Random(f"rows {lanes} {stall}")
     memories = Memories.random(rng, cfg)
-    kinds = [kind for kind in model.KINDS for _ in range(2 if lanes == 16 else 5)]
+    kinds = [kind for kind in model.KINDS for _ in range(3 if lanes == 6 else 5)]
     rng.shuffle(kinds)
     jobs = [model.row_job(rng, cfg, kind, sizes=(1, 1, 2)) for kind in kinds]
     jobs += [model.keeping(rng, random_job(rng, cfg, "acc")) for _ in range(2)]
