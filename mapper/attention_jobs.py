@@ -121,13 +121,18 @@ class Softmax:
         return replace(self, column=True)
 
     def emit(
-        self, builder: Builder, rows: Counted, entry: int, layer: int, note: str, importance: Mapping[str, int]
-    ) -> None:
-        """A ROWS job; ``entry`` is the row scale of its first row, ``importance`` that register, where there is one."""
+        self, builder: Builder, rows: Counted, entry: int, layer: int, note: str, importance: Mapping[str, int],
+        sure: int | None = None,
+    ) -> None:  # fmt: skip
+        """A ROWS job; ``entry`` is the row scale of its first row, ``importance`` that register, where there is one.
+
+        With ``sure`` it decides: whether any sum is above that.
+        """
         count = rows.end - rows.first
         mode = {
             "kind": isa.Rows.SOFTMAX, "blocks": self.blocks, "tail": self.tail, "causal": int(rows.causal),
             "positioned": int(self.positioned), "column": int(self.column),
+            "decide": int(sure is not None),
         }  # fmt: skip
         builder.add(
             isa.Unit.ROWS,
@@ -135,6 +140,7 @@ class Softmax:
                 "mode": mode, "count": {"rows": count, "valid": rows.valid},
                 "scale": {"multiplier": self.multiplier, "shift": self.shift, "entry": entry},
                 **({"importance": dict(importance)} if importance else {}),
+                **({} if sure is None else {"epsilon": {"value": sure}}),
             },
             [Access("scale", entry, entry + count, write=True)], layer=layer, note=note,
         )  # fmt: skip

@@ -98,6 +98,28 @@ def load_queries(source: Source, tokens: Span, address: int, note: str = "querie
     source.load(tokens, isa.Target.INPUT, address, (tokens[1] - tokens[0]) * source.count, [], note)
 
 
+def load_half(source: Source, tokens: Span, address: int, half: isa.Nibbles, most: int) -> None:
+    """Halves of tokens of a cache of ``most`` tokens that lies as two planes, as elements side by side."""
+    context, pitch = source.context, source.tensor.shape[3] // 2
+    plane, row, count = most * pitch * (half is isa.Nibbles.LOW), source.count // 2, tokens[1] - tokens[0]
+    start = plane + tokens[0] * pitch + source.first // 2
+    run, rows = (row, [(count, pitch)]) if row < pitch else (count * row, [])
+    size = count * source.count
+    context.builder.add(
+        isa.Unit.LOAD,
+        {
+            "source": context.source(source.tensor.name, start), "row": {"bytes": run}, **levels(ROWS, rows),
+            "destination": {"address": address, "target": isa.Target.INPUT}, "segment": {"bytes": size},
+            **levels(SEGMENTS, []), "gather": {"nibbles": half},
+        },
+        [
+            written(isa.Target.INPUT, address, size),
+            context.dram(source.tensor.name, start, start + (count - 1) * pitch + row),
+        ],
+        layer=source.index, note=f"{half.name.lower()} halves of tokens {tokens[0]}..{tokens[1] - 1}",
+    )  # fmt: skip
+
+
 def turn_query(source: Source, plan: AttentionPlan, sample: int, address: int) -> None:
     """The query of a sample as the weights of one column: channel d is lane 0 of row d. Other lanes hold anything."""
     lanes, depth = plan.cfg.lanes, plan.depth

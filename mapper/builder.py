@@ -8,6 +8,9 @@ own, and a wrong one cannot be written.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from dataflows import isa
 from dataflows.config import Config
 from mapper.program import Job, Registers
@@ -26,6 +29,7 @@ class Builder:
         self.jobs: list[Job] = []
         self.sparse: dict[int, SparseJob] = {}
         """What SPARSE jobs walk, by index."""
+        self._predicated = False
         self._board = Scoreboard()
         self._needs: list[set[int]] = []
 
@@ -43,11 +47,30 @@ class Builder:
             registers = {"mode": {"rows": 0}, **registers}
         if self.cfg.pruning and unit in (isa.Unit.ROWS, isa.Unit.VECTOR):
             registers = {"importance": {"observe": 0}, **registers}
-        job = Job(unit, registers, layer, note, mark, index=len(self.jobs))
+        job = Job(unit, registers, layer, note, mark, index=len(self.jobs), predicated=self._predicated)
         self.jobs.append(job)
         port = self._port(job) if self.keeps else []
         self._needs.append(set().union(*(self._board.touch(job.index, access) for access in [*accesses, *port])))
         return job
+
+    @contextmanager
+    def predicated(self) -> Iterator[None]:
+        """Jobs that are added meanwhile are executed or skipped by the next decision of the row engine."""
+        self._predicated = True
+        yield
+        self._predicated = False
+
+    def use_up(self) -> None:
+        """The last predicated job of every unit uses the decision up."""
+        left = set(isa.units(self.cfg))
+        for job in reversed(self.jobs):
+            if job.predicated and job.unit in left:
+                if job.last:
+                    break
+                job.last = True
+                left.remove(job.unit)
+        if left:
+            raise AssertionError(f"nobody uses a decision up of {', '.join(unit.name for unit in left)}")
 
     @staticmethod
     def _port(job: Job) -> list[Access]:

@@ -26,6 +26,7 @@ from mapper.compression import compress
 from mapper.context import Constants, Context, Place
 from mapper.conv_plan import Options
 from mapper.engines import sparse_layers
+from mapper.halves import check_halves
 from mapper.lower_attention import AttentionLowering
 from mapper.lower_classifier import ClassifierLowering
 from mapper.lower_conv import ConvLowering
@@ -236,8 +237,9 @@ def compile_network(
         elif isinstance(layer, Add | Concat):
             steps += list(ElementwiseLowering(context, layer, index, tables.get(layer.name)).steps())
         elif isinstance(layer, Attention):
-            suited = QueryLowering if QueryLowering.suits(context, layer) else AttentionLowering
-            attention = suited(context, layer, index)
+            moving = QueryLowering.suits(context, layer)
+            check_halves(cfg, network, layer, moving)
+            attention = (QueryLowering if moving else AttentionLowering)(context, layer, index)
             steps += list(attention.steps())
             context.bank += attention.drains
             plan, engine = attention.plan, "array"

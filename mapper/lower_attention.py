@@ -187,10 +187,10 @@ class AttentionLowering(Lowering[Attention]):
             layer=self.index, note=note,
         )  # fmt: skip
 
-    def _normalize(self, rows: Counted, entry: int, note: str) -> None:
+    def _normalize(self, rows: Counted, entry: int, note: str, sure: int | None = None) -> None:
         """A ROWS job; the first one of a layer says how its importance begins."""
         importance, self._tokens = self._tokens, self._tokens | {"fresh": 0} if self._tokens else {}
-        self.softmax.emit(self.context.builder, rows, entry, self.index, note, importance)
+        self.softmax.emit(self.context.builder, rows, entry, self.index, note, importance, sure)
 
     def _keep(self, start: int, size: int, note: str) -> None:
         """The STORE job of numerators."""

@@ -58,11 +58,12 @@ class Passing(Lowering[LayerT]):
 
     def emit(
         self, piece: Piece, view: tuple[int, int, int, int], slot: int | None, at: list[int], last: bool, *,
-        positioned: bool = False,
+        positioned: bool = False, half: isa.Nibbles = isa.Nibbles.NONE,
     ) -> None:  # fmt: skip
         """VECTOR and STORE jobs of a piece; ``at`` is where operands and the parameter entry are.
 
-        ``positioned``: its first token goes to the position of the run.
+        ``positioned``: its first token goes to the position of the run. ``half``: only this one of each code leaves, to
+        its plane.
         """
         (images, rows, cols), layout = piece.tile.size, self.layout(piece)
         (first, end), lanes = piece.channels, self.cfg.lanes
@@ -77,6 +78,7 @@ class Passing(Lowering[LayerT]):
                 first=first, count=end - first, output=self.target.name, view=view, param_at=at[1],
                 reduce=isa.Reduce.NONE, requantize={"zero": 0, "low": -128, "high": 127}, index=self.index,
                 name=self.layer.name, last=last, slot=slot, positioned=positioned,
+                half=half,
             ),
         )  # fmt: skip
 

@@ -2,32 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from fractions import Fraction
 from functools import cached_property, partial
+from typing import Any
+
+import numpy as np
 
 from dataflows import isa
 from dataflows.attention import Append, Attention, Positional
 from mapper import loads
 from mapper.attention_jobs import Counted, Product
-from mapper.attention_loads import load_queries, turn_query
+from mapper.attention_loads import load_half, load_queries, turn_query
 from mapper.attention_plan import Part, Span, spans
 from mapper.context import Context
+from mapper.halves import halved
 from mapper.lower_attention import AttentionLowering
 from mapper.lower_copy import Passing
 from mapper.nests import levels
 from mapper.pieces import Piece
-from mapper.pipeline import Load, Step
+from mapper.pipeline import AHEAD, Load, Step
 
 BANKS = 2
 """Accumulator banks that scores of a query may take: rows that are not complete keep them."""
+
+LARGEST = 127
+"""Numerator of the largest score."""
 
 INPUT_PARTS = 4
 """Keys are loaded in parts of at most this fraction of the input buffer."""
 
 
 class AppendLowering(Passing[Append]):
-    """Steps of an append: new tokens are copied to the cache, from the position of the run on."""
+    """Steps of an append: new tokens are copied to the cache, from the position of the run on.
+
+    Where the cache lies as two planes, each half is a pass of its own over the same operands.
+    """
 
     def steps(self) -> Iterator[Step]:
         """One step per piece."""
@@ -37,7 +48,11 @@ class AppendLowering(Passing[Append]):
             yield Step(self.index, needed, partial(self._run, piece, number == len(pieces) - 1))
 
     def _run(self, piece: Piece, last: bool, at: list[int]) -> None:
-        self.emit(piece, self.source.shape, None, at, last, positioned=True)
+        if self.target.name not in halved(self.context.network):
+            self.emit(piece, self.source.shape, None, at, last, positioned=True)
+            return
+        for half in (isa.Nibbles.HIGH, isa.Nibbles.LOW):
+            self.emit(piece, self.source.shape, None, at, last and half is isa.Nibbles.LOW, positioned=True, half=half)
 
     def _operand_load(self, piece: Piece, number: int) -> Load:
         tile, layout = piece.tile, self.layout(piece)
@@ -102,6 +117,7 @@ class QueryLowering(AttentionLowering):
         self.softmax = self.softmax.of_column()
         self.plan = replace(self.plan, queries_stay=False)  # keys are in the input buffer
 
+
     @staticmethod
     def suits(context: Context, layer: Attention) -> bool:
         """Whether a layer has one query per sample, and its scores fit the accumulators."""
@@ -109,17 +125,37 @@ class QueryLowering(AttentionLowering):
         return queries == 1 and keys <= BANKS * context.cfg.acc_bank_words
 
     def _scores(self, part: Part, behind: Part | None) -> Iterator[Step]:
-        """A step per piece of keys, and the drain of one or two banks through the row engine."""
-        plan, bank_words = self.plan, self.cfg.acc_bank_words
-        most = max(1, min(bank_words, self.cfg.memory.input_bytes // INPUT_PARTS // plan.depth))
-        banks = [(self._bank(), *span) for span in spans(plan.keys, bank_words)]
+        """A step per piece of keys, and the drain of one or two banks through the row engine.
+
+        With a threshold these are the upper halves of the keys, and the same follows for the lower ones, predicated.
+        """
+        banks = [(self._bank(), *span) for span in spans(self.plan.keys, self.cfg.acc_bank_words)]
+        if not self.layer.threshold:
+            yield from self._pass(part, banks, isa.Nibbles.NONE)
+            return
+        yield from self._pass(part, banks, isa.Nibbles.HIGH)
+        yield from self._pass(part, banks, isa.Nibbles.LOW)
+
+    def _pass(self, part: Part, banks: list[tuple[int, int, int]], half: isa.Nibbles) -> Iterator[Step]:
+        plan = self.plan
+        most = max(1, min(self.cfg.acc_bank_words, self.cfg.memory.input_bytes // INPUT_PARTS // plan.depth))
         for bank, first, end in banks:
             for start, stop in spans(end - first, most):
                 keys = first + start, first + stop
-                operands = self._query_weight(part), self._moving_load(part, keys)
-                yield Step(self.index, operands, partial(self._meet, part, keys, bank, start))
+                operands = self._query_weight(part), self._moving_load(part, keys, half)
+                yield Step(self.index, operands, self._when(half, partial(self._meet, part, keys, bank, start, half)))
         needed = (self._parameter_load(), self._scale_load(part), self._scratch_load(part))
-        yield Step(self.index, needed, partial(self._collect, part, banks))
+        yield Step(self.index, needed, self._when(half, partial(self._collect, part, banks, half)))
+
+    def _when(self, half: isa.Nibbles, emit: Callable[..., None]) -> Callable[..., None]:
+        """Jobs of lower halves are predicated."""
+        builder = self.context.builder
+
+        def predicated(*at: Any) -> None:
+            with builder.predicated():
+                emit(*at)
+
+        return predicated if half is isa.Nibbles.LOW else emit
 
     def _query_weight(self, part: Part) -> Load:
         plan = self.plan
@@ -129,33 +165,49 @@ class QueryLowering(AttentionLowering):
             since=self.context.made(self.source.name),
         )  # fmt: skip
 
-    def _moving_load(self, part: Part, keys: Span) -> Load:
-        first = part.sample * self.plan.keys
+    def _moving_load(self, part: Part, keys: Span, half: isa.Nibbles) -> Load:
+        source, first, most = self._head(1, part), part.sample * self.plan.keys, self.plan.keys
+        tokens = first + keys[0], first + keys[1]
+
+        def emit(address: int) -> None:
+            if half is isa.Nibbles.NONE:
+                load_queries(source, tokens, address, "keys")
+            else:
+                load_half(source, tokens, address, half, most)
+
         return Load(
-            (self.index, "moving", part, keys), "input", (keys[1] - keys[0]) * self.plan.depth,
-            lambda at: load_queries(self._head(1, part), (first + keys[0], first + keys[1]), at, "keys"),
-            since=self.context.made(self.keys.name),
+            (self.index, "moving", part, keys, half), "input", (keys[1] - keys[0]) * self.plan.depth,
+            self._when(half, emit), since=self.context.made(self.keys.name),
+            ahead=0 if half is isa.Nibbles.LOW else AHEAD,
         )  # fmt: skip
 
-    def _meet(self, part: Part, keys: Span, bank: int, place: int, at: list[int]) -> None:
-        """Array jobs of a piece of keys and the query."""
+    def _meet(self, part: Part, keys: Span, bank: int, place: int, half: isa.Nibbles, at: list[int]) -> None:
+        """Array jobs of a piece of keys and the query; lower halves are added to what upper ones have left."""
         count, depth = keys[1] - keys[0], self.plan.depth
         weight_at, input_at = at
         Product(
             rows=count, pitch=depth, words=self.plan.key_words, blocks=1, input_from=input_at, input_at=input_at,
-            input_bytes=count * depth, weight_at=weight_at, bank=bank, place=place, keep=False,
+            input_bytes=count * depth, weight_at=weight_at, bank=bank, place=place, keep=half is isa.Nibbles.LOW,
             note=f"{self._name(part)}: scores of keys {keys[0]}..{keys[1] - 1}",
         ).emit(self.context.builder, self.index)  # fmt: skip
 
-    def _collect(self, part: Part, banks: list[tuple[int, int, int]], at: list[int]) -> None:
-        """Scores of all banks as one row through the row engine to DRAM."""
+    def _collect(self, part: Part, banks: list[tuple[int, int, int]], half: isa.Nibbles, at: list[int]) -> None:
+        """Scores of all banks as one row through the row engine to DRAM; those of upper halves decide."""
         param_at, scale_at, scratch_at = at
         note = f"{self._name(part)}: softmax"
         for bank, first, end in banks:
             self._score(bank, [(1, 0), (end - first, 1)], 1, param_at, note)
         if self.layer.cached:
-            self._normalize(Counted(0, 1, 1, causal=False), scale_at, note)
+            sure = self._sure if half is isa.Nibbles.HIGH else None
+            self._normalize(Counted(0, 1, 1, causal=False), scale_at, note, sure)
         else:
             for some in self._counted(part, (0, 1)):
                 self._normalize(some, scale_at, note)
         self._keep(scratch_at, self.plan.keys, note)
+        if half is isa.Nibbles.LOW:
+            self.context.builder.use_up()
+
+    @property
+    def _sure(self) -> int:
+        """Largest sum of a row whose largest probability is at least the threshold."""
+        return int(LARGEST / Fraction(float(np.float32(self.layer.threshold))))

@@ -198,6 +198,7 @@ class Pass:
     slot: int | None = None  # of the table in which results are looked up
     rows: Callable[[], None] | None = None  # adds the ROWS job through which they go to DRAM
     positioned: bool = False  # their tokens are those from the position of the run on
+    half: isa.Nibbles = isa.Nibbles.NONE  # of each code only this half leaves, to its plane
 
 
 def operand_pass(context: Context, p: Pass) -> None:
@@ -208,7 +209,7 @@ def operand_pass(context: Context, p: Pass) -> None:
     registers: Registers = {
         "mode": {
             "from_operand": 1, "reduce": p.reduce, "add": int(p.addition is not None), "broadcast": 1,
-            **tables.mode(p.slot), **({"rows": 1} if p.rows else {}),
+            **tables.mode(p.slot), **({"rows": 1} if p.rows else {}), **({"nibbles": p.half} if p.half else {}),
         },
         "param": {
             "entry": p.param_at // cfg.param_entry_bytes, "blocks": blocks, "tail": p.count - (blocks - 1) * cfg.lanes
@@ -228,7 +229,27 @@ def operand_pass(context: Context, p: Pass) -> None:
     context.builder.add(isa.Unit.VECTOR, registers, accesses, layer=p.index, note=note)
     if p.rows:
         p.rows()
+    if p.half:
+        store_half(context, p, note)
+        return
     store(
         context, p.output, p.view, p.tile, p.first, p.count, p.index, note, mark=p.last, of_rows=p.rows is not None,
         positioned=p.positioned,
+    )  # fmt: skip
+
+
+def store_half(context: Context, p: Pass, note: str) -> None:
+    """STORE job of one half of a pass's tokens, from the position of the run on, to the plane of that half."""
+    tensor = context.network.tensors[p.output]
+    _, _, most, channels = tensor.shape
+    pitch, size, (x0, x1) = channels // 2, p.count // 2, p.tile.cols
+    plane = most * pitch * (p.half is isa.Nibbles.LOW)
+    run, loops = (size, [(x1 - x0, pitch)]) if size < pitch else ((x1 - x0) * size, [])
+    context.builder.add(
+        isa.Unit.STORE,
+        {
+            "target": context.source(p.output, plane + x0 * pitch + p.first // 2), "row": {"bytes": run},
+            **levels(ROWS, loops), "mode": {"pitch": pitch},
+        },
+        [context.dram(p.output, plane, plane + most * pitch, write=True)], layer=p.index, note=note, mark=p.last,
     )  # fmt: skip
