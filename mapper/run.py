@@ -175,9 +175,13 @@ def execute(
             if not np.array_equal(guards, image.guards(memory)):
                 raise SimulationError("the accelerator wrote outside its regions")
             run.add(program, result, batch)
-            if len(run.predictions) < (PREDICTED if program.sparse else GATHERED if gathers(program) else 0):
+            decided = golden.decisions(program.network, expected, generation.position)
+            if len(run.predictions) < _predicted(program, generation):
                 rate, vectors = dram.bytes_per_cycle or cfg.bus_bytes, {job.tensor for job in program.sparse.values()}
-                run.predictions.append(predict(program, dram.latency, rate, expected, position=generation.position))
+                position = generation.position
+                run.predictions.append(
+                    predict(program, dram.latency, rate, expected, position=position, decisions=decided)
+                )
                 run.masks.append(Masks({name: expected[name] for name in vectors}))
             run.select(program, expected)
             for offset, words in _block_words(program, expected):
@@ -189,6 +193,13 @@ def execute(
                 run.tensors.append({s.output: found(s.output).copy() for s in program.schedule})
     run.outputs, run.golden = _joined(outputs), _joined(wanted)
     return run
+
+
+def _predicted(program: Program, generation: Generation) -> int:
+    """Batches whose cycles are predicted one by one: those of none if they are always the same."""
+    if program.sparse or generation.tokens:
+        return PREDICTED
+    return GATHERED if gathers(program) else 0
 
 
 def _tell(progress: Callable[[int, int], None], before: int, samples: int, cycles: int) -> None:

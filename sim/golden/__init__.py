@@ -4,7 +4,7 @@ It is independent evidence: it shares no code with the hardware or the mapper, o
 ``dataflows.network``.  The rules it follows are written down in ``docs/numerics.md``.
 """
 
-from sim.golden.network import run, run_layer
+from sim.golden.network import decisions, run, run_layer
 from sim.golden.quality import dequantize, sqnr
 
-__all__ = ["dequantize", "run", "run_layer", "sqnr"]
+__all__ = ["decisions", "dequantize", "run", "run_layer", "sqnr"]

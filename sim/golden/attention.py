@@ -62,6 +62,15 @@ def shares(layer: Attention, xs: Sequence[Codes], sources: Sequence[Tensor], pos
     return codes, sums
 
 
+def unsure(layer: Attention, xs: Sequence[Codes], sources: Sequence[Tensor], position: int) -> NDArray[np.bool_]:
+    """Samples and heads of a layer with a threshold that need the lower halves of their keys: (N, heads)."""
+    queries, keys = (heads(x, layer.heads) for x in xs[:2])
+    high = scores(layer, queries, np.floor(keys / 16) * 16, sources)
+    sums = numerators(high, counted(layer, queries, keys, position))[1]
+    missing: NDArray[np.bool_] = sums.max(axis=2) > largest_sure_sum(layer)
+    return missing
+
+
 def largest_sure_sum(layer: Attention) -> int:
     """The largest sum of a row whose largest probability is at least the threshold: ``floor(127 / threshold)``."""
     return int(LARGEST / Fraction(float(np.float32(layer.threshold))))

@@ -9,7 +9,7 @@ from dataflows.errors import InputError
 from dataflows.network import Add, AvgPool, Codes, Concat, Conv, Layer, MaxPool, Network, Reshape
 from dataflows.pruning import Gather, HeadConv, Select
 from sim.golden import elementwise, pooling, pruning, sequence
-from sim.golden.attention import attention
+from sim.golden.attention import attention, unsure
 from sim.golden.caches import append, caches_before, positional
 from sim.golden.conv import conv
 from sim.golden.norms import norm
@@ -58,6 +58,16 @@ def run(
         values[layer.output] = run_layer(network, layer, values, importance)
         importance.observe(layer, values)
     return values
+
+
+def decisions(network: Network, values: Mapping[str, Codes], position: int = 0) -> list[bool]:
+    """What is decided in a run that gives ``values``: whether lower halves of keys are fetched, by layer and head."""
+    found: list[bool] = []
+    for layer in network.layers:
+        if isinstance(layer, Attention) and layer.threshold:
+            xs, sources = [values[name] for name in layer.inputs], [network.tensors[name] for name in layer.inputs]
+            found += unsure(layer, xs, sources, position).ravel().tolist()
+    return found
 
 
 def run_layer(

@@ -1,0 +1,50 @@
+"""Decoders on the RTL, token by token and several at a time: caches, positions, keys by halves."""
+
+import numpy as np
+import pytest
+
+from dataflows.attention import Append
+from mapper.compile import compile_network
+from mapper.conv_plan import Options
+from mapper.halves import halved
+from sim.runner import Dram
+from tests.attention_networks import random_input
+from tests.decoder_networks import decoder_network, random_decoder, with_tokens
+from tests.system.attention_regression import configuration
+from tests.system.regression import Outcome, failures, measure, surprises, table
+
+MEMORY = Dram(latency=60, bytes_per_cycle=8)
+MOST_RUNS = 3
+
+
+def _outcome(number: int, case: int, tokens: int) -> Outcome:
+    """Some runs of a random decoder, one behind the other."""
+    cfg, whole = configuration(number), random_decoder(case)
+    most = next(whole.tensors[layer.output].shape[2] for layer in whole.layers if isinstance(layer, Append))
+    tokens = 1 if halved(whole) else min(tokens, most)
+    network = with_tokens(whole, tokens)
+    runs = min(most // tokens, MOST_RUNS)
+    inputs = np.concatenate([random_input(network, 100 * case + run) for run in range(runs)])
+    program = compile_network(cfg, network, Options(MEMORY.latency, MEMORY.bytes_per_cycle))
+    return measure(number, case, program, inputs, MEMORY)
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_random_decoders(number: int) -> None:
+    outcomes = [_outcome(number, case, tokens) for case in range(6) for tokens in (1, 4)]
+    print("\n" + table(outcomes))
+    assert not any(o.failure for o in outcomes), failures(outcomes)
+    assert not surprises(outcomes), "cycles differ from the prediction:\n" + table(surprises(outcomes))
+
+
+@pytest.mark.regress
+@pytest.mark.parametrize("threshold", [0.0, 0.1])
+def test_gpt2_layer(threshold: float) -> None:
+    """A decoder layer of published size with a thousand keys."""
+    network = with_tokens(decoder_network(1, 768, 12, 1024, 3072, threshold=threshold), 1)
+    program = compile_network(configuration(0), network, Options(100, 16))
+    inputs = np.concatenate([random_input(network, run) for run in range(2)])
+    outcome = measure(0, 0, program, inputs, Dram(latency=100, bytes_per_cycle=16))
+    print("\n" + table([outcome]))
+    assert not outcome.failure, outcome.failure
+    assert not surprises([outcome]), table([outcome])
