@@ -4,7 +4,10 @@ import numpy as np
 from amaranth.sim import Simulator
 
 from dataflows.isa import Rows
+from rtl.documents import lint_waivers
+from rtl.emit import component_verilog
 from rtl.pruning import PruningRowsEngine
+from sim import verilator
 from sim.golden import softmax
 from sim.golden.pruning import largest
 from tests.rtl.row_engine_bench import gain_memory, make_config, random_job
@@ -58,6 +61,13 @@ def run(cfg, jobs, seed):
     sim.add_testbench(testbench)
     sim.run()
     return lists, gives
+
+
+def test_lint(tmp_path):
+    (tmp_path / "rows.v").write_text(component_verilog(PruningRowsEngine(make_config(pruning=True)), "rows"))
+    (tmp_path / "rows.vlt").write_text(lint_waivers("rows"))
+    result = verilator.run(["--lint-only", "-Wall", "--top-module", "rows", "rows.vlt", "rows.v"], tmp_path)
+    assert result.returncode == 0 and not result.stderr, result.stderr[:3000]
 
 
 def test_cascade(rng):

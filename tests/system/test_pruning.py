@@ -38,6 +38,20 @@ def test_cascades(tokens, heads, size, keep, keep_heads):
     assert not run.mismatches
 
 
+@pytest.mark.regress
+@pytest.mark.parametrize("seed", range(30))
+def test_random_cascades(seed):
+    rng = np.random.default_rng([seed, 7])
+    layers, heads = int(rng.integers(1, 4)), int(rng.integers(1, 5))
+    fewer = rng.random() < 0.5
+    size = int(rng.choice([8, 16]) if fewer else rng.integers(1, 64 // heads // 2))
+    size = min(size, 64 // heads // 8 * 8) if fewer else size
+    tokens = int(rng.integers(1, 50))
+    keep = sorted(rng.integers(1, tokens + 1, layers).tolist(), reverse=True)
+    keep_heads = sorted(rng.integers(1, heads + 1, layers).tolist(), reverse=True) if fewer else [heads] * layers
+    test_cascades(tokens, heads, size, tuple(keep), tuple(keep_heads))
+
+
 def test_heads():
     """The importance of heads, by a list that is read as one of tokens."""
     network = head_list(3, 9, 5, 4, 3)
