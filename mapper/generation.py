@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,21 +33,26 @@ class Generation:
     caches: dict[str, Codes] = field(default_factory=dict)
 
     @staticmethod
-    def of(network: Network, runs: int) -> Generation:
-        """Empty caches. Raises :class:`InputError` if they do not hold the tokens of all runs."""
+    def of(
+        network: Network, runs: int, position: int = 0, caches: Mapping[str, Codes] | None = None
+    ) -> Generation:
+        """Before the first of some runs, at a position, with caches as they are given (else empty).
+
+        Raises :class:`InputError` if they do not hold the tokens of all runs.
+        """
         tensors = network.tensors
         appends = [layer for layer in network.layers if isinstance(layer, Append)]
         if not appends:
             return Generation(network)
         tokens = tensors[appends[0].inputs[0]].shape[2]
         most = min(tensors[layer.output].shape[2] for layer in appends)
-        if runs * tokens > most:
+        if position + runs * tokens > most:
             raise InputError(
-                f"{runs} runs of {tokens} tokens do not fit the caches, which hold {most}; give at most "
-                f"{most // tokens} samples"
+                f"{runs} runs of {tokens} tokens from position {position} on do not fit the caches, which hold {most}; "
+                f"give at most {max(0, most - position) // tokens} samples"
             )
         empty = {name: np.zeros(tensors[name].shape, tensors[name].dtype) for name in network.caches}
-        return Generation(network, tokens, 0, empty)
+        return Generation(network, tokens, position, empty | dict(caches or {}))
 
     @property
     def before(self) -> dict[str, Any]:

@@ -118,6 +118,8 @@ def execute(
     keep: bool = False,
     trace: tuple[str, Path] | None = None,
     progress: Callable[[int, int], None] | None = None,
+    position: int = 0,
+    caches: Inputs | None = None,
 ) -> Run:
     """Run all samples, one batch of the program after the other; those of a decoder are tokens behind each other.
 
@@ -137,6 +139,8 @@ def execute(
         Write a waveform of that layer of the first batch.
     progress : callable, optional
         Called with (cycles simulated, samples done).
+    position, caches : int, arrays by name
+        Of a decoder: tokens before the first sample, and what its caches hold then (nothing).
 
     Raises
     ------
@@ -152,7 +156,7 @@ def execute(
         raise InputError(f"the model takes {batch} samples at a time; {samples} samples are no multiple of that")
     check_ids(program.network, inputs)
     cfg = program.cfg
-    generation = Generation.of(program.network, samples // batch)
+    generation = Generation.of(program.network, samples // batch, position, caches)
     traced = None if trace is None else _position(program, trace[0])
     verilog = emit(cfg, build_root / cfg.name) / f"{cfg.name}.v"
     image = Image.of(program)
@@ -178,9 +182,9 @@ def execute(
             decided = golden.decisions(program.network, expected, generation.position)
             if len(run.predictions) < _predicted(program, generation):
                 rate, vectors = dram.bytes_per_cycle or cfg.bus_bytes, {job.tensor for job in program.sparse.values()}
-                position = generation.position
+                at = generation.position
                 run.predictions.append(
-                    predict(program, dram.latency, rate, expected, position=position, decisions=decided)
+                    predict(program, dram.latency, rate, expected, position=at, decisions=decided)
                 )
                 run.masks.append(Masks({name: expected[name] for name in vectors}))
             run.select(program, expected)

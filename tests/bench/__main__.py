@@ -31,6 +31,7 @@ from tests.bench import (
     eyeriss,
     fusion,
     generation,
+    gpt2,
     imagenet,
     pruning,
     resnet18,
@@ -69,6 +70,7 @@ TOPICS: dict[str, Callable[[], list[Figure]]] = {
     "topk": topk.run,
     "transformer_error": transformer_error.run,
     "bert": bert.run,
+    "gpt2": gpt2.run,
     "pruning": pruning.run,
 }
 
