@@ -4,16 +4,18 @@ import numpy as np
 import pytest
 
 from dataflows import config, isa
+from dataflows.errors import InputError
 from dataflows.network import Network
 from dataflows.packing import pack, unpack
 from mapper.compile import Program, compile_network
 from mapper.conv_plan import Options
+from mapper.generation import Generation
 from mapper.halves import halved, joined, planes
 from sim import golden
 from tests.attention_networks import random_input
 from tests.decoder_networks import decoder_network, random_decoder, with_tokens
 from tests.isa_model import Machine
-from tests.mapper.test_attention_programs import SMALL, WS16
+from tests.mapper.test_attention_programs import SMALL, WS16, _changed
 from tests.mapper.test_programs import bases_of
 
 
@@ -73,3 +75,17 @@ def test_two_banks_of_scores() -> None:
     """More keys than a bank has words, loaded in several parts."""
     network = with_tokens(decoder_network(1, 24, 2, 90, 8), 1)
     generate(SMALL, network, 0, [0, 70, 89])
+
+
+def test_refused() -> None:
+    halves, odd = decoder_network(1, 12, 2, 6, 8, threshold=0.2), with_tokens(decoder_network(1, 6, 2, 6, 8), 1)
+    position = next(i for i, layer in enumerate(odd.layers) if layer.op == "attention")
+    for network, message in (
+        (with_tokens(halves, 2), "for runs of one token"),
+        (_changed(odd, position, threshold=0.2), r"heads \(3 channels\)"),
+        (with_tokens(decoder_network(1, 12, 2, 97, 8), 1), "rows have 97 keys"),
+    ):
+        with pytest.raises(InputError, match=message):
+            compile_network(SMALL, network, Options())
+    with pytest.raises(InputError, match="hold 6; give at most 1 samples"):
+        Generation.of(with_tokens(halves, 2), 2, 3)
