@@ -1,4 +1,4 @@
-"""A decoder shaped like GPT-2 small, random weights: one token behind 1,023 others, with whole keys and by halves."""
+"""A layer of GPT-2 small's shape, random weights: one token behind 1,023 others, with whole keys and by halves."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ from tests.bench.bert import CONFIG, LATENCY, RATE
 from tests.bench.figures import FOLDER, Figure, shown
 from tests.decoder_networks import decoder_network, with_tokens
 
-LAYERS, HIDDEN, HEADS, CONTEXT, INNER = 12, 768, 12, 1024, 3072
+LAYERS, HIDDEN, HEADS, CONTEXT, INNER = 1, 768, 12, 1024, 3072
+"""Its twelve layers are alike."""
+
 THRESHOLD = 0.1
 SHARPNESS = (1.5, 4.0)
 """Spread of the scores (natural logarithms): even attention, and attention to few tokens."""
@@ -41,9 +43,8 @@ def run() -> list[Figure]:
     for sharpness in SHARPNESS:
         read = {}
         for threshold in (0.0, THRESHOLD):
-            whole = decoder_network(
-                LAYERS, HIDDEN, HEADS, CONTEXT, INNER, sharpness=sharpness, threshold=threshold
-            )
+            fields = {"sharpness": sharpness, "threshold": threshold}
+            whole = decoder_network(LAYERS, HIDDEN, HEADS, CONTEXT, INNER, **fields)
             program, result = _step(whole)
             layers = [entry.index for entry in program.schedule if entry.layer.op == "attention"]
             bus, loads = program.cfg.bus_bytes, load_bytes(program)
