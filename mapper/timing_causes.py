@@ -15,7 +15,8 @@ from mapper.program import Job
 from mapper.timing_bus import iterations
 from mapper.timing_machine import Cause
 from mapper.timing_streamer import of_sparse
-from mapper.timing_vector import ACC_LEVELS, LANES, OPERAND_LEVELS, TAP_LEVELS, of_rows
+from mapper.timing_vector import LANES
+from mapper.timing_vector_job import ACC_LEVELS, OPERAND_LEVELS, TAP_LEVELS, of_rows
 
 REASONS = ("dram", "weights", "write_back", "vector", "rows", "commands", "fill", "imbalance")
 """Keys of a layer's stalls.

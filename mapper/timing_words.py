@@ -8,7 +8,8 @@ from typing import NamedTuple
 from mapper.kernel import Signal
 from mapper.program import Job
 from mapper.timing_row_engine import RowEngine
-from mapper.timing_vector import Lanes, of_rows
+from mapper.timing_vector import Lanes
+from mapper.timing_vector_job import of_rows
 
 KNOWN = 1  # row to the splitter, to its first word
 

@@ -20,7 +20,7 @@ from mapper.compile import Program
 from mapper.nests import ROWS, SEGMENTS, Loops, levels
 from mapper.program import Registers, encode
 from mapper.scoreboard import Access
-from mapper.timing_vector import ACC_LEVELS, OPERAND_LEVELS, TAP_LEVELS
+from mapper.timing_vector_job import ACC_LEVELS, OPERAND_LEVELS, TAP_LEVELS
 
 KINDS = ("plain", "table", "by_row", "halves", "softmax", "column", "decide", "layer_norm", "rms_norm")
 SOFTMAX = ("softmax", "column", "decide")

@@ -27,7 +27,8 @@ from mapper.timing_bus import Dram, bursts, pieces, row_starts
 from mapper.timing_causes import REASONS, Causes, Taken
 from mapper.timing_machine import Cause, Engine, Machine
 from mapper.timing_streamer import STREAM
-from mapper.timing_vector import LANES, OPERAND_LEVELS, TAP_LEVELS
+from mapper.timing_vector import LANES
+from mapper.timing_vector_job import OPERAND_LEVELS, TAP_LEVELS
 from rtl.gather import Gather
 from rtl.rows import RowsEngine
 from tests.mapper.test_programs import FLOWS, small
