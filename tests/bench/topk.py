@@ -78,7 +78,7 @@ def run() -> list[Figure]:
     add("ECP5 tables, sorter", other.lut, "LUT", "top-k engine", mine.lut)
     add("flip-flops, sorter", other.flip_flops, "bits", "top-k engine", mine.flip_flops)
     add("memory, sorter", other.memory_bits, "bits", "top-k engine", mine.memory_bits)
-    add("clock on ECP5, sorter", other.mhz, "MHz", "top-k engine", mine.mhz)
+    add("clock on ECP5, estimated, sorter", other.mhz, "MHz", "top-k engine", mine.mhz)
     jobs = [(values, LENGTH // 2) for values in lists(LENGTH)[:TRACED]]
     switched = [
         Engine(component, hardware.name, folder, hardware.netlist).activity(jobs) / TRACED
