@@ -11,13 +11,13 @@ from sim.runner import Dram
 from tests.attention_networks import random_input
 from tests.decoder_networks import decoder_network, random_decoder, with_tokens
 from tests.system.attention_regression import configuration
-from tests.system.regression import Outcome, failures, measure, surprises, table
+from tests.system.regression import Outcome, dram, failures, measure, surprises, table
 
 MEMORY = Dram(latency=60, bytes_per_cycle=8)
 MOST_RUNS = 3
 
 
-def _outcome(number: int, case: int, tokens: int) -> Outcome:
+def _outcome(number: int, case: int, tokens: int, memory: Dram = MEMORY) -> Outcome:
     """Some runs of a random decoder, one behind the other."""
     cfg, whole = configuration(number), random_decoder(case)
     most = next(whole.tensors[layer.output].shape[2] for layer in whole.layers if isinstance(layer, Append))
@@ -25,13 +25,25 @@ def _outcome(number: int, case: int, tokens: int) -> Outcome:
     network = with_tokens(whole, tokens)
     runs = min(most // tokens, MOST_RUNS)
     inputs = np.concatenate([random_input(network, 100 * case + run) for run in range(runs)])
-    program = compile_network(cfg, network, Options(MEMORY.latency, MEMORY.bytes_per_cycle))
-    return measure(number, case, program, inputs, MEMORY)
+    program = compile_network(cfg, network, Options(memory.latency, memory.bytes_per_cycle))
+    return measure(number, case, program, inputs, memory)
 
 
 @pytest.mark.parametrize("number", [0, 1])
 def test_random_decoders(number: int) -> None:
     outcomes = [_outcome(number, case, tokens) for case in range(6) for tokens in (1, 4)]
+    print("\n" + table(outcomes))
+    assert not any(o.failure for o in outcomes), failures(outcomes)
+    assert not surprises(outcomes), "cycles differ from the prediction:\n" + table(surprises(outcomes))
+
+
+@pytest.mark.regress
+@pytest.mark.parametrize("number", [0, 1, 3, 6])
+def test_memories_that_stall(number: int) -> None:
+    outcomes = []
+    for case in range(6, 26):
+        rng = np.random.default_rng([number, case, 61])
+        outcomes.append(_outcome(number, case, int(rng.choice([1, 1, 3])), dram(configuration(number), rng)))
     print("\n" + table(outcomes))
     assert not any(o.failure for o in outcomes), failures(outcomes)
     assert not surprises(outcomes), "cycles differ from the prediction:\n" + table(surprises(outcomes))
