@@ -33,11 +33,12 @@ from mapper.lower_conv import ConvLowering
 from mapper.lower_copy import CopyLowering, EmbeddingLowering
 from mapper.lower_elementwise import ElementwiseLowering
 from mapper.lower_gather import GatherLowering
-from mapper.lower_generation import AppendLowering, PositionalLowering, QueryLowering
+from mapper.lower_generation import QueryLowering
 from mapper.lower_heads import HeadConvLowering, check_heads
 from mapper.lower_norm import NormLowering, fuse_sums
 from mapper.lower_plane import PlaneLowering
 from mapper.lower_pool import PoolLowering
+from mapper.lower_positions import AppendLowering, PositionalLowering
 from mapper.lower_rows import RowLowering
 from mapper.lower_sparse import SparseLowering
 from mapper.lower_window import WindowLowering

@@ -12,6 +12,7 @@ import numpy as np
 from dataflows import isa
 from dataflows.attention import Attention
 from mapper import loads
+from mapper.attention_drains import keep, score
 from mapper.attention_jobs import Counted, Product, Softmax, counted
 from mapper.attention_loads import Source, load_keys, load_numerators, load_queries, load_values
 from mapper.attention_plan import IN_FLIGHT, Part, Span, attention_plan
@@ -158,10 +159,11 @@ class AttentionLowering(Lowering[Attention]):
         param_at, scale_at, scratch_at = at
         rows = tile[1] - tile[0]
         note = f"{self._name(part)}: softmax of queries from {part.first + tile[0]}"
-        self._score(bank, [(self.plan.key_blocks, rows), (rows, 1)], self.softmax.tail, param_at, note)
+        loops: Loops = [(self.plan.key_blocks, rows), (rows, 1)]
+        score(self.context, bank, loops, self.softmax.tail, param_at, self.index, note)
         for some in self._counted(part, tile):
             self._normalize(some, scale_at + some.first - part.first, note)
-        self._keep(scratch_at + tile[0] * self.plan.keys, rows * self.plan.keys, note)
+        keep(self.context, scratch_at + tile[0] * self.plan.keys, rows * self.plan.keys, self.index, note)
 
     def _counted(self, part: Part, tile: Span) -> Iterator[Counted]:
         """Keys that count for some queries of a part; those of a cache besides by the position of the run."""
@@ -171,35 +173,10 @@ class AttentionLowering(Lowering[Attention]):
         keys = plan.keys if layer.lengths is None else layer.lengths[part.sample]
         return counted(first, end, keys, plan.keys - plan.queries if layer.causal else None)
 
-    def _score(self, bank: int, loops: Loops, tail: int, param_at: int, note: str) -> None:
-        """The VECTOR job that sends the sums of a bank to the row engine as scores, ``loops`` words of each pixel."""
-        cfg = self.cfg
-        self.context.builder.add(
-            isa.Unit.VECTOR,
-            {
-                "mode": {"broadcast": 1, "rows": 1, "wide": 1},
-                "param": {"entry": param_at // cfg.param_entry_bytes, "blocks": loops[0][0], "tail": tail},
-                "requantize": {"zero": 0, "low": -128, "high": 127},
-                "acc_base": {"address": bank * cfg.acc_bank_words},
-                **levels(ACC_LEVELS, loops, "acc_"),
-            },
-            [Access("acc", bank, bank + 1), Access("param", param_at, param_at + cfg.param_entry_bytes)],
-            layer=self.index, note=note,
-        )  # fmt: skip
-
     def _normalize(self, rows: Counted, entry: int, note: str, sure: int | None = None) -> None:
         """A ROWS job; the first one of a layer says how its importance begins."""
         importance, self._tokens = self._tokens, self._tokens | {"fresh": 0} if self._tokens else {}
         self.softmax.emit(self.context.builder, rows, entry, self.index, note, importance, sure)
-
-    def _keep(self, start: int, size: int, note: str) -> None:
-        """The STORE job of numerators."""
-        target, access = self.context.scratch(start, size, write=True)
-        self.context.builder.add(
-            isa.Unit.STORE,
-            {"target": target, "row": {"bytes": size}, **levels(loads.ROWS, []), "mode": {"rows": 1}},
-            [access], layer=self.index, note=note,
-        )  # fmt: skip
 
     @cached_property
     def _parameter_offset(self) -> int:

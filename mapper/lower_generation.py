@@ -1,27 +1,23 @@
-"""Layers of generation: tokens to caches, values by position, and attention of one query to the keys of a cache."""
+"""Attention of one query, to the keys of a cache above all."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from fractions import Fraction
-from functools import cached_property, partial
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from dataflows import isa
-from dataflows.attention import Append, Attention, Positional
-from mapper import loads
+from dataflows.attention import Attention
+from mapper.attention_drains import keep, score
 from mapper.attention_jobs import Counted, Product
 from mapper.attention_loads import load_half, load_queries, turn_query
 from mapper.attention_plan import Part, Span, spans
 from mapper.context import Context
-from mapper.halves import halved
 from mapper.lower_attention import AttentionLowering
-from mapper.lower_copy import Passing
-from mapper.nests import levels
-from mapper.pieces import Piece
 from mapper.pipeline import AHEAD, Load, Step
 
 BANKS = 2
@@ -32,78 +28,6 @@ LARGEST = 127
 
 INPUT_PARTS = 4
 """Keys are loaded in parts of at most this fraction of the input buffer."""
-
-
-class AppendLowering(Passing[Append]):
-    """Steps of an append: new tokens are copied to the cache, from the position of the run on.
-
-    Where the cache lies as two planes, each half is a pass of its own over the same operands.
-    """
-
-    def steps(self) -> Iterator[Step]:
-        """One step per piece."""
-        pieces = self.pieces(self.source.shape)
-        for number, piece in enumerate(pieces):
-            needed = self._operand_load(piece, number), self.identity()
-            yield Step(self.index, needed, partial(self._run, piece, number == len(pieces) - 1))
-
-    def _run(self, piece: Piece, last: bool, at: list[int]) -> None:
-        if self.target.name not in halved(self.context.network):
-            self.emit(piece, self.source.shape, None, at, last, positioned=True)
-            return
-        for half in (isa.Nibbles.HIGH, isa.Nibbles.LOW):
-            self.emit(piece, self.source.shape, None, at, last and half is isa.Nibbles.LOW, positioned=True, half=half)
-
-    def _operand_load(self, piece: Piece, number: int) -> Load:
-        tile, layout = piece.tile, self.layout(piece)
-        area = loads.Area(tile.images, tile.rows, tile.cols, piece.channels)
-
-        def emit(address: int) -> None:
-            to = loads.Destination(isa.Target.OPERAND, address, layout)
-            loads.rectangle(self.context, to, loads.View(self.source.name, self.source.shape), area, 0, self.index)
-
-        return Load((self.index, "operand", number), "operand", self.room(piece), emit, layer_bound=True)
-
-
-class PositionalLowering(Passing[Positional]):
-    """Steps of a value by position: its tokens from the position of the run on are gathered from the constants."""
-
-    def __init__(self, context: Context, layer: Positional, index: int):
-        self.context, self.cfg, self.layer, self.index = context, context.cfg, layer, index
-        self.target = self.source = context.network.tensors[layer.output]
-
-    @cached_property
-    def _value(self) -> int:
-        """Constant-region offset of the values of all positions."""
-        return self.context.constants.add(self.layer.value)
-
-    def steps(self) -> Iterator[Step]:
-        """One step per piece."""
-        pieces = self.pieces(self.target.shape)
-        for number, piece in enumerate(pieces):
-            needed = self._rows_load(piece, number), self.identity()
-            yield Step(self.index, needed, partial(self._run, piece, number == len(pieces) - 1))
-
-    def _run(self, piece: Piece, last: bool, at: list[int]) -> None:
-        self.emit(piece, self.target.shape, None, at, last)
-
-    def _rows_load(self, piece: Piece, number: int) -> Load:
-        (first, end), (c0, c1), channels = piece.tile.cols, piece.channels, self.target.shape[3]
-        size = (end - first) * (c1 - c0)
-
-        def emit(address: int) -> None:
-            start = self._value + first * channels + c0
-            registers = {
-                "source": {"address": start, "region": isa.Region.CONSTANT}, "row": {"bytes": c1 - c0},
-                **levels(loads.ROWS, []), "row_c": {"count": end - first, "step": channels},
-                "destination": {"address": address, "target": isa.Target.OPERAND}, "segment": {"bytes": size},
-                **levels(loads.SEGMENTS, []), "gather": {"indexed": 1, "positioned": 1},
-            }  # fmt: skip
-            access = loads.written(isa.Target.OPERAND, address, size)
-            note = f"tokens {first}..{end - 1} behind the position"
-            self.context.builder.add(isa.Unit.LOAD, registers, [access], layer=self.index, note=note)
-
-        return Load((self.index, "operand", number), "operand", self.room(piece), emit)
 
 
 class QueryLowering(AttentionLowering):
@@ -196,14 +120,14 @@ class QueryLowering(AttentionLowering):
         param_at, scale_at, scratch_at = at
         note = f"{self._name(part)}: softmax"
         for bank, first, end in banks:
-            self._score(bank, [(1, 0), (end - first, 1)], 1, param_at, note)
+            score(self.context, bank, [(1, 0), (end - first, 1)], 1, param_at, self.index, note)
         if self.layer.cached:
             sure = self._sure if half is isa.Nibbles.HIGH else None
             self._normalize(Counted(0, 1, 1, causal=False), scale_at, note, sure)
         else:
             for some in self._counted(part, (0, 1)):
                 self._normalize(some, scale_at, note)
-        self._keep(scratch_at, self.plan.keys, note)
+        keep(self.context, scratch_at, self.plan.keys, self.index, note)
         if half is isa.Nibbles.LOW:
             self.context.builder.use_up()
 
