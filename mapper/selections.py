@@ -62,6 +62,12 @@ def check_selections(cfg: Config, network: Network) -> None:
     for layer in network.layers:
         if isinstance(layer, Attention) and layer.keep_values is not None:
             raise InputError(f"layer {layer.name}: the values of single keys cannot be left out (keep_values)")
+        special = isinstance(layer, Attention) and (layer.cached or layer.threshold)
+        if special and any(layer.output in select.observed for select in selections):
+            raise InputError(
+                f"layer {layer.name}: importance is not added up over caches or keys by halves; leave out "
+                "--keep-tokens and --keep-heads, or the cache and the threshold"
+            )
         if not isinstance(layer, Select | Gather | HeadConv):
             continue
         if not cfg.pruning:
