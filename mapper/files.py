@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from dataflows import isa
 from dataflows.network import Network
+from mapper.generated import Generated, Ids
+from mapper.generation import Generation
 from mapper.outcome import Outcome
 from mapper.program import disassemble
 from mapper.report import report
@@ -28,6 +33,8 @@ def write(out: Output, outcome: Outcome, model: Model, folder: Path) -> None:
     out.write(folder / "schedule.json", text(schedule(outcome)))
     out.write(folder / "trace.json", json.dumps(trace_events(outcome), separators=(",", ":")))
     out.write(folder / "report.html", report(outcome))
+    if outcome.generated is not None and outcome.tokens is not None:
+        _tokens(out, outcome.generated, outcome.tokens, folder)
     if outcome.run is not None:
         network = program.network
         results = {}
@@ -38,6 +45,16 @@ def write(out: Output, outcome: Outcome, model: Model, folder: Path) -> None:
         out.write_arrays(folder / "outputs.npz", results)
 
 
+def _tokens(out: Output, generated: Generated, made: Ids, folder: Path) -> None:
+    """Prompt and what followed, as ids and as text."""
+    buffer = io.BytesIO()
+    np.save(buffer, made)
+    out.write(folder / "tokens.npy", buffer.getvalue())
+    text = generated.text(made)
+    if text is not None:
+        out.write(folder / "text.txt", text)
+
+
 def compare(out: Output, outcomes: Sequence[Outcome], folder: Path) -> None:
     """The page about several configurations, beside their folders."""
     out.write(folder / "comparison.html", comparison(outcomes))
@@ -45,11 +62,15 @@ def compare(out: Output, outcomes: Sequence[Outcome], folder: Path) -> None:
 
 def dump(out: Output, outcome: Outcome, model: Model, folder: Path) -> None:
     """Every int8 tensor of every batch as RTL and golden model have it, NHWC."""
-    golden = simulation().golden
-    for index, tensors in enumerate((outcome.run.tensors if outcome.run else None) or []):
+    golden, network = simulation().golden, outcome.program.network
+    found = (outcome.run.tensors if outcome.run else None) or []
+    state = Generation.of(network, len(found))
+    for index, tensors in enumerate(found):
         inputs: Tensors = {n: v[index * model.batch :][: model.batch] for n, v in model.inputs.items()}
+        wanted = golden.run(network, inputs, **state.before)
+        state.go_on(wanted)
         out.write_arrays(folder / f"batch{index:04d}_rtl.npz", inputs | tensors)
-        out.write_arrays(folder / f"batch{index:04d}_golden.npz", golden.run(outcome.program.network, inputs))
+        out.write_arrays(folder / f"batch{index:04d}_golden.npz", wanted)
 
 
 def text(value: Any) -> str:

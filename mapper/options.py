@@ -13,6 +13,7 @@ from dataflows.errors import InputError
 from mapper import layer_specs
 from mapper.budget import Budget, budget
 from mapper.compression_options import COMPRESSION, add_compression, add_leaving_out
+from mapper.generation_options import Generate, add_generation, chosen
 from mapper.layer_specs import LayerSpec
 from mapper.option_values import engine, number, path_to, shape
 from mapper.precision import Request, request
@@ -39,6 +40,8 @@ examples
       keep 10 % and 25 % of two layers' weights, as 16 shared values each; the sparse engine can run them
   python -m mapper model.pt2 --config configs/ws16_fusion.toml --bits 4,conv1=8/8 --calibration samples.npz
       inputs and weights of 4 bits, except in one layer (docs/bits.md)
+  python -m mapper gpt.pt2 --config configs/ws16_attention.toml --generate 100 --prompt start.npy --run
+      a causal decoder goes on behind a prompt, token by token on the RTL, keys and values in caches
   python -m mapper model.pt2 --run --layers layer1.0.conv1..layer1.0.conv2 --trace layer1.0.conv2
       two layers alone, and a waveform of the second one
 
@@ -86,11 +89,12 @@ class Arguments:
     seed: int
     command: str
     engine: Mapping[str, str] | str = "auto"
+    generate: Generate | None = None
 
     def reproduce(self, config: Path, layer: str) -> str:
-        """The command that runs one layer alone as this command line would."""
+        """The command that runs one layer alone as this command line would; of a decoder, all of it."""
         words: list[str] = ["python", "-m", "mapper", str(self.model), "--config", str(config)]
-        words += ["--run", "--layers", f"{layer}..{layer}"]
+        words += ["--run", *(self.generate.words if self.generate else ["--layers", f"{layer}..{layer}"])]
         if self.input_shape:
             words += ["--input-shape", ",".join(map(str, self.input_shape))]
         if self.calibration:
@@ -173,6 +177,7 @@ def _parser() -> argparse.ArgumentParser:
 
     add_compression(p)
     add_leaving_out(p)
+    add_generation(p)
 
     g = p.add_argument_group("mapping")
     g.add_argument("--objective", metavar="GOAL", default="cycles", help="cycles; energy and edp come later")
@@ -228,5 +233,5 @@ def parse(argv: Sequence[str]) -> Arguments:
         run=a.run, inputs=a.inputs, latency=int(a.dram_latency), bytes_per_cycle=a.dram_bytes_per_cycle,
         stall=a.dram_stall, json=a.json, fuse=not a.no_fuse, layers=a.layers, dump=a.dump, trace=a.trace,
         allow_pickle=a.allow_pickle, seed=int(a.seed), command=shlex.join(["python", "-m", "mapper", *argv]),
-        engine=a.engine,
+        engine=a.engine, generate=chosen(a),
     )  # fmt: skip

@@ -7,11 +7,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from dataflows.config import Config
 from mapper import table
 from mapper.allocation import Allocation
 from mapper.compile import Program
 from mapper.compressed_layers import Compression
+from mapper.generated import Generated, likeliest
 from mapper.options import Arguments
 from mapper.timing import Prediction
 from mapper.timing_sparse import Masks
@@ -40,6 +44,8 @@ class Outcome:
         Activations that are not zero, of the first batches that were run, or as they are expected.
     allocation : Allocation or None
         How widths were chosen.
+    generated : Generated or None
+        Tokens, where the samples are those of a decoder.
     """
 
     arguments: Arguments
@@ -53,6 +59,7 @@ class Outcome:
     compression: dict[str, Compression] = field(default_factory=dict)
     masks: tuple[Masks, ...] = (Masks(),)
     allocation: Allocation | None = None
+    generated: Generated | None = None
 
     @property
     def cfg(self) -> Config:
@@ -92,6 +99,20 @@ class Outcome:
         """Elements that differ; None without a run."""
         return None if self.run is None else sum(m.count for m in self.run.mismatches)
 
+    @property
+    def tokens(self) -> NDArray[np.int64] | None:
+        """Prompt and what followed it, (count,): as the RTL has it after a run, else as the golden model has it."""
+        if self.generated is None:
+            return None
+        start = len(self.generated.prompt)
+        made = self.generated.tokens if self.run is None else likeliest(self.run.outputs[self._logits])[start - 1 :]
+        return np.concatenate([self.generated.prompt, made])
+
+    @property
+    def _logits(self) -> str:
+        """The output of a decoder."""
+        return self.program.network.outputs[0]
+
     def reproduce(self, layer: str) -> str:
         """The command that runs one layer alone."""
         return self.arguments.reproduce(self.config_file, layer)
@@ -129,4 +150,5 @@ class Outcome:
             "notes": list(self.notes),
             "selections": run.selections if run else {},
             "bit_allocation": self.allocation.document() if self.allocation else None,
+            "generated": self.generated.document() if self.generated else None,
         }

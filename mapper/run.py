@@ -246,12 +246,14 @@ def _once(
     simulator: Simulator, image: Image, memory: NDArray[np.uint8], inputs: Inputs, generation: Generation,
     progress: Callable[[int], None] | None,
 ) -> Result:  # fmt: skip
-    """One batch: inputs and caches in, everything else the program writes scrambled before, run."""
+    """One batch: inputs in (empty caches before the first), what else the program writes scrambled before, run."""
     rng = np.random.default_rng(1)
     for entry in image.program.schedule:
+        if entry.output in generation.caches:
+            continue
         raw = image.raw(memory, entry.output)
         raw[...] = rng.integers(0, 256, raw.shape, np.uint8)
-    for name, value in {**inputs, **generation.caches}.items():
+    for name, value in (inputs if generation.position else {**inputs, **generation.caches}).items():
         image.write(memory, name, value)
     limit = 1_000_000 + 200 * _work(image.program)
     result = simulator.run(

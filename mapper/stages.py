@@ -26,7 +26,9 @@ from mapper.compile import Program, compile_network, fuse_additions
 from mapper.compressed_layers import compressed_layers
 from mapper.compression_options import COMPRESSION
 from mapper.conv_plan import Options
+from mapper.decoder import decoder, length
 from mapper.engines import resolved
+from mapper.generated import Generated, as_ids, generate
 from mapper.graph import FloatGraph
 from mapper.leave_out import leave_out
 from mapper.loading import import_model
@@ -58,6 +60,8 @@ class Model:
 
     ``allocation`` says why layers have their widths, where these were chosen.
 
+    ``generated`` are the tokens of a decoder: its inputs are tokens behind each other, its samples all of them at once.
+
     ``graph`` is what was quantized, ``original`` the same before it was pruned and clustered; ``engine`` says what is
     to run its layers, by their names.
     """
@@ -70,6 +74,7 @@ class Model:
     notes: tuple[str, ...]
     engine: Mapping[str, str] | str = "auto"
     allocation: Allocation | None = None
+    generated: Generated | None = None
 
     @property
     def batch(self) -> int:
@@ -125,6 +130,9 @@ def load(arguments: Arguments, accelerators: Sequence[Config], progress: Progres
         tokens = arguments.keep_tokens.resolve(names, "--keep-tokens")
         network = leave_out(network, tokens, arguments.keep_heads.resolve(names, "--keep-heads"))
         notes.append("parts are left out while running: SQNR is that of tensors that are still whole")
+    if arguments.generate is not None:
+        whole = Model(graph, original, network, {}, {}, tuple(notes), allocation=allocation)
+        return _generated(whole, arguments, progress)
     inputs = {name: quantize_input(network, name, values) for name, values in samples.items()}
     engine = resolved(network, arguments.engine)
     model = Model(graph, original, network, samples, inputs, tuple(notes), engine, allocation)
@@ -134,6 +142,22 @@ def load(arguments: Arguments, accelerators: Sequence[Config], progress: Progres
             "give a multiple of that, or export the model with batch 1"
         )
     return model if arguments.layers is None else _cut(model, arguments, progress)
+
+
+def _generated(model: Model, arguments: Arguments, progress: Progress) -> Model:
+    """The decoder of a model, and the tokens that the golden model generates with it."""
+    assert arguments.generate is not None
+    with progress.step("generate with the golden model"):
+        network, tokens = decoder(model.network, context=arguments.generate.context), length(model.network)
+        found = generate(network, arguments.generate, simulation().golden.run)
+    (name,) = network.inputs
+    whole = np.zeros((1, 1, 1, tokens), np.float32)
+    seen = found.fed[:tokens]
+    whole[..., : len(seen)] = seen
+    return replace(
+        model, network=network, samples={name: whole}, inputs={name: as_ids(found.fed)}, generated=found,
+        engine=resolved(network, arguments.engine),
+    )  # fmt: skip
 
 
 def _compress(graph: FloatGraph, arguments: Arguments) -> FloatGraph:
@@ -191,7 +215,8 @@ def schedule(model: Model, cfg: Config, config_file: Path, arguments: Arguments,
     compression = compressed_layers(model.network, cfg, model.original, model.graph)
     masks = (Masks(zeros=zeros),)
     return Outcome(
-        arguments, config_file, program, prediction, samples, None, {}, notes, compression, masks, model.allocation
+        arguments, config_file, program, prediction, samples, None, {}, notes, compression, masks, model.allocation,
+        model.generated,
     )
 
 
@@ -250,7 +275,17 @@ def execute(outcome: Outcome, model: Model, waveform: Path | None, progress: Pro
 
 def _judge(model: Model, tensors: list[Tensors]) -> dict[str, float | None]:
     """SQNR of the tensors of the first batches."""
+    if model.generated is not None:
+        return _judge_tokens(model, tensors)
     count = len(tensors) * model.batch
     reference = float_reference.run(model.graph, {name: values[:count] for name, values in model.samples.items()})
     stacked = {name: np.concatenate([batch[name] for batch in tensors]) for name in tensors[0]}
     return quality.all_sqnr(model.network, reference, stacked)
+
+
+def _judge_tokens(model: Model, tensors: list[Tensors]) -> dict[str, float | None]:
+    """SQNR of the first tokens of a decoder, against the rows of the float model that takes all of them at once."""
+    reference = float_reference.run(model.graph, model.samples)
+    count = min(len(tensors), next(iter(model.samples.values())).shape[3])
+    stacked = {name: np.concatenate([run[name] for run in tensors[:count]], 2) for name in tensors[0]}
+    return quality.all_sqnr(model.network, {name: x[..., :count] for name, x in reference.items()}, stacked)

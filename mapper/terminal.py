@@ -178,6 +178,17 @@ def mismatch(outcome: Outcome, first: Mismatch) -> str:
     )
 
 
+def continuation(outcome: Outcome) -> str:
+    """What a decoder has generated; with a run, by the RTL."""
+    made = outcome.tokens
+    assert outcome.generated is not None and made is not None
+    by = "golden model" if outcome.run is None else "RTL"
+    start, text = len(outcome.generated.prompt), outcome.generated.text(made)
+    if text is None:
+        return f"{by}, behind {start} tokens: {' '.join(map(str, made[start:]))}"
+    return f"{by}, behind {start} characters of prompt:\n\n{text}\n"
+
+
 def show(console: Console, outcomes: Sequence[Outcome]) -> None:
     """Print the results of a command."""
     if len(outcomes) > 1:
@@ -189,6 +200,8 @@ def show(console: Console, outcomes: Sequence[Outcome]) -> None:
             tables = precision_table(outcome), sparse_table(outcome), compression_table(outcome), chosen
             for more in filter(None, tables):
                 console.print(more)
+        if outcome.generated is not None:
+            console.print(continuation(outcome), markup=False, soft_wrap=True)
         for line in summary(outcome):
             console.print(line if len(outcomes) == 1 else f"{outcome.cfg.name}: {line}", markup=False)
 
