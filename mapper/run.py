@@ -160,12 +160,12 @@ def execute(
     traced = None if trace is None else _position(program, trace[0])
     verilog = emit(cfg, build_root / cfg.name) / f"{cfg.name}.v"
     image = Image.of(program)
-    memory = image.memory(seed)
+    memory = _memory(image, seed, generation)
     window = None
     if traced is not None:
         with closing(Simulator(cfg, verilog, dram=dram, seed=seed)) as simulator:  # once without, to find the cycles
             part = _batch(inputs, 0, batch)
-            window = _cycles(_once(simulator, image, image.memory(seed), part, generation, None), traced)
+            window = _cycles(_once(simulator, image, _memory(image, seed, generation), part, generation, None), traced)
     run, outputs, wanted = Run(tensors=[] if keep else None), [], []
     path = None if trace is None else trace[1]
     with closing(Simulator(cfg, verilog, dram=dram, seed=seed, trace=path, trace_cycles=window)) as simulator:
@@ -242,18 +242,26 @@ def _block_words(program: Program, tensors: Tensors) -> Iterator[tuple[int, int]
         yield offset, encode(elements, blocks.form, zero=blocks.zero).size
 
 
+def _memory(image: Image, seed: int, generation: Generation) -> NDArray[np.uint8]:
+    """Memory before the first batch: what the caches of a decoder hold is in place."""
+    memory = image.memory(seed)
+    for name, value in generation.caches.items():
+        image.write(memory, name, value)
+    return memory
+
+
 def _once(
     simulator: Simulator, image: Image, memory: NDArray[np.uint8], inputs: Inputs, generation: Generation,
     progress: Callable[[int], None] | None,
 ) -> Result:  # fmt: skip
-    """One batch: inputs in (empty caches before the first), what else the program writes scrambled before, run."""
+    """One batch: inputs in, what else the program writes scrambled before (but caches, which stay), run."""
     rng = np.random.default_rng(1)
     for entry in image.program.schedule:
         if entry.output in generation.caches:
             continue
         raw = image.raw(memory, entry.output)
         raw[...] = rng.integers(0, 256, raw.shape, np.uint8)
-    for name, value in (inputs if generation.position else {**inputs, **generation.caches}).items():
+    for name, value in inputs.items():
         image.write(memory, name, value)
     limit = 1_000_000 + 200 * _work(image.program)
     result = simulator.run(
