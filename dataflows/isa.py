@@ -1,7 +1,8 @@
 """The command encoding and every register map, declared once.
 
 RTL decoders, program writer, disassembler, C header and ``registers.md`` are derived from
-:func:`units`, :data:`HOST_REGISTERS` and the bit positions here.
+:func:`units`, :data:`HOST_REGISTERS` and the bit positions here. Numbers with names are in :mod:`dataflows.codes`,
+registers of optional parts in :mod:`dataflows.optional_registers`; all of it is used under the name of this module.
 
 A program is a sequence of 64-bit little-endian words in DRAM:
 
@@ -27,178 +28,35 @@ when the jobs before it are done.  With ``last`` the decision is used up.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import IntEnum
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from dataflows.vocabulary import Dataflow, Kind
+from dataflows import optional_registers as optional
+from dataflows.codes import Activity, Error, Nibbles, Op, Reduce, Region, Rows, Target, Unit
+from dataflows.registers import (
+    BLOCK_BITS,
+    COUNT_BITS,
+    MARK_BYTES,
+    POINTER_BYTES,
+    SEMAPHORE_BITS,
+    STEP_BITS,
+    VALUE_BITS,
+    Field,
+    Register,
+    base,
+    levels,
+    pack,
+)
 
 if TYPE_CHECKING:
     from dataflows.config import Config
 
-
-class Op(IntEnum):
-    """Opcodes, bits [63:60]. Zero is illegal, so that a cleared memory is not a program."""
-
-    HASH = 1
-    SET = 2
-    WAIT = 3
-    START = 4
-    END = 5
-
-
-class Unit(IntEnum):
-    """Units that take commands, bits [59:56]."""
-
-    LOAD = 0
-    INPUT = 1
-    WEIGHT = 2
-    ACC = 3
-    VECTOR = 4
-    STORE = 5
-    SPARSE = 6  # only where the configuration has the engine
-    ROWS = 7  # only with [attention]
-
-
-class Target(IntEnum):
-    """Memory a LOAD job writes."""
-
-    INPUT = 0
-    WEIGHT = 1
-    OPERAND = 2
-    PARAM = 3
-    ENTRIES = 4  # of the sparse engine, as the next two: whole beats at multiples of a beat only
-    POINTERS = 5
-    CODEBOOK = 6
-    TABLE = 7  # activation tables of the vector unit, only with [attention], as the next two
-    GAIN = 8  # of norms
-    INDEX = 9  # lists of rows for LOAD jobs
-
-
-class Region(IntEnum):
-    """Relocatable DRAM regions: job addresses are offsets to a base register."""
-
-    PROGRAM = 0
-    CONSTANT = 1
-    INPUT = 2
-    ACTIVATION = 3
-    OUTPUT = 4
-
-
-class Reduce(IntEnum):
-    """What the vector unit does with the operand words of one output word."""
-
-    NONE = 0
-    SUM = 1
-    MAX = 2
-    WINDOW = 3  # weighted 3x3 windows; only where the configuration has them
-
-
-class Rows(IntEnum):
-    """What the row engine does with the elements of a row (``docs/numerics.md``, section 9)."""
-
-    SOFTMAX = 0  # numerators; sums go to the row scales of the vector unit
-    LAYER_NORM = 1
-    RMS_NORM = 2
-    SELECT_TOKENS = 3  # no row: lists of what is most important (section 10), only with attention.pruning
-    SELECT_HEADS = 4
-
-
-class Nibbles(IntEnum):
-    """Halves of 8-bit codes (``docs/numerics.md``, section 12)."""
-
-    NONE = 0  # whole codes
-    HIGH = 1  # upper halves; as an element 16 times the signed half
-    LOW = 2  # lower halves; as an element 0 to 15
-
-
-class Activity(IntEnum):
-    """What a unit does in a cycle; counted per unit."""
-
-    IDLE = 0
-    WAIT = 1  # a command waits for a semaphore
-    BUSY = 2
-    STALL = 3  # a running job cannot move: its source is empty or its sink is full
-
-
-class Error(IntEnum):
-    """Reason of the error state, ``ERROR`` register."""
-
-    NONE = 0
-    READ_RESPONSE = 1
-    WRITE_RESPONSE = 2
-    ILLEGAL_COMMAND = 3
-    HASH_MISMATCH = 4
-    TIMEOUT = 5
-    PROGRAM_END = 6  # the program ran out of words without END
-    SPARSE_RUN = 7  # a run of zeros leads out of its column; info: PE [31:16], column [15:0]
-    SPARSE_POINTER = 8  # a column ends before it begins, or behind the entries; info likewise
-
-
-@dataclass(frozen=True)
-class Field:
-    """Bits of a register, packed from bit 0 upwards in declaration order."""
-
-    name: str
-    bits: int
-    doc: str
-    signed: bool = False
-
-
-@dataclass(frozen=True)
-class Register:
-    """One shadow register of a unit: at most 48 bits."""
-
-    name: str
-    fields: tuple[Field, ...]
-
-    def __post_init__(self) -> None:
-        if sum(f.bits for f in self.fields) > VALUE_BITS:
-            raise ValueError(f"register {self.name} is wider than {VALUE_BITS} bits")
-
-
-VALUE_BITS = 48
-COUNT_BITS = 16
-STEP_BITS = 32
-POINTER_BYTES = 2
-"""Of a column pointer: the number of the entry with which a column begins."""
-BLOCK_BITS = 16
-"""Entries of the size table, and words of a compressed block."""
-SEMAPHORE_BITS = 8
-MARK_BYTES = 16
-
-
-def _base(doc: str) -> Register:
-    return Register("base", (Field("address", STEP_BITS, doc),))
-
-
-def _levels(names: tuple[str, ...], unit: str, prefix: str = "") -> tuple[Register, ...]:
-    """One register per loop level, innermost first.
-
-    The generator visits ``count`` values of each level. ``step`` is what is *added to the address* when
-    this level advances and all inner levels return to their start: stride minus the way the inner levels went.
-    """
-    return tuple(
-        Register(
-            f"{prefix}{name}",
-            (
-                Field("count", COUNT_BITS, f"iterations of the {name} loop, at least 1"),
-                Field("step", STEP_BITS, f"address change in {unit} when it advances", signed=True),
-            ),
-        )
-        for name in names
-    )
-
-
-def _pack(names: tuple[str, ...], *fields: Field) -> tuple[Register, ...]:
-    """Fields in their order, each in the first register that still has room for it: at most one per name."""
-    registers: list[list[Field]] = [[]]
-    for field in fields:
-        if sum(f.bits for f in registers[-1]) + field.bits > VALUE_BITS:
-            registers.append([])
-        registers[-1].append(field)
-    return tuple(Register(name, tuple(held)) for name, held in zip(names, registers, strict=False))
-
+__all__ = [
+    "BLOCK_BITS", "COUNT_BITS", "HOST_ADDRESS_BITS", "HOST_REGISTERS", "MARK_BYTES", "POINTER_BYTES",
+    "SEGMENT_REGISTERS", "SEMAPHORE_BITS", "STEP_BITS", "SUM_REGISTERS", "VALUE_BITS", "Activity", "Error", "Field",
+    "HostRegister", "Nibbles", "Op", "Reduce", "Region", "Register", "Rows", "Target", "Unit", "describe", "geometry",
+    "spread", "targets", "unit_numbers", "units",
+]  # fmt: skip
 
 SEGMENT_REGISTERS = ("destination", "segment")
 """Registers of LOAD that share the fields of a destination: ``fill_value`` is in the one that has room for it."""
@@ -221,287 +79,20 @@ def _register_of(cfg: Config, unit: Unit, names: tuple[str, ...], field: str) ->
     return next(r.name for r in units(cfg)[unit] if r.name in names and field in (f.name for f in r.fields))
 
 
-_WINDOW = Register(
-    "window",
-    (
-        Field("stride_x", 2, "columns from one output word to the next, at least 1"),
-        Field("stride_y", 2, "rows likewise"),
-        Field("skip", 2, "rows before the first row with outputs: 2 where an image begins"),
-        Field("max", 1, "the maximum of the products instead of their sum"),
-    ),
-)
-
-
-_TURN = Register(
-    "turn",
-    (
-        Field("first", 16, "first pixel of an accumulator word that becomes an output word"),
-        Field("count", 16, "pixels that do, at least 1"),
-    ),
-)
-
-
-_SPARSE = (
-    Register(
-        "columns",
-        (
-            Field("count", COUNT_BITS, "columns, at least 1: activations taken from INPUT, in words of input_elements"),
-            Field("pointers", 24, "beat of every PE's pointer memory where those of the job begin; count + 1 of them"),
-        ),
-    ),
-    Register(
-        "weights",
-        (
-            Field("word", 24, "beat of every PE's entry memory where those of the job begin: entry 0 of its pointers"),
-            Field("entries", 24, "entries of the job that each PE holds; no column may end behind them"),
-        ),
-    ),
-    Register(
-        "rows",
-        (
-            Field("full", COUNT_BITS, "rows of the matrix that every PE has"),
-            Field("extra", COUNT_BITS, "PEs, from PE 0 on, that have one more"),
-        ),
-    ),
-)
-
-
-def _sparse(cfg: Config) -> tuple[Register, ...]:
-    """Registers of a SPARSE job: a matrix of compressed columns times one vector."""
-    mode = Register(
-        "mode",
-        (
-            Field("zero", cfg.numbers.act_bits, "zero point of the activations", signed=True),
-            Field("codebook", 8, "number of the codebook"),
-            Field("drain", COUNT_BITS, "words of lanes sums handed to ACC afterwards; 0: the next job adds to them"),
-        ),
-    )
-    return (*_SPARSE, mode)
-
-
-_ROWS = (
-    Register(
-        "mode",
-        (
-            Field("kind", 3, "Rows"),
-            Field("blocks", 16, "words of a row: blocks of lanes elements"),
-            Field("tail", 16, "valid lanes of the last block"),
-            Field("causal", 1, "each row has one element more that counts than the row before (SOFTMAX)"),
-            Field("positioned", 1, "the position is added to count.valid (SOFTMAX)"),
-            Field("column", 1, "elements of a row come one per word, in lane 0"),
-            Field("decide", 1, "send a decision: do what is predicated if any sum is above epsilon.value (SOFTMAX)"),
-        ),
-    ),
-    Register(
-        "count",
-        (
-            Field("rows", 16, "rows, at least 1"),
-            Field("valid", 16, "elements of the first row that count (SOFTMAX); those behind them give 0"),
-        ),
-    ),
-    Register(
-        "scale",
-        (
-            Field("multiplier", 24, "M of values' scale / output's scale (SOFTMAX)"),
-            Field("shift", 6, "S likewise, at most 45; of the result (norms), at most 37"),
-            Field("entry", 16, "entry of the row scales that the first row writes (SOFTMAX)"),
-        ),
-    ),
-    Register("epsilon", (Field("value", 42, "E (norms); largest sum that is sure (SOFTMAX with decide)"),)),
-    Register(
-        "gain",
-        (
-            Field("block", 16, "first block of lanes gains in their memory (norms)"),
-            Field("zero_x", 8, "zero point of the elements (norms)", signed=True),
-            Field("zero", 8, "zero point of the result (norms)", signed=True),
-            Field("low", 8, "lower clamp (norms)", signed=True),
-            Field("high", 8, "upper clamp (norms)", signed=True),
-        ),
-    ),
-)
-"""Registers of a job of the row engine."""
-
-
-_IMPORTANCE = (
-    Register(
-        "importance",
-        (
-            Field("observe", 1, "probabilities are added to the importance of tokens (SOFTMAX)"),
-            Field("fresh", 1, "the first row overwrites it (SOFTMAX); nothing was selected before (SELECT)"),
-        ),
-    ),
-    Register(
-        "select",
-        (
-            Field("count", 16, "tokens or heads to select from, at least 1 (SELECT)"),
-            Field("keep", 16, "how many stay, at least 1"),
-            Field("place", 16, "index, in LOAD's lists, of the first of keep places; keep numbers follow"),
-        ),
-    ),
-)
-"""Registers of the row engine with ``attention.pruning``."""
-
-
-_HEAD_IMPORTANCE = Register(
-    "importance",
-    (
-        Field("observe", 1, "magnitudes of the output words are added to the importance of a head"),
-        Field("fresh", 1, "they overwrite it"),
-        Field("head", 6, "number of the head among those that are left"),
-        Field("factor", 12, "what their sum is multiplied with"),
-    ),
-)
-
-
-_FROM_SPARSE = Field("sparse", 1, "the words are those of the sparse engine, not of the array")
-
-
-_OF_ROWS = (
-    Field("rows", 1, "output words go to the row engine"),
-    Field("wide", 1, "these are 16-bit results of the first requantization, without zero point and clamps"),
-    Field("by_row", 1, "multiplier and shift are those of the pixel's row scale, without bias; param.entry: the first"),
-    Field("table", 1, "codes of output words are looked up in a table"),
-    Field("slot", 4, "number of that table"),
-    Field("nibbles", 2, "Nibbles: of each code only this half leaves, two in a byte; lanes and param.tail are even"),
-)
-"""Fields of the mode of VECTOR jobs that transformers need."""
-
-
-_FROM_ROWS = Register(
-    "mode",
-    (
-        Field("rows", 1, "the words are those of the row engine"),
-        Field("pitch", 24, "bytes that target.address moves on per token of the position"),
-    ),
-)
-
-
-_GATHER = Register(
-    "gather",
-    (
-        Field("indexed", 1, "row_c goes by a list: iteration i is at source.address + index[first + i] * row_c.step"),
-        Field("first", 16, "first index"),
-        Field("positioned", 1, "the index of iteration i is position + i, no list is read; with indexed"),
-        Field("nibbles", 2, "Nibbles: each byte becomes two elements, the lower bits first"),
-    ),
-)
-
-
-def _precision(cfg: Config, *more: Field) -> tuple[Register, ...]:
-    """Widths of the operands of an array run: registers of its INPUT and WEIGHT jobs where these can differ."""
-    if cfg.multiplier is None:
-        return ()
-    return (
-        Register(
-            "precision",
-            (
-                Field("a_bits", 4, "bits of an input; in memory it takes the next power of two"),
-                Field("w_bits", 4, "bits of a weight likewise"),
-                Field("a_unsigned", 1, "inputs are unsigned"),
-                Field("w_unsigned", 1, "weights are unsigned"),
-                *more,
-            ),
-        ),
-    )
-
-
-_TAIL = Field(
-    "tail", 16, "inputs that count in the last word of the innermost level of reduction words, at least 1; "
-    "those behind it are read as bits of 1, that is +1"
-)  # fmt: skip
-
-
-def _formats(cfg: Config) -> tuple[Register, ...]:
-    """How operands lie in memory: a register of VECTOR jobs where they can be narrower than a byte."""
-    if cfg.multiplier is None:
-        return ()
-    names = (("source", "operand words"), ("addend", "operand words that are added"), ("result", "output words"))
-    return (
-        Register("formats", tuple(Field(name, 2, f"binary logarithm of the bits of {what}") for name, what in names)),
-    )
-
-
-def _codec(cfg: Config) -> tuple[Register, ...]:
-    """Compressed rows: registers of LOAD and STORE jobs where the configuration has a codec."""
-    if cfg.codec is None:
-        return ()
-    return (
-        Register(
-            "codec",
-            (
-                Field("coded", 1, "each row is a compressed block; row bytes count what it holds uncompressed"),
-                Field("block", BLOCK_BITS, "size table entry of the first row; the next row has the next entry"),
-                Field("zero", cfg.numbers.act_bits, "element that runs are made of"),
-            ),
-        ),
-    )
-
-
-def _geometry(flow: Dataflow) -> tuple[Register, ...]:
-    """What an array needs to know of a layer beside its words: registers of its INPUT jobs."""
-    if flow.input.kind is Kind.BUS:
-        return (
-            Register(
-                "step",
-                (
-                    Field("filters", 8, "p: filters interleaved in a PE, innermost in time"),
-                    Field("taps", 8, "words of the window: kernel columns times channels of a PE"),
-                    Field("fresh", 8, "words of the window that change from one position to the next"),
-                    Field("preload", 8, "groups of fresh words that make the first window of a row"),
-                    Field("positions", 16, "output columns of a row"),
-                ),
-            ),
-            Register(
-                "sets",
-                (
-                    Field("kernel_rows", 8, "PE rows of a set"),
-                    Field("chained", 8, "sets one below the other that add up (channels)"),
-                    Field("units", 8, "chains one below the other"),
-                    Field("columns", 8, "output rows of a set: its PE columns"),
-                    Field("row_step", 4, "input rows between kernel rows (dilation)"),
-                    Field("column_step", 4, "input rows between output rows (stride)"),
-                    Field("folded", 1, "units have the same filters and follow each other in output rows"),
-                ),
-            ),
-            Register(
-                "bus",
-                (
-                    Field("rows", 16, "input rows of a group"),
-                    Field("across", 8, "sets side by side, each with its own filters"),
-                    Field("passes", 16, "passes of the job, each with its own weights"),
-                ),
-            ),
-        )
-    if flow.input.kind is Kind.NEIGHBOUR:
-        return (
-            Register(
-                "kernel",
-                (
-                    Field("rows", 8, "kernel rows"),
-                    Field("cols", 8, "kernel columns"),
-                    Field("fresh_rows", 8, "kernel rows whose inputs no neighbour has had: stride, at most rows"),
-                    Field("fresh_cols", 8, "kernel columns likewise"),
-                    Field("channels", 16, "input channels of a sum"),
-                ),
-            ),
-        )
-    return ()
-
-
 def units(cfg: Config) -> dict[Unit, tuple[Register, ...]]:
     """Shadow registers of every unit that the configuration has; a register's number is its position."""
     source = Register("source", (Field("address", 40, "offset in the region, bytes"), Field("region", 3, "Region")))
     rows = ("row_a", "row_b", "row_c")
     element = cfg.numbers.act_bits
-    from_sparse = (_FROM_SPARSE,) if cfg.sparse else ()
+    from_sparse = (optional.FROM_SPARSE,) if cfg.sparse else ()
     target_bits = max(targets(cfg)).bit_length()
     to_sparse = Field("sparse", 1, "the words go to the sparse engine, not to the array")
     maps = {
         Unit.LOAD: (
             source,
             Register("row", (Field("bytes", 24, "contiguous DRAM bytes per row"),)),
-            *_levels(rows, "DRAM bytes, between row starts"),
-            *_pack(
+            *levels(rows, "DRAM bytes, between row starts"),
+            *pack(
                 SEGMENT_REGISTERS,
                 Field("address", STEP_BITS, "byte address in the target"),
                 Field("target", target_bits, "Target"),
@@ -509,29 +100,29 @@ def units(cfg: Config) -> dict[Unit, tuple[Register, ...]]:
                 Field("fill_value", element, "element written when fill is set, again and again"),
                 Field("bytes", 24, "contiguous bytes per segment in the target"),
             ),
-            *_levels(("segment_a", "segment_b", "segment_c"), "target bytes, between segment starts"),
-            *((_GATHER,) if cfg.attention else ()),
-            *_codec(cfg),
+            *levels(("segment_a", "segment_b", "segment_c"), "target bytes, between segment starts"),
+            *((optional.GATHER,) if cfg.attention else ()),
+            *optional.codec(cfg),
         ),
         Unit.INPUT: (
-            _base("byte address in the input buffer"),
-            *_levels(cfg.dataflow.input_nest.levels, "bytes"),
+            base("byte address in the input buffer"),
+            *levels(cfg.dataflow.input_nest.levels, "bytes"),
             *((Register("mode", (to_sparse,)),) if cfg.sparse else ()),
-            *_precision(cfg, *((_TAIL,) if cfg.operand_bits == (1,) else ())),
-            *_geometry(cfg.dataflow),
+            *optional.precision(cfg, *((optional.TAIL,) if cfg.operand_bits == (1,) else ())),
+            *optional.geometry(cfg.dataflow),
         ),
         Unit.WEIGHT: (
-            _base("byte address in the weight buffer; all words of a job begin at multiples of weight_granule"),
-            *_levels(cfg.dataflow.weight_nest.levels, "bytes"),
-            *_precision(cfg),
+            base("byte address in the weight buffer; all words of a job begin at multiples of weight_granule"),
+            *levels(cfg.dataflow.weight_nest.levels, "bytes"),
+            *optional.precision(cfg),
         ),
         Unit.ACC: (
-            _base("word address in the accumulator buffer; bank 1 starts at acc_bank_words"),
+            base("word address in the accumulator buffer; bank 1 starts at acc_bank_words"),
             Register(
                 "mode",
                 (Field("keep", 1, "add to what is there from the first pass on, do not overwrite"), *from_sparse),
             ),
-            *_levels(("word", "block", "pass", "group"), "accumulator words"),
+            *levels(("word", "block", "pass", "group"), "accumulator words"),
         ),
         Unit.VECTOR: (
             Register(
@@ -542,7 +133,7 @@ def units(cfg: Config) -> dict[Unit, tuple[Register, ...]]:
                     Field("add", 1, "add an operand word to the requantized word"),
                     Field("broadcast", 1, "one parameter entry for all blocks instead of one per block"),
                     Field("keep", 1, "output words go to the operand buffer instead of STORE"),
-                    *(_OF_ROWS if cfg.attention else ()),
+                    *(optional.OF_ROWS if cfg.attention else ()),
                 ),
             ),
             Register(
@@ -561,7 +152,7 @@ def units(cfg: Config) -> dict[Unit, tuple[Register, ...]]:
                     Field("high", element, "upper clamp", signed=True),
                 ),
             ),
-            *_pack(
+            *pack(
                 SUM_REGISTERS,
                 Field("multiplier_a", 24, "M of the requantized word"),
                 Field("shift", 6, "S of both"),
@@ -573,26 +164,26 @@ def units(cfg: Config) -> dict[Unit, tuple[Register, ...]]:
                 Field("high", element, "upper clamp", signed=True),
             ),
             Register("acc_base", (Field("address", STEP_BITS, "word address in the accumulator buffer"),)),
-            *_levels(("block", "x", "y", "image"), "accumulator words", prefix="acc_"),
+            *levels(("block", "x", "y", "image"), "accumulator words", prefix="acc_"),
             Register("operand_base", (Field("address", STEP_BITS, "byte address in the operand buffer"),)),
-            *_levels(("tap_a", "tap_b", "block", "x", "y", "image"), "operand bytes", prefix="operand_"),
+            *levels(("tap_a", "tap_b", "block", "x", "y", "image"), "operand bytes", prefix="operand_"),
             Register("result_base", (Field("address", STEP_BITS, "byte address of kept words in the operand buffer"),)),
-            *_levels(("block", "x", "y"), "operand bytes, of kept words", prefix="result_"),
-            *((_WINDOW,) if cfg.vector else ()),
-            *((_HEAD_IMPORTANCE,) if cfg.pruning else ()),
-            *_formats(cfg),
-            *((_TURN,) if cfg.dataflow.output_turned_late else ()),
+            *levels(("block", "x", "y"), "operand bytes, of kept words", prefix="result_"),
+            *((optional.WINDOW,) if cfg.vector else ()),
+            *((optional.HEAD_IMPORTANCE,) if cfg.pruning else ()),
+            *optional.formats(cfg),
+            *((optional.TURN,) if cfg.dataflow.output_turned_late else ()),
         ),
         Unit.STORE: (
             Register("target", source.fields),
             Register("row", (Field("bytes", 24, "contiguous DRAM bytes per row"),)),
-            *_levels(rows, "DRAM bytes, between row starts"),
-            *((_FROM_ROWS,) if cfg.attention else ()),
-            *_codec(cfg),
+            *levels(rows, "DRAM bytes, between row starts"),
+            *((optional.FROM_ROWS,) if cfg.attention else ()),
+            *optional.codec(cfg),
         ),
     }
-    maps |= {Unit.SPARSE: _sparse(cfg)} if cfg.sparse else {}
-    row_engine = (*_ROWS, *_IMPORTANCE) if cfg.pruning else _ROWS
+    maps |= {Unit.SPARSE: optional.sparse(cfg)} if cfg.sparse else {}
+    row_engine = (*optional.ROWS, *optional.IMPORTANCE) if cfg.pruning else optional.ROWS
     return maps | ({Unit.ROWS: row_engine} if cfg.attention else {})
 
 
@@ -663,7 +254,7 @@ HOST_ADDRESS_BITS = 9
 
 def geometry(cfg: Config) -> tuple[Register, ...]:
     """Registers of INPUT jobs that go to the array."""
-    return _geometry(cfg.dataflow)
+    return optional.geometry(cfg.dataflow)
 
 
 def describe(cfg: Config) -> Any:
@@ -675,7 +266,6 @@ def describe(cfg: Config) -> Any:
         },
         "host": [(r.name, r.address, r.access) for r in HOST_REGISTERS],
         "enums": {
-            e.__name__: {m.name: m.value for m in e}
-            for e in (Op, Unit, Target, Region, Reduce, Rows, Nibbles, Error)
+            e.__name__: {m.name: m.value for m in e} for e in (Op, Unit, Target, Region, Reduce, Rows, Nibbles, Error)
         },
     }
