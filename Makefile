@@ -9,13 +9,14 @@ STAMP := $(VENV)/.stationary
 SYNTH_STAMP := $(VENV)/.synthesis
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tools demo demo-eie demo-transformer demo-pruning test rtl regress bench lint synth clean
+.PHONY: help setup tools demo demo-eie demo-transformer demo-pruning demo-text test rtl regress bench lint synth clean
 
 help:
 	@echo "make demo                            train, quantize, map and run a small CNN on the RTL"
 	@echo "make demo-eie                        train, prune and cluster a perceptron, run it on the sparse engine"
 	@echo "make demo-transformer                train a small transformer, run it on the RTL"
 	@echo "make demo-pruning                    the same on spatten, leaving out tokens and heads"
+	@echo "make demo-text                       train a small decoder of characters, let it write on the RTL"
 	@echo "make test                            the whole test suite"
 	@echo "make rtl CONFIG=configs/ws16.toml    write Verilog, C header, register map to build/rtl/<name>/"
 	@echo "make regress                         the long randomised tests"
@@ -50,6 +51,9 @@ demo-transformer: $(STAMP)
 
 demo-pruning: $(STAMP)
 	$(RUN) -m tests.demo.transformer_pruned
+
+demo-text: $(STAMP)
+	$(RUN) -m tests.demo.text
 
 demo-eie: $(STAMP)
 	$(RUN) -m tests.demo.mlp
