@@ -89,12 +89,11 @@ def random_words(rng, parallel, count):
 @pytest.mark.parametrize("stall", [0.0, 0.5])
 @pytest.mark.parametrize("parallel", [1, 2, 8, 16, 32])
 def test_random_runs(parallel, stall, rng):
-    words = random_words(rng, parallel, 60)
+    words = random_words(rng, parallel, 40)
     assert eliminate(parallel, words, stall)[0] == dense(parallel, words)
 
 
-@pytest.mark.parametrize("allowed", [0, 1, 30, 1000])
-@pytest.mark.parametrize("parallel", [1, 4, 32])
+@pytest.mark.parametrize(("parallel", "allowed"), [(1, 1), (4, 0), (4, 30), (8, 1000), (32, 30)])
 def test_spares(parallel, allowed, rng):
     words = random_words(rng, parallel, 25)
     left, kept = allowed, []
