@@ -22,6 +22,9 @@ class Synthesis:
 
     Attributes
     ----------
+    component : Component
+    name : str
+        Of its module.
     area : float
         Of its standard cells if there is a Liberty file, else gates and flip-flops, in ``unit``; without memories.
     flip_flops, memory_bits : int
@@ -34,7 +37,7 @@ class Synthesis:
 
     def __init__(self, component: wiring.Component, name: str, folder: Path):
         folder.mkdir(parents=True, exist_ok=True)
-        self.name, self._folder = name, folder
+        self.component, self.name, self._folder = component, name, folder
         self._runner = tools.Runner(folder, 3600)
         self._yosys = tools.find("yosys")
         text = component_verilog(component, name)

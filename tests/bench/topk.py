@@ -81,10 +81,8 @@ def run() -> list[Figure]:
     add("clock on ECP5, estimated, sorter", other.mhz, "MHz", "top-k engine", mine.mhz)
     jobs = [(values, LENGTH // 2) for values in lists(LENGTH)[:TRACED]]
     switched = [
-        Engine(component, hardware.name, folder, hardware.netlist).activity(jobs) / TRACED
-        for component, hardware in ((TopK(PARALLEL, LENGTH, BITS), mine),
-                                    (MergeSorter(PARALLEL, LENGTH, BITS), other))
-    ]  # fmt: skip
+        Engine(design.component, design.name, folder, design.netlist).activity(jobs) / TRACED for design in (mine, other)
+    ]
     add(f"switching wires of a job, sorter, {LENGTH // 2} of {LENGTH}", switched[1], "changes", "top-k engine",
         switched[0])  # fmt: skip
     for name, ratio in (("area", other.area / mine.area), ("switching wires of a job", switched[1] / switched[0])):
