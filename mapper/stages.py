@@ -157,6 +157,7 @@ def _generated(model: Model, arguments: Arguments, progress: Progress) -> Model:
     return replace(
         model, network=network, samples={name: whole}, inputs={name: as_ids(found.fed)}, generated=found,
         engine=resolved(network, arguments.engine),
+        notes=(*model.notes, "a sample is a run of one token: of the prompt, or generated before"),
     )  # fmt: skip
 
 
