@@ -81,7 +81,7 @@ def run() -> list[Figure]:
     add("clock on ECP5, estimated, sorter", other.mhz, "MHz", "top-k engine", mine.mhz)
     jobs = [(values, LENGTH // 2) for values in lists(LENGTH)[:TRACED]]
     switched = [
-        Engine(design.component, design.name, folder, design.netlist).activity(jobs) / TRACED for design in (mine, other)
+        Engine(each.component, each.name, folder, each.netlist).activity(jobs) / TRACED for each in (mine, other)
     ]
     add(f"switching wires of a job, sorter, {LENGTH // 2} of {LENGTH}", switched[1], "changes", "top-k engine",
         switched[0])  # fmt: skip
