@@ -17,8 +17,10 @@ from tests.system import mixed_regression
 from tests.system.regression import candidates, fitting
 
 CONFIGURATIONS = [config.load(path) for path in sorted(Path("configs").glob("*.toml"))]
-LARGE = ("diannao", "eie64", "spatten", "ws32", *(cfg.name for cfg in CONFIGURATIONS if cfg.multiplier))
-"""Configurations that take long to compile, whose like is among the others or in the random regressions."""
+LARGE = (
+    "diannao", "eie64", "spatten", "ws8", "ws12x20", "ws32", *(cfg.name for cfg in CONFIGURATIONS if cfg.multiplier),
+)  # fmt: skip
+"""Configurations that take a while to compile, whose like is among the others or in the random regressions."""
 
 CASES = range(4)
 

@@ -6,10 +6,15 @@ from dataflows.network import Conv
 from tests.system.regression import RESULTS, SHORT, draw, failures, run_case, surprises, table, write
 
 CONFIGURATIONS = range(len(SHORT))
+LIKE_OTHERS = (4, 5, 6, 7)
+"""Configurations that differ from their neighbours in sizes alone: they run in the regression only."""
+
 CASES = range(13)
 
 
-@pytest.mark.parametrize("number", CONFIGURATIONS)
+@pytest.mark.parametrize(
+    "number", [pytest.param(n, marks=[pytest.mark.regress] if n in LIKE_OTHERS else []) for n in CONFIGURATIONS]
+)
 def test_random_layers(number: int) -> None:
     outcomes = [run_case(number, case) for case in CASES]
     print("\n" + table(outcomes))
