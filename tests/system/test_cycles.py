@@ -18,7 +18,8 @@ from tests.system.regression import candidates, fitting
 
 CONFIGURATIONS = [config.load(path) for path in sorted(Path("configs").glob("*.toml"))]
 LARGE = (
-    "diannao", "eie64", "spatten", "ws8", "ws12x20", "ws32", *(cfg.name for cfg in CONFIGURATIONS if cfg.multiplier),
+    "diannao", "eie64", "is8", "os16", "spatten", "ws8", "ws12x20", "ws32",
+    *(cfg.name for cfg in CONFIGURATIONS if cfg.multiplier),
 )  # fmt: skip
 """Configurations that take a while to compile, whose like is among the others or in the random regressions."""
 
