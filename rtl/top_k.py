@@ -31,6 +31,26 @@ class Source(IntEnum):
     HIGH = 2
 
 
+def index_bits(length: int) -> int:
+    """Width of the index of one of ``length`` values."""
+    return max(1, (length - 1).bit_length())
+
+
+def selection_ports(shape: Shape, parallel: int, length: int) -> dict:
+    """Ports of what keeps the ``k`` largest of up to ``length`` values, ``parallel`` a word: see :class:`TopK`."""
+    word, number = data.ArrayLayout(shape, parallel), range(length + 1)
+    return {
+        "job": In(stream.Signature(data.StructLayout({"length": number, "k": number}))),
+        "i": In(stream.Signature(word)),
+        "o": Out(stream.Signature(data.StructLayout({
+            "values": word,
+            "indices": data.ArrayLayout(index_bits(length), parallel),
+            "count": range(parallel + 1),
+            "last": 1,
+        }))),
+    }  # fmt: skip
+
+
 class TopK(wiring.Component):
     """Gives the k largest of a list of values, in their original order, of equal ones those that come first.
 
@@ -76,22 +96,12 @@ class TopK(wiring.Component):
             raise ValueError(f"TopK length must be at least 1, not {length}")
         self.parallel, self.length, self.bits, self.signed = parallel, length, bits, signed
         self.depth = -(-length // parallel)
-        self.index_bits = max(1, (length - 1).bit_length())
+        self.index_bits = index_bits(length)
         self.low = ZeroEliminator(parallel, max(bits, self.index_bits), length)
         self.high = ZeroEliminator(parallel, bits, length)
         self.shape = Shape(bits, signed)
         self.word = data.ArrayLayout(self.shape, parallel)
-        number = range(length + 1)
-        super().__init__({
-            "job": In(stream.Signature(data.StructLayout({"length": number, "k": number}))),
-            "i": In(stream.Signature(self.word)),
-            "o": Out(stream.Signature(data.StructLayout({
-                "values": self.word,
-                "indices": data.ArrayLayout(self.index_bits, parallel),
-                "count": range(parallel + 1),
-                "last": 1,
-            }))),
-        })  # fmt: skip
+        super().__init__(selection_ports(self.shape, parallel, length))
 
     def elaborate(self, platform):
         m = Module()

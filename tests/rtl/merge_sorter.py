@@ -1,11 +1,11 @@
 """A sorter to compare the top-k engine with: Batcher's odd-even networks, as many values per cycle."""
 
 from amaranth import Cat, Module, Mux, Shape, Signal, unsigned
-from amaranth.lib import data, stream, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib import data, wiring
 
 from rtl.memory import BankMemory
 from rtl.skew import delay
+from rtl.top_k import index_bits, selection_ports
 
 LEVELS = 5
 """Comparators one behind the other between two registers: what a merger of 2 * 16 has in its loop."""
@@ -92,20 +92,9 @@ class MergeSorter(wiring.Component):
         self.depth = length // parallel
         if self.depth < 8 or self.depth & self.depth - 1 or length % parallel:
             raise ValueError(f"length must be {parallel} times a power of two, at least 8, not {length}")
-        self.index_bits = (length - 1).bit_length()
+        self.index_bits = index_bits(length)
         self.shape = Shape(bits)
-        self.word = data.ArrayLayout(unsigned(bits), parallel)
-        number = range(length + 1)
-        super().__init__({
-            "job": In(stream.Signature(data.StructLayout({"length": number, "k": number}))),
-            "i": In(stream.Signature(self.word)),
-            "o": Out(stream.Signature(data.StructLayout({
-                "values": self.word,
-                "indices": data.ArrayLayout(self.index_bits, parallel),
-                "count": range(parallel + 1),
-                "last": 1,
-            }))),
-        })  # fmt: skip
+        super().__init__(selection_ports(self.shape, parallel, length))
 
     def elaborate(self, platform):
         m = Module()
