@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from math import ceil
 
@@ -20,6 +20,7 @@ from mapper.nests import Loops, levels
 from mapper.numbers import IDENTITY
 from mapper.pieces import Piece, cut
 from mapper.pipeline import Load, Step
+from mapper.scoreboard import Access
 from mapper.selections import lists_from
 from mapper.tables import Table
 from mapper.tiles import Tile
@@ -55,6 +56,30 @@ class Passing(Lowering[LayerT]):
     def identity(self) -> Load:
         """Load of that entry."""
         return loads.parameter_load(self.context, (self.index, "param"), self._identity, 1, self.index)
+
+    def through(
+        self, pieces: Sequence[Piece], view: tuple[int, int, int, int], load: Callable[[Piece, int], Load]
+    ) -> Iterator[Step]:
+        """A step per piece of a result seen under ``view``; ``load`` brings the operands of a piece, by its number."""
+        for number, piece in enumerate(pieces):
+            needed, last = (load(piece, number), self.identity()), number == len(pieces) - 1
+            yield Step(self.index, needed, partial(self.emit, piece, view, None, last=last))
+
+    def gather(
+        self, piece: Piece, address: int, source: Mapping[str, int], gather: Mapping[str, int],
+        accesses: Sequence[Access], note: str,
+    ) -> None:  # fmt: skip
+        """LOAD job of a piece whose tokens are chosen by indices; ``source`` is its first channel of token 0."""
+        (first, end), (c0, c1) = piece.tile.cols, piece.channels
+        size = (end - first) * (c1 - c0)
+        registers = {
+            "source": source, "row": {"bytes": c1 - c0}, **levels(loads.ROWS, []),
+            "row_c": {"count": end - first, "step": self.target.shape[3]},
+            "destination": {"address": address, "target": isa.Target.OPERAND}, "segment": {"bytes": size},
+            **levels(loads.SEGMENTS, []), "gather": {"indexed": 1, **gather},
+        }  # fmt: skip
+        written = loads.written(isa.Target.OPERAND, address, size)
+        self.context.builder.add(isa.Unit.LOAD, registers, [*accesses, written], layer=self.index, note=note)
 
     def emit(
         self, piece: Piece, view: tuple[int, int, int, int], slot: int | None, at: list[int], last: bool, *,
@@ -136,9 +161,7 @@ class EmbeddingLowering(Passing[Embedding]):
         samples, height, width, channels = self.target.shape
         view = 1, 1, samples * height * width, channels
         pieces = [part for piece in self.pieces(view) for part in self._listed(piece)]
-        for number, piece in enumerate(pieces):
-            needed = self._rows_load(piece, number), self.identity()
-            yield Step(self.index, needed, partial(self._run, piece, view, number == len(pieces) - 1))
+        return self.through(pieces, view, self._rows_load)
 
     def _listed(self, piece: Piece) -> Iterator[Piece]:
         """Parts of a piece whose ids fit a list."""
@@ -150,22 +173,15 @@ class EmbeddingLowering(Passing[Embedding]):
 
     def _rows_load(self, piece: Piece, number: int) -> Load:
         """Rows of the table by a list that is loaded before."""
-        (first, end), (c0, c1) = piece.tile.cols, piece.channels
-        beat, size, channels = self._beat, (end - first) * (c1 - c0), self.target.shape[3]
+        (first, end), (c0, _) = piece.tile.cols, piece.channels
+        beat, listed = self._beat, number % 2 * self._half
         aligned = first // beat * beat
-        listed = number % 2 * self._half
 
         def emit(address: int) -> None:
             self._load_list(aligned, -(-end // beat) * beat, listed)
-            registers = {
-                "source": {"address": self._table + c0, "region": isa.Region.CONSTANT}, "row": {"bytes": c1 - c0},
-                **levels(loads.ROWS, []), "row_c": {"count": end - first, "step": channels},
-                "destination": {"address": address, "target": isa.Target.OPERAND}, "segment": {"bytes": size},
-                **levels(loads.SEGMENTS, []),
-                "gather": {"indexed": 1, "first": listed + first - aligned},
-            }  # fmt: skip
-            access, note = loads.written(isa.Target.OPERAND, address, size), f"rows of tokens {first}..{end - 1}"
-            self.context.builder.add(isa.Unit.LOAD, registers, [access], layer=self.index, note=note)
+            source = {"address": self._table + c0, "region": isa.Region.CONSTANT}
+            place = {"first": listed + first - aligned}
+            self.gather(piece, address, source, place, [], f"rows of tokens {first}..{end - 1}")
 
         return Load((self.index, "operand", number), "operand", self.room(piece), emit, layer_bound=True)
 
@@ -179,6 +195,3 @@ class EmbeddingLowering(Passing[Embedding]):
         }  # fmt: skip
         access = self.context.dram(source, start, start + size)
         self.context.builder.add(isa.Unit.LOAD, registers, [access], layer=self.index, note="ids")
-
-    def _run(self, piece: Piece, view: tuple[int, int, int, int], last: bool, at: list[int]) -> None:
-        self.emit(piece, view, None, at, last)

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 
-from dataflows import isa
 from dataflows.pruning import Gather, Select
-from mapper import loads
 from mapper.context import Context
 from mapper.lower_copy import Passing
-from mapper.nests import levels
 from mapper.pieces import Piece
 from mapper.pipeline import Load, Step
 from mapper.scoreboard import Access
@@ -28,33 +24,18 @@ class GatherLowering(Passing[Gather]):
 
     def steps(self) -> Iterator[Step]:
         """One step per piece of tokens."""
-        pieces = self.pieces(self.target.shape)
-        for number, piece in enumerate(pieces):
-            needed = self._rows_load(piece, number), self.identity()
-            yield Step(self.index, needed, partial(self._run, piece, number == len(pieces) - 1))
-
-    def _run(self, piece: Piece, last: bool, at: list[int]) -> None:
-        self.emit(piece, self.target.shape, None, at, last)
+        return self.through(self.pieces(self.target.shape), self.target.shape, self._rows_load)
 
     def _rows_load(self, piece: Piece, number: int) -> Load:
-        (first, end), (c0, c1) = piece.tile.cols, piece.channels
-        size, channels = (end - first) * (c1 - c0), self.target.shape[3]
+        (first, end), (c0, _) = piece.tile.cols, piece.channels
 
         def emit(address: int) -> None:
             select_once(self.context, self.select, self.index)
-            registers = {
-                "source": self.context.source(self.source.name, c0), "row": {"bytes": c1 - c0},
-                **levels(loads.ROWS, []), "row_c": {"count": end - first, "step": channels},
-                "destination": {"address": address, "target": isa.Target.OPERAND}, "segment": {"bytes": size},
-                **levels(loads.SEGMENTS, []),
-                "gather": {"indexed": 1, "first": self._place + first},
-            }  # fmt: skip
+            source, place = self.source, self._place + first
             accesses = [
-                self.context.dram(self.source.name, 0, self.source.bytes),
-                Access("index", self._place + first, self._place + end),
-                loads.written(isa.Target.OPERAND, address, size),
-            ]
+                self.context.dram(source.name, 0, source.bytes), Access("index", place, self._place + end),
+            ]  # fmt: skip
             note = f"tokens {first}..{end - 1} of those that stay"
-            self.context.builder.add(isa.Unit.LOAD, registers, accesses, layer=self.index, note=note)
+            self.gather(piece, address, self.context.source(source.name, c0), {"first": place}, accesses, note)
 
         return Load((self.index, "operand", number), "operand", self.room(piece), emit, layer_bound=True)

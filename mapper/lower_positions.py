@@ -11,7 +11,6 @@ from mapper import loads
 from mapper.context import Context
 from mapper.halves import halved
 from mapper.lower_copy import Passing
-from mapper.nests import levels
 from mapper.pieces import Piece
 from mapper.pipeline import Load, Step
 
@@ -61,28 +60,14 @@ class PositionalLowering(Passing[Positional]):
 
     def steps(self) -> Iterator[Step]:
         """One step per piece."""
-        pieces = self.pieces(self.target.shape)
-        for number, piece in enumerate(pieces):
-            needed = self._rows_load(piece, number), self.identity()
-            yield Step(self.index, needed, partial(self._run, piece, number == len(pieces) - 1))
-
-    def _run(self, piece: Piece, last: bool, at: list[int]) -> None:
-        self.emit(piece, self.target.shape, None, at, last)
+        return self.through(self.pieces(self.target.shape), self.target.shape, self._rows_load)
 
     def _rows_load(self, piece: Piece, number: int) -> Load:
-        (first, end), (c0, c1), channels = piece.tile.cols, piece.channels, self.target.shape[3]
-        size = (end - first) * (c1 - c0)
+        (first, end), (c0, _) = piece.tile.cols, piece.channels
 
         def emit(address: int) -> None:
-            start = self._value + first * channels + c0
-            registers = {
-                "source": {"address": start, "region": isa.Region.CONSTANT}, "row": {"bytes": c1 - c0},
-                **levels(loads.ROWS, []), "row_c": {"count": end - first, "step": channels},
-                "destination": {"address": address, "target": isa.Target.OPERAND}, "segment": {"bytes": size},
-                **levels(loads.SEGMENTS, []), "gather": {"indexed": 1, "positioned": 1},
-            }  # fmt: skip
-            access = loads.written(isa.Target.OPERAND, address, size)
-            note = f"tokens {first}..{end - 1} behind the position"
-            self.context.builder.add(isa.Unit.LOAD, registers, [access], layer=self.index, note=note)
+            start = self._value + first * self.target.shape[3] + c0
+            source = {"address": start, "region": isa.Region.CONSTANT}
+            self.gather(piece, address, source, {"positioned": 1}, [], f"tokens {first}..{end - 1} behind the position")
 
         return Load((self.index, "operand", number), "operand", self.room(piece), emit)
