@@ -1,5 +1,6 @@
 """Trains a small residual network on scikit-learn's handwritten digits (8 x 8 grey images, real data, no download)."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,27 +66,33 @@ def shifted(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     return padded[:, :, dy : dy + 8, dx : dx + 8]
 
 
-def train(data: Digits, epochs: int = EPOCHS, seed: int = 0) -> nn.Module:
-    """A trained network in evaluation mode; the same one for the same seed on the same machine."""
-    torch.set_num_threads(1)  # tensors this small lose more by sharing work between cores than they gain
-    torch.manual_seed(seed)
-    model = DigitNet()
-    images, labels = torch.from_numpy(data.train_images), torch.from_numpy(data.train_labels)
+def fit(
+    model: nn.Module, data: Digits, epochs: int, batch: int, rate: float, seed: int,
+    altered: Callable[[torch.Tensor, torch.Generator], torch.Tensor] = lambda images, _: images,
+) -> nn.Module:  # fmt: skip
+    """Train a classifier on whole batches of ``altered`` images, at a rate that rises to ``rate`` and falls again."""
+    images, labels = torch.from_numpy(data.train_images), torch.from_numpy(data.train_labels.astype(np.int64))
     generator = torch.Generator().manual_seed(seed)
-    batch = 64
     steps = epochs * (len(images) // batch)
     optimizer = torch.optim.AdamW(model.parameters(), weight_decay=1e-2)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-2, total_steps=steps)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps)
     model.train()
     for _ in range(epochs):
         for chosen in torch.randperm(len(images), generator=generator).split(batch):
             if len(chosen) < batch:
                 continue
             optimizer.zero_grad()
-            nn.functional.cross_entropy(model(shifted(images[chosen], generator)), labels[chosen]).backward()
+            nn.functional.cross_entropy(model(altered(images[chosen], generator)), labels[chosen]).backward()
             optimizer.step()
             schedule.step()
     return model.eval()
+
+
+def train(data: Digits, epochs: int = EPOCHS, seed: int = 0) -> nn.Module:
+    """A trained network in evaluation mode; the same one for the same seed on the same machine."""
+    torch.set_num_threads(1)  # tensors this small lose more by sharing work between cores than they gain
+    torch.manual_seed(seed)
+    return fit(DigitNet(), data, epochs, 64, 1e-2, seed, shifted)
 
 
 def predict(model: nn.Module, images: np.ndarray) -> np.ndarray:

@@ -1,10 +1,9 @@
 """Trains a small transformer on scikit-learn's handwritten digits: the rows of an image are its tokens."""
 
-import numpy as np
 import torch
 from torch import nn
 
-from tests.demo.train import Digits
+from tests.demo.train import Digits, fit
 
 EPOCHS = 30
 
@@ -33,20 +32,4 @@ def train(data: Digits, epochs: int = EPOCHS, seed: int = 0) -> nn.Module:
     """A trained network in evaluation mode; the same one for the same seed on the same machine."""
     torch.set_num_threads(1)  # tensors this small lose more by sharing work between cores than they gain
     torch.manual_seed(seed)
-    model = DigitTransformer()
-    images, labels = torch.from_numpy(data.train_images), torch.from_numpy(data.train_labels.astype(np.int64))
-    generator = torch.Generator().manual_seed(seed)
-    batch = 32
-    steps = epochs * (len(images) // batch)
-    optimizer = torch.optim.AdamW(model.parameters(), weight_decay=1e-2)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps)
-    model.train()
-    for _ in range(epochs):
-        for chosen in torch.randperm(len(images), generator=generator).split(batch):
-            if len(chosen) < batch:
-                continue
-            optimizer.zero_grad()
-            nn.functional.cross_entropy(model(images[chosen]), labels[chosen]).backward()
-            optimizer.step()
-            schedule.step()
-    return model.eval()
+    return fit(DigitTransformer(), data, epochs, 32, 3e-3, seed)
