@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import nn
@@ -39,6 +40,14 @@ def accuracy(folder: Path, model_classes: np.ndarray) -> dict[str, float]:
     return {kind: float(np.mean(found == labels)) for kind, found in {"float": model_classes, **classes}.items()}
 
 
+def executed(words: list[str], path: Path) -> tuple[int, dict[str, Any] | None]:
+    """Run a command line that writes ``path``: its exit status, and what it wrote, None if nothing."""
+    print("  python " + " ".join(words), flush=True)
+    path.unlink(missing_ok=True)
+    status = subprocess.run([sys.executable, *words], check=False).returncode
+    return status, json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
 def main(
     folder: Path = FOLDER, config: str = CONFIG, trained: Callable[[train.Digits], nn.Module] = train.train,
     options: Sequence[str] = (), batch: int = train.BATCH,
@@ -51,13 +60,10 @@ def main(
     train.save(model, data, folder, batch=batch)
     words = command(folder, config, *options)
     path = folder / "result.json"
-    path.unlink(missing_ok=True)
     print(f"trained in {time.monotonic() - started:.0f} s; from here on the public command line:")
-    print("  python " + " ".join(words), flush=True)
-    status = subprocess.run([sys.executable, *words], check=False).returncode
-    if not path.exists():
+    status, result = executed(words, path)
+    if result is None:
         return status
-    result = json.loads(path.read_text())
     result["accuracy"] = accuracy(folder, train.predict(model, data.test_images))
     path.write_text(json.dumps(result, indent=1) + "\n")
     shares = ", ".join(f"{kind} {100 * share:.2f} %" for kind, share in result["accuracy"].items())

@@ -4,7 +4,6 @@ The sparse engine of ``eie64`` runs it compressed, the array of ``ws8`` dense; b
 """
 
 import json
-import subprocess
 import sys
 import time
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from typing import Any
 
 from tests.demo import mlp_train as training
 from tests.demo import train
-from tests.demo.__main__ import accuracy
+from tests.demo.__main__ import accuracy, executed
 
 FOLDER = Path("build/demo-eie")
 SPARSE, DENSE = "configs/eie64.toml", "configs/ws8.toml"
@@ -39,15 +38,12 @@ def command(folder: Path, config: str, *options: str) -> list[str]:
 
 def ran(folder: Path, words: list[str], model_classes: Any) -> Ran:
     """Run a command line, and count what golden model and RTL classified correctly."""
-    print("  python " + " ".join(words), flush=True)
-    path = Path(words[-1])
-    path.unlink(missing_ok=True)
-    status = subprocess.run([sys.executable, *words], check=False).returncode
-    if not path.exists():
+    path, labels = Path(words[-1]), folder / "labels.npy"
+    status, result = executed(words, path)
+    if result is None:
         return Ran(status, None, {})
-    labels = folder / "labels.npy"
     (path.parent / labels.name).write_bytes(labels.read_bytes())
-    return Ran(status, json.loads(path.read_text(encoding="utf-8")), accuracy(path.parent, model_classes))
+    return Ran(status, result, accuracy(path.parent, model_classes))
 
 
 def summary(trained: training.Trained, sparse: Ran, dense: Ran) -> dict[str, Any]:

@@ -1,7 +1,5 @@
 """The demo that writes: a small decoder of characters is trained, mapped for one token, and goes on behind a prompt."""
 
-import json
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -10,6 +8,7 @@ import numpy as np
 import torch
 
 from tests.demo import text_train
+from tests.demo.__main__ import executed
 from tests.demo.text_train import CONTEXT, TextModel
 
 FOLDER = Path("build/demo-text")
@@ -71,14 +70,10 @@ def main(folder: Path = FOLDER) -> int:
     save(model, ids, alphabet, prompt, folder)
     count = CONTEXT - PROMPT + 1
     words = command(folder, count)
-    path = folder / "result.json"
-    path.unlink(missing_ok=True)
     print(f"trained in {time.monotonic() - started:.0f} s, to {loss:.2f} nats per character; from here on the command:")
-    print("  python " + " ".join(words), flush=True)
-    status = subprocess.run([sys.executable, *words], check=False).returncode
-    if not path.exists():
+    status, result = executed(words, folder / "result.json")
+    if result is None:
         return status
-    result = json.loads(path.read_text())
     made = result["generated"]
     wanted = continued(model, made["prompt"], count)[PROMPT:]
     total, runs = result["totals"]["cycles_measured"], result["samples"]
