@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from dataflows import isa
 from dataflows.network import Tensor
 from mapper.attention_plan import AttentionPlan, Span
+from mapper.caches import CacheLayout
 from mapper.context import Context
 from mapper.loads import ROWS, SEGMENTS, fill, written
 from mapper.nests import Loops, levels
@@ -14,13 +15,28 @@ from mapper.nests import Loops, levels
 
 @dataclass(frozen=True)
 class Source:
-    """Channels ``first`` to ``first + count - 1`` of tokens of a sequence in DRAM."""
+    """``count`` channels of tokens of a sequence in DRAM: those of token 0 begin at byte ``first``.
+
+    ``pitch`` is bytes from token to token; of halves ``plane`` is bytes from the upper ones to the lower ones.
+    """
 
     context: Context
     tensor: Tensor
     first: int
     count: int
     index: int
+    pitch: int
+    plane: int = 0
+
+    @staticmethod
+    def of(context: Context, tensor: Tensor, head: int, count: int, index: int) -> Source:
+        """Head number ``head`` of ``count`` channels."""
+        cache = CacheLayout.of(context.network, tensor.name)
+        if cache is None:
+            return Source(context, tensor, head * count, count, index, tensor.shape[3])
+        if cache.depth == count:
+            return Source(context, tensor, cache.start(head), count, index, cache.pitch, cache.plane * cache.halves)
+        return Source(context, tensor, head * count, count, index, cache.pitch)  # tokens as they are
 
     def load(
         self, tokens: Span, target: isa.Target, address: int, segment: int, loops: Loops, note: str, *,
@@ -28,7 +44,7 @@ class Source:
     ) -> None:  # fmt: skip
         """A LOAD job of ``tokens`` (counted over all samples), or of some of their ``channels``, in segments."""
         c0, c1 = channels or (0, self.count)
-        pitch, count, depth = self.tensor.shape[3], tokens[1] - tokens[0], c1 - c0
+        pitch, count, depth = self.pitch, tokens[1] - tokens[0], c1 - c0
         start = tokens[0] * pitch + self.first + c0
         end = start + (count - 1) * pitch + depth
         run, rows = (depth, [(count, pitch)]) if depth < pitch else (count * depth, [])
@@ -98,23 +114,21 @@ def load_queries(source: Source, tokens: Span, address: int, note: str = "querie
     source.load(tokens, isa.Target.INPUT, address, (tokens[1] - tokens[0]) * source.count, [], note)
 
 
-def load_half(source: Source, tokens: Span, address: int, half: isa.Nibbles, most: int) -> None:
-    """Halves of tokens of a cache of ``most`` tokens that lies as two planes, as elements side by side."""
-    context, pitch = source.context, source.tensor.shape[3] // 2
-    plane, row, count = most * pitch * (half is isa.Nibbles.LOW), source.count // 2, tokens[1] - tokens[0]
-    start = plane + tokens[0] * pitch + source.first // 2
-    run, rows = (row, [(count, pitch)]) if row < pitch else (count * row, [])
-    size = count * source.count
+def load_half(source: Source, tokens: Span, address: int, half: isa.Nibbles) -> None:
+    """Halves of tokens of a cache that lies so, as elements side by side."""
+    context, count = source.context, tokens[1] - tokens[0]
+    start = source.first + tokens[0] * source.pitch + (source.plane if half is isa.Nibbles.LOW else 0)
+    run, size = count * source.pitch, count * source.count
     context.builder.add(
         isa.Unit.LOAD,
         {
-            "source": context.source(source.tensor.name, start), "row": {"bytes": run}, **levels(ROWS, rows),
+            "source": context.source(source.tensor.name, start), "row": {"bytes": run}, **levels(ROWS, []),
             "destination": {"address": address, "target": isa.Target.INPUT}, "segment": {"bytes": size},
             **levels(SEGMENTS, []), "gather": {"nibbles": half},
         },
         [
             written(isa.Target.INPUT, address, size),
-            context.dram(source.tensor.name, start, start + (count - 1) * pitch + row),
+            context.dram(source.tensor.name, start, start + run),
         ],
         layer=source.index, note=f"{half.name.lower()} halves of tokens {tokens[0]}..{tokens[1] - 1}",
     )  # fmt: skip

@@ -19,6 +19,7 @@ from mapper.array_plan import ArrayPlan, plane_or_classifier
 from mapper.attention_plan import NUMERATOR_SLOTS, AttentionPlan
 from mapper.blocks import Blocks
 from mapper.builder import Builder
+from mapper.caches import check_halves
 from mapper.check_transformers import check_transformers
 from mapper.check_widths import check_layers, check_tensors
 from mapper.classifier_plan import ClassifierPlan
@@ -26,7 +27,6 @@ from mapper.compression import compress
 from mapper.context import Constants, Context, Place
 from mapper.conv_plan import Options
 from mapper.engines import sparse_layers
-from mapper.halves import check_halves
 from mapper.lower_attention import AttentionLowering
 from mapper.lower_classifier import ClassifierLowering
 from mapper.lower_conv import ConvLowering

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from dataflows import isa
 from dataflows.network import Codes
 from dataflows.packing import pack, unpack
+from mapper.caches import CacheLayout
 from mapper.compile import Program
-from mapper.halves import halved, joined, planes
 from mapper.placement import ALIGNMENT
 
 GUARD = 64
@@ -52,15 +52,16 @@ class Image:
     def read(self, memory: NDArray[np.uint8], tensor: str) -> Codes:
         """A tensor's values in ``memory``, as an array of its shape (N, H, W, C); no bits between pixels count."""
         t = self.program.network.tensors[tensor]
-        if tensor in halved(self.program.network):
-            return joined(self._bytes(memory, tensor), t)
+        cache = CacheLayout.of(self.program.network, tensor)
+        if cache:
+            return cache.codes(self._bytes(memory, tensor))
         n, h, w, channels = t.shape
         return unpack(self._bytes(memory, tensor).reshape(n, h, w, t.pitch), channels, t.bits)
 
     def write(self, memory: NDArray[np.uint8], tensor: str, values: Codes) -> None:
         """Put a tensor's values into ``memory``; ``values`` has its shape (N, H, W, C)."""
-        bits, network = self.program.network.tensors[tensor].bits, self.program.network
-        raw = planes(values) if tensor in halved(network) else pack(values, bits).reshape(-1)
+        cache = CacheLayout.of(self.program.network, tensor)
+        raw = cache.packed(values) if cache else pack(values, self.program.network.tensors[tensor].bits).reshape(-1)
         self._bytes(memory, tensor)[...] = raw
 
     def _bytes(self, memory: NDArray[np.uint8], tensor: str) -> NDArray[np.uint8]:

@@ -81,7 +81,7 @@ class AttentionLowering(Lowering[Attention]):
     def _head(self, position: int, part: Part) -> Source:
         """The head's channels of queries, keys or values."""
         tensor = self.context.network.tensors[self.layer.inputs[position]]
-        return Source(self.context, tensor, part.head * self.plan.depth, self.plan.depth, self.index)
+        return Source.of(self.context, tensor, part.head, self.plan.depth, self.index)
 
     # -- scores -----------------------------------------------------------------------------------
 
@@ -124,7 +124,7 @@ class AttentionLowering(Lowering[Attention]):
         plan, since = self.plan, self.context.made(self.source.name)
         if plan.queries_stay:
             key: Hashable = (self.index, "queries", part.sample)
-            every = Source(self.context, self.source, 0, self.source.shape[3], self.index)
+            every = Source.of(self.context, self.source, 0, self.source.shape[3], self.index)
 
             def emit(address: int) -> None:
                 self._at["queries", part.sample] = address

@@ -82,14 +82,9 @@ class Passing(Lowering[LayerT]):
         self.context.builder.add(isa.Unit.LOAD, registers, [*accesses, written], layer=self.index, note=note)
 
     def emit(
-        self, piece: Piece, view: tuple[int, int, int, int], slot: int | None, at: list[int], last: bool, *,
-        positioned: bool = False, half: isa.Nibbles = isa.Nibbles.NONE,
-    ) -> None:  # fmt: skip
-        """VECTOR and STORE jobs of a piece; ``at`` is where operands and the parameter entry are.
-
-        ``positioned``: its first token goes to the position of the run. ``half``: only this one of each code leaves, to
-        its plane.
-        """
+        self, piece: Piece, view: tuple[int, int, int, int], slot: int | None, at: list[int], last: bool
+    ) -> None:
+        """VECTOR and STORE jobs of a piece; ``at`` is where operands and the parameter entry are."""
         (images, rows, cols), layout = piece.tile.size, self.layout(piece)
         (first, end), lanes = piece.channels, self.cfg.lanes
         loops: Loops = [
@@ -102,8 +97,7 @@ class Passing(Lowering[LayerT]):
                 source=self.target.name, address=at[0], size=self.room(piece), loops=loops, tile=piece.tile,
                 first=first, count=end - first, output=self.target.name, view=view, param_at=at[1],
                 reduce=isa.Reduce.NONE, requantize={"zero": 0, "low": -128, "high": 127}, index=self.index,
-                name=self.layer.name, last=last, slot=slot, positioned=positioned,
-                half=half,
+                name=self.layer.name, last=last, slot=slot,
             ),
         )  # fmt: skip
 

@@ -90,14 +90,14 @@ class QueryLowering(AttentionLowering):
         )  # fmt: skip
 
     def _moving_load(self, part: Part, keys: Span, half: isa.Nibbles) -> Load:
-        source, first, most = self._head(1, part), part.sample * self.plan.keys, self.plan.keys
+        source, first = self._head(1, part), part.sample * self.plan.keys
         tokens = first + keys[0], first + keys[1]
 
         def emit(address: int) -> None:
             if half is isa.Nibbles.NONE:
                 load_queries(source, tokens, address, "keys")
             else:
-                load_half(source, tokens, address, half, most)
+                load_half(source, tokens, address, half)
 
         return Load(
             (self.index, "moving", part, keys, half), "input", (keys[1] - keys[0]) * self.plan.depth,

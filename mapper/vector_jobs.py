@@ -86,11 +86,11 @@ def addend_registers(context: Context, add: Add, first: str) -> Registers:
 
 def store(
     context: Context, output: str, view: tuple[int, int, int, int], tile: Tile, first: int, count: int, index: int,
-    note: str, *, mark: bool, of_rows: bool = False, positioned: bool = False,
+    note: str, *, mark: bool, of_rows: bool = False,
 ) -> None:  # fmt: skip
     """STORE job for ``count`` channels from ``first`` of a tile's pixels, in the longest possible rows.
 
-    ``of_rows``: they come from the row engine. ``positioned``: they go to tokens from the position of the run on.
+    ``of_rows``: they come from the row engine.
     """
     part = Part(output, view, tile.images, tile.rows, tile.cols, (first, first + count))
     note_use(context, part, index, write=True)
@@ -117,10 +117,9 @@ def store(
         isa.Unit.STORE,
         {
             "target": context.source(output, start), "row": {"bytes": run}, **levels(ROWS, loops),
-            **({"mode": {"rows": int(of_rows), "pitch": channels * positioned}} if of_rows or positioned else {}),
+            **({"mode": {"rows": 1}} if of_rows else {}),
         },
-        [context.dram(output, *((0, tensor.bytes) if positioned else (start, end)), write=True)],
-        layer=index, note=note, mark=mark,
+        [context.dram(output, start, end, write=True)], layer=index, note=note, mark=mark,
     )  # fmt: skip
 
 
@@ -197,8 +196,8 @@ class Pass:
     addend: str | None = None  # second operand of an addition
     slot: int | None = None  # of the table in which results are looked up
     rows: Callable[[], None] | None = None  # adds the ROWS job through which they go to DRAM
-    positioned: bool = False  # their tokens are those from the position of the run on
-    half: isa.Nibbles = isa.Nibbles.NONE  # of each code only this half leaves, to its plane
+    half: isa.Nibbles = isa.Nibbles.NONE  # of each code only this half leaves
+    stored: Callable[[str], None] | None = None  # adds the STORE job, with that note, where it is of a special kind
 
 
 def operand_pass(context: Context, p: Pass) -> None:
@@ -229,27 +228,9 @@ def operand_pass(context: Context, p: Pass) -> None:
     context.builder.add(isa.Unit.VECTOR, registers, accesses, layer=p.index, note=note)
     if p.rows:
         p.rows()
-    if p.half:
-        store_half(context, p, note)
+    if p.stored:
+        p.stored(note)
         return
     store(
-        context, p.output, p.view, p.tile, p.first, p.count, p.index, note, mark=p.last, of_rows=p.rows is not None,
-        positioned=p.positioned,
-    )  # fmt: skip
-
-
-def store_half(context: Context, p: Pass, note: str) -> None:
-    """STORE job of one half of a pass's tokens, from the position of the run on, to the plane of that half."""
-    tensor = context.network.tensors[p.output]
-    _, _, most, channels = tensor.shape
-    pitch, size, (x0, x1) = channels // 2, p.count // 2, p.tile.cols
-    plane = most * pitch * (p.half is isa.Nibbles.LOW)
-    run, loops = (size, [(x1 - x0, pitch)]) if size < pitch else ((x1 - x0) * size, [])
-    context.builder.add(
-        isa.Unit.STORE,
-        {
-            "target": context.source(p.output, plane + x0 * pitch + p.first // 2), "row": {"bytes": run},
-            **levels(ROWS, loops), "mode": {"pitch": pitch},
-        },
-        [context.dram(p.output, plane, plane + most * pitch, write=True)], layer=p.index, note=note, mark=p.last,
-    )  # fmt: skip
+        context, p.output, p.view, p.tile, p.first, p.count, p.index, note, mark=p.last, of_rows=p.rows is not None
+    )

@@ -7,10 +7,10 @@ from dataflows import config, isa
 from dataflows.errors import InputError
 from dataflows.network import Network
 from dataflows.packing import pack, unpack
+from mapper.caches import CacheLayout, halved
 from mapper.compile import Program, compile_network
 from mapper.conv_plan import Options
 from mapper.generation import Generation
-from mapper.halves import halved, joined, planes
 from sim import golden
 from tests.attention_networks import random_input
 from tests.decoder_networks import decoder_network, random_decoder, with_tokens
@@ -44,13 +44,15 @@ def _execute(program: Program, x: np.ndarray, caches: dict[str, np.ndarray], pos
 
     empty = {name: np.zeros(network.tensors[name].shape, np.int8) for name in network.caches}
     for name, values in (empty | caches | {"x": x}).items():
-        raw(name)[...] = planes(values) if name in halved(network) else pack(values, network.tensors[name].bits).ravel()
+        cache = CacheLayout.of(network, name)
+        raw(name)[...] = cache.packed(values) if cache else pack(values, network.tensors[name].bits).ravel()
     machine = Machine(program.cfg, dram, bases, position)
     machine.run(program.words)
     found = {}
     for name, tensor in network.tensors.items():
-        if name in halved(network):
-            found[name] = joined(raw(name), tensor)
+        cache = CacheLayout.of(network, name)
+        if cache:
+            found[name] = cache.codes(raw(name))
             continue
         pixels = raw(name).reshape(*tensor.shape[:3], tensor.pitch)
         found[name] = unpack(pixels, tensor.shape[3], tensor.bits)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from dataflows.attention import Append
+from mapper.caches import halved
 from mapper.compile import compile_network
 from mapper.conv_plan import Options
-from mapper.halves import halved
 from sim.runner import Dram
 from tests.attention_networks import random_input
 from tests.decoder_networks import decoder_network, random_decoder, with_tokens
