@@ -206,14 +206,14 @@ def attention_plan(cfg: Config, layer: Attention, queries: Tensor, keys: Tensor)
         rows, cfg.acc_bank_words // value_blocks, max(1, cfg.attention.scales // IN_FLIGHT),
         max(1, memory.input_bytes // INPUT_SLOTS // length),
     )  # fmt: skip
-    together = _even(rows, together)
+    together = even(rows, together)
     bank = min(together, cfg.acc_bank_words // key_blocks, max(1, memory.input_bytes // INPUT_SLOTS // depth))
     part = memory.weight_bytes // WEIGHT_SLOTS
     return AttentionPlan(
         cfg, samples, layer.heads, rows, length, depth,
-        score_rows=_even(together, bank), value_rows=together,
-        key_chunk=_even(key_blocks, max(1, part // (key_words * word))),
-        value_chunk=_even(value_words, max(1, part // (value_blocks * word))),
+        score_rows=even(together, bank), value_rows=together,
+        key_chunk=even(key_blocks, max(1, part // (key_words * word))),
+        value_chunk=even(value_words, max(1, part // (value_blocks * word))),
         keys_stay=key_bytes <= memory.weight_bytes,
         head_stays=together == rows or key_bytes + value_bytes <= memory.weight_bytes,
         keys_early=together == rows and 3 * key_bytes + 2 * value_bytes <= memory.weight_bytes,
@@ -221,7 +221,7 @@ def attention_plan(cfg: Config, layer: Attention, queries: Tensor, keys: Tensor)
     )  # fmt: skip
 
 
-def _even(extent: int, most: int) -> int:
+def even(extent: int, most: int) -> int:
     """Size of pieces of at most ``most``, as equal as they can be."""
     return ceil(extent / ceil(extent / most))
 

@@ -27,8 +27,8 @@ def halved(network: Network) -> set[str]:
 class CacheLayout:
     """Where the bytes of a cache lie: (halves,) heads, tokens, channels of a head.
 
-    With ``halves`` all upper ones come before all lower ones, two of a token in a byte, that of the lower channel in its
-    lower bits.
+    With ``halves`` all upper ones come before all lower ones, two of a token in a byte, the lower
+    channel's in its lower bits.
     """
 
     tensor: Tensor

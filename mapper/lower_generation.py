@@ -15,7 +15,7 @@ from dataflows.attention import Attention
 from mapper.attention_drains import keep, score
 from mapper.attention_jobs import Counted, Product
 from mapper.attention_loads import load_half, load_queries, turn_query
-from mapper.attention_plan import Part, Span, spans
+from mapper.attention_plan import Part, Span, even, spans
 from mapper.context import Context
 from mapper.lower_attention import AttentionLowering
 from mapper.pipeline import AHEAD, Load, Step
@@ -26,8 +26,11 @@ BANKS = 2
 LARGEST = 127
 """Numerator of the largest score."""
 
-INPUT_PARTS = 4
+INPUT_PARTS = 8
 """Keys are loaded in parts of at most this fraction of the input buffer."""
+
+WEIGHT_PARTS = 8
+"""Values are loaded in parts of at most this fraction of the weight buffer."""
 
 
 class QueryLowering(AttentionLowering):
@@ -39,8 +42,11 @@ class QueryLowering(AttentionLowering):
     def __init__(self, context: Context, layer: Attention, index: int):
         super().__init__(context, layer, index)
         self.softmax = self.softmax.of_column()
-        self.plan = replace(self.plan, queries_stay=False)  # keys are in the input buffer
-
+        part = self.cfg.memory.weight_bytes // WEIGHT_PARTS
+        self.plan = replace(
+            self.plan, queries_stay=False,  # keys are in the input buffer
+            value_chunk=even(self.plan.value_words, max(1, part // (self.plan.value_blocks * self.plan.word_bytes))),
+        )  # fmt: skip
 
     @staticmethod
     def suits(context: Context, layer: Attention) -> bool:
