@@ -155,7 +155,8 @@ class ConvLowering(Lowering[Conv]):
         stay = len(self.tiles) if p.input_resident else 1  # tiles that are on chip together
         return Load(
             key, "input", tile_layout(p, tile.size, channels).size,
-            partial(self._load_input, tile, chunk.first_channel, channels), layer_bound=True,
+            partial(self._load_input, tile, chunk.first_channel, channels),
+            layer_bound=not self.context.network.caches, since=self.context.made(self.source.name),
             reserve=stay * p.tile_bytes if t == 0 else 0,
         )  # fmt: skip
 

@@ -18,7 +18,7 @@ from mapper.attention_loads import load_half, load_queries, turn_query
 from mapper.attention_plan import Part, Span, even, spans
 from mapper.context import Context
 from mapper.lower_attention import AttentionLowering
-from mapper.pipeline import AHEAD, Load, Step
+from mapper.pipeline import Load, Step
 
 BANKS = 2
 """Accumulator banks that scores of a query may take: rows that are not complete keep them."""
@@ -44,7 +44,7 @@ class QueryLowering(AttentionLowering):
         self.softmax = self.softmax.of_column()
         part = self.cfg.memory.weight_bytes // WEIGHT_PARTS
         self.plan = replace(
-            self.plan, queries_stay=False,  # keys are in the input buffer
+            self.plan, queries_stay=False, head_stays=False,  # keys are in the input buffer, and all is used once
             value_chunk=even(self.plan.value_words, max(1, part // (self.plan.value_blocks * self.plan.word_bytes))),
         )  # fmt: skip
 
@@ -72,7 +72,7 @@ class QueryLowering(AttentionLowering):
         for bank, first, end in banks:
             for start, stop in spans(end - first, most):
                 keys = first + start, first + stop
-                operands = self._query_weight(part), self._moving_load(part, keys, half)
+                operands = self._query_weight(part, half), self._moving_load(part, keys)
                 yield Step(self.index, operands, self._when(half, partial(self._meet, part, keys, bank, start, half)))
         needed = (self._parameter_load(), self._scale_load(part), self._scratch_load(part))
         yield Step(self.index, needed, self._when(half, partial(self._collect, part, banks, half)))
@@ -87,34 +87,41 @@ class QueryLowering(AttentionLowering):
 
         return predicated if half is isa.Nibbles.LOW else emit
 
-    def _query_weight(self, part: Part) -> Load:
+    def _query_weight(self, part: Part, half: isa.Nibbles) -> Load:
+        """The query of a pass: if that of both halves stayed, values would have to go around it."""
         plan = self.plan
         return Load(
-            (self.index, "query", part), "weight", plan.key_words * plan.word_bytes,
+            (self.index, "query", part, half), "weight", plan.key_words * plan.word_bytes,
             lambda at: turn_query(self._head(0, part), plan, part.sample, at),
             since=self.context.made(self.source.name),
         )  # fmt: skip
 
-    def _moving_load(self, part: Part, keys: Span, half: isa.Nibbles) -> Load:
-        source, first = self._head(1, part), part.sample * self.plan.keys
-        tokens = first + keys[0], first + keys[1]
-
-        def emit(address: int) -> None:
-            if half is isa.Nibbles.NONE:
-                load_queries(source, tokens, address, "keys")
-            else:
-                load_half(source, tokens, address, half)
-
+    def _moving_load(self, part: Part, keys: Span) -> Load:
+        """Keys, or their upper halves."""
+        half = isa.Nibbles.HIGH if self.layer.threshold else isa.Nibbles.NONE
         return Load(
-            (self.index, "moving", part, keys, half), "input", (keys[1] - keys[0]) * self.plan.depth,
-            self._when(half, emit), since=self.context.made(self.keys.name),
-            ahead=0 if half is isa.Nibbles.LOW else AHEAD,
+            (self.index, "moving", part, keys), "input", (keys[1] - keys[0]) * self.plan.depth,
+            partial(self._move, part, keys, half), since=self.context.made(self.keys.name),
         )  # fmt: skip
 
+    def _move(self, part: Part, keys: Span, half: isa.Nibbles, address: int) -> None:
+        """LOAD jobs of keys or of halves."""
+        source, first = self._head(1, part), part.sample * self.plan.keys
+        tokens = first + keys[0], first + keys[1]
+        if half is isa.Nibbles.NONE:
+            load_queries(source, tokens, address, "keys")
+        else:
+            load_half(source, tokens, address, half)
+
     def _meet(self, part: Part, keys: Span, bank: int, place: int, half: isa.Nibbles, at: list[int]) -> None:
-        """Array jobs of a piece of keys and the query; lower halves are added to what upper ones have left."""
+        """Array jobs of a piece of keys and the query; lower halves are added to what upper ones have left.
+
+        Lower halves are loaded over the upper ones, so they take no room of their own: they may never come.
+        """
         count, depth = keys[1] - keys[0], self.plan.depth
         weight_at, input_at = at
+        if half is isa.Nibbles.LOW:
+            self._move(part, keys, half, input_at)
         Product(
             rows=count, pitch=depth, words=self.plan.key_words, blocks=1, input_from=input_at, input_at=input_at,
             input_bytes=count * depth, weight_at=weight_at, bank=bank, place=place, keep=half is isa.Nibbles.LOW,
