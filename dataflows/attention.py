@@ -20,7 +20,7 @@ MAX_NORM_SHIFT = 37
 
 @dataclass(frozen=True)
 class Attention(Layer):
-    """Scaled dot-product attention; inputs are the names of queries, keys and values.
+    """Scaled dot-product attention; inputs are the names of queries, keys and values, and of the list of keys, if any.
 
     Attributes
     ----------
@@ -45,10 +45,19 @@ class Attention(Layer):
     threshold: float = 0.0
     keep_values: int | None = None
 
+    @property
+    def listed(self) -> str | None:
+        """The list of the keys that it attends to; None: to all."""
+        return self.inputs[3] if len(self.inputs) > 3 else None
+
+    def keys(self, tensors: Mapping[str, Tensor]) -> int:
+        """Keys of a row."""
+        return tensors[self.listed or self.inputs[1]].shape[2]
+
     def macs(self, tensors: Mapping[str, Tensor]) -> int:
         """Queries times keys and probabilities times values, whatever the mask."""
         n, _, queries, channels = tensors[self.inputs[0]].shape
-        return 2 * n * queries * tensors[self.inputs[1]].shape[2] * channels
+        return 2 * n * queries * self.keys(tensors) * channels
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,16 @@ from mapper.caches import CacheLayout
 from mapper.context import Context
 from mapper.loads import ROWS, SEGMENTS, fill, written
 from mapper.nests import Loops, levels
+from mapper.program import Registers
+from mapper.scoreboard import Access
 
 
 @dataclass(frozen=True)
 class Source:
     """``count`` channels of tokens of a sequence in DRAM: those of token 0 begin at byte ``first``.
 
-    ``pitch`` is bytes from token to token; of halves ``plane`` is bytes from the upper ones to the lower ones.
+    ``pitch`` is bytes from token to token; of halves ``plane`` is bytes from the upper ones to the lower ones. Where
+    tokens go by a list, its first number is index ``listed``.
     """
 
     context: Context
@@ -27,6 +30,7 @@ class Source:
     index: int
     pitch: int
     plane: int = 0
+    listed: int | None = None
 
     @staticmethod
     def of(context: Context, tensor: Tensor, head: int, count: int, index: int) -> Source:
@@ -44,21 +48,35 @@ class Source:
     ) -> None:  # fmt: skip
         """A LOAD job of ``tokens`` (counted over all samples), or of some of their ``channels``, in segments."""
         c0, c1 = channels or (0, self.count)
-        pitch, count, depth = self.pitch, tokens[1] - tokens[0], c1 - c0
-        start = tokens[0] * pitch + self.first + c0
-        end = start + (count - 1) * pitch + depth
-        run, rows = (depth, [(count, pitch)]) if depth < pitch else (count * depth, [])
+        depth = c1 - c0
         last = sum((n - 1) * stride for n, stride in loops)
+        run, registers, accesses = self.rows(tokens, c0, depth)
         self.context.builder.add(
             isa.Unit.LOAD,
             {
-                "source": self.context.source(self.tensor.name, start), "row": {"bytes": run}, **levels(ROWS, rows),
-                "destination": {"address": address, "target": target}, "segment": {"bytes": segment},
-                **levels(SEGMENTS, loops),
+                "row": {"bytes": run}, "destination": {"address": address, "target": target},
+                "segment": {"bytes": segment}, **levels(SEGMENTS, loops), **registers,
             },
-            [written(target, address, last + segment), self.context.dram(self.tensor.name, start, end)],
+            [written(target, address, last + segment), *accesses],
             layer=self.index, note=f"{note}: tokens {tokens[0]}..{tokens[1] - 1} of {self.tensor.name}",
         )  # fmt: skip
+
+    def rows(self, tokens: Span, first: int, size: int) -> tuple[int, Registers, list[Access]]:
+        """Of ``tokens`` ``size`` bytes each, from byte ``first`` on: bytes of a row, registers, what is read."""
+        count, pitch, name = tokens[1] - tokens[0], self.pitch, self.tensor.name
+        at = self.first + first
+        if self.listed is not None:
+            place = self.listed + tokens[0]
+            registers = {
+                "source": self.context.source(name, at), **levels(ROWS, []), "row_c": {"count": count, "step": pitch},
+                "gather": {"indexed": 1, "first": place},
+            }  # fmt: skip
+            end = at + (self.tensor.shape[2] - 1) * pitch + size
+            return size, registers, [self.context.dram(name, at, end), Access("index", place, place + count)]
+        start = tokens[0] * pitch + at
+        run, loops = (size, [(count, pitch)]) if size < pitch else (count * size, [])
+        registers = {"source": self.context.source(name, start), **levels(ROWS, loops)}
+        return run, registers, [self.context.dram(name, start, start + (count - 1) * pitch + size)]
 
     def clear(self, address: int, segment: int, loops: Loops) -> None:
         """Weights of zero where a word has more rows than there are elements."""
@@ -116,20 +134,16 @@ def load_queries(source: Source, tokens: Span, address: int, note: str = "querie
 
 def load_half(source: Source, tokens: Span, address: int, half: isa.Nibbles) -> None:
     """Halves of tokens of a cache that lies so, as elements side by side."""
-    context, count = source.context, tokens[1] - tokens[0]
-    start = source.first + tokens[0] * source.pitch + (source.plane if half is isa.Nibbles.LOW else 0)
-    run, size = count * source.pitch, count * source.count
-    context.builder.add(
+    size = (tokens[1] - tokens[0]) * source.count
+    run, registers, accesses = source.rows(tokens, source.plane if half is isa.Nibbles.LOW else 0, source.pitch)
+    source.context.builder.add(
         isa.Unit.LOAD,
         {
-            "source": context.source(source.tensor.name, start), "row": {"bytes": run}, **levels(ROWS, []),
-            "destination": {"address": address, "target": isa.Target.INPUT}, "segment": {"bytes": size},
-            **levels(SEGMENTS, []), "gather": {"nibbles": half},
+            "row": {"bytes": run}, "destination": {"address": address, "target": isa.Target.INPUT},
+            "segment": {"bytes": size}, **levels(SEGMENTS, []), **registers,
+            "gather": {**registers.get("gather", {}), "nibbles": half},
         },
-        [
-            written(isa.Target.INPUT, address, size),
-            context.dram(source.tensor.name, start, start + run),
-        ],
+        [written(isa.Target.INPUT, address, size), *accesses],
         layer=source.index, note=f"{half.name.lower()} halves of tokens {tokens[0]}..{tokens[1] - 1}",
     )  # fmt: skip
 

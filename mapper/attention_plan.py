@@ -175,8 +175,8 @@ class AttentionPlan:
         }  # fmt: skip
 
 
-def attention_plan(cfg: Config, layer: Attention, queries: Tensor, keys: Tensor) -> AttentionPlan:
-    """The plan of a layer.
+def attention_plan(cfg: Config, layer: Attention, queries: Tensor, length: int) -> AttentionPlan:
+    """The plan of a layer of ``length`` keys.
 
     Raises
     ------
@@ -185,7 +185,7 @@ def attention_plan(cfg: Config, layer: Attention, queries: Tensor, keys: Tensor)
     """
     assert cfg.attention is not None
     samples, _, rows, channels = queries.shape
-    length, depth, lanes, memory = keys.shape[2], channels // layer.heads, cfg.lanes, cfg.memory
+    depth, lanes, memory = channels // layer.heads, cfg.lanes, cfg.memory
     word = cfg.array.rows * lanes
     key_words, key_blocks = ceil(depth / cfg.array.rows), ceil(length / lanes)
     value_words, value_blocks = ceil(length / cfg.array.rows), ceil(depth / lanes)

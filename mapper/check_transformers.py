@@ -10,6 +10,10 @@ from dataflows.attention import Attention, Constant, Embedding, Lookup, Norm, Sl
 from dataflows.config import INDEX_BYTES, Config
 from dataflows.errors import InputError
 from dataflows.network import Codes, Network
+from dataflows.pruning import Select
+
+BANKS = 2
+"""Accumulator banks that scores of one query may take."""
 
 MAX_ENTRIES = 1 << 8 * INDEX_BYTES
 """Rows of a table that ids can choose from."""
@@ -53,7 +57,7 @@ def _check_row(cfg: Config, name: str, elements: int, what: str) -> None:
 
 def _check_attention(cfg: Config, network: Network, layer: Attention) -> None:
     """Heads divide the channels, operands have no zero point, lengths belong to samples."""
-    queries, keys, values = (network.tensors[name] for name in layer.inputs)
+    queries, keys, values = (network.tensors[name] for name in layer.inputs[:3])
     samples, channels, length = queries.shape[0], queries.shape[3], keys.shape[2]
     if layer.heads < 1 or channels % layer.heads:
         raise InputError(f"layer {layer.name}: {channels} channels do not divide into {layer.heads} heads")
@@ -71,7 +75,20 @@ def _check_attention(cfg: Config, network: Network, layer: Attention) -> None:
         raise InputError(
             f"layer {layer.name}: lengths must be {samples} numbers of 0 to {length} keys, not {layer.lengths}"
         )
-    _check_row(cfg, layer.name, length, "keys")
+    _check_row(cfg, layer.name, layer.keys(network.tensors), "keys")
+    if layer.listed is not None:
+        _check_listed(cfg, network, layer, queries.shape[2])
+
+
+def _check_listed(cfg: Config, network: Network, layer: Attention, queries: int) -> None:
+    """Keys go by the list of a selection of tokens, for one query whose scores fit the accumulators."""
+    count, most = layer.keys(network.tensors), BANKS * cfg.acc_bank_words
+    made = any(isinstance(x, Select) and not x.heads and x.output == layer.listed for x in network.layers)
+    if not (made and layer.cached and queries == 1 and count <= most):
+        raise InputError(
+            f"layer {layer.name}: keys of caches go by the list of a selection of tokens, for runs of one token and at "
+            f"most {most} keys; it has {queries} queries, {count} keys and the list {layer.listed}"
+        )
 
 
 def _check_embedding(cfg: Config, network: Network, layer: Embedding) -> None:

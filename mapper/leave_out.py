@@ -19,6 +19,8 @@ def leave_out(
 ) -> Network:
     """The network with fewer and fewer tokens and heads.
 
+    Of a decoder all tokens stay in the caches: later attention goes by the list of those that were kept.
+
     Behind each attention layer that has a ratio, the most important tokens stay: that share of those of the first
     attention layer, rounded up. Everything that is needed later is gathered there, so all that follows is computed on
     them. Heads likewise, from the next attention layer on: the layers before and behind it are those of the heads that
@@ -33,7 +35,7 @@ def leave_out(
     InputError
         When a layer behind a selection takes tokens by their place, or is of a kind that does not treat all tokens
         alike; when a later ratio is larger than an earlier one; when there is more than one sequence; when attention of
-        fewer heads is not between linear layers of its own.
+        fewer heads is not between linear layers of its own, or reads caches.
     """
     return _Cut(network, keep_tokens, keep_heads or {}).result()
 
@@ -47,6 +49,10 @@ class _Cut:
     keep_heads: Mapping[str, float]
 
     def __post_init__(self) -> None:
+        if self.keep_heads and self.network.caches:
+            raise InputError(
+                f"model {self.network.name}: heads of caches cannot be left out; leave --keep-heads out"
+            )
         self.heads = HeadCut(self.network, self.keep_heads)
         self.tensors: dict[str, Tensor] = dict(self.network.tensors)
         self.layers: list[Layer] = []
@@ -79,6 +85,9 @@ class _Cut:
         """A layer on what its inputs are now, and so its result."""
         inputs = tuple(self.renamed.get(name, name) for name in layer.inputs)
         changed = [name for name in layer.inputs if self._tokens(self.renamed.get(name, name)) != self._old(name)]
+        if isinstance(layer, Attention) and layer.cached:
+            inputs = (*inputs, self.before) if self.before else inputs
+            changed = []
         layer = replace(layer, inputs=inputs)
         if changed:
             layer = self._fewer(layer, changed[0])
@@ -113,7 +122,9 @@ class _Cut:
     def _attention(self, layer: Attention, index: int) -> None:
         """What is left behind an attention layer, if it has a ratio."""
         queries, keys = (self._tokens(self.renamed.get(name, name)) for name in layer.inputs[:2])
-        if queries != keys:
+        if layer.cached:
+            keys = self._tokens(self.before) if self.before else keys
+        elif queries != keys:
             raise InputError(f"layer {layer.name}: tokens are left out of one sequence, not of {queries} by {keys}")
         self.first = self.first or keys
         self.observed.append(layer.output)
@@ -121,11 +132,15 @@ class _Cut:
         if ratio is None:
             return
         count = share(layer, ratio, self.first, keys, "tokens")
-        if count < keys:
+        useless = layer.cached and not any(isinstance(x, Attention) for x in self.network.layers[index + 1 :])
+        if count < keys and not useless:
             self._select(layer, index, count)
 
     def _select(self, layer: Attention, index: int, count: int) -> None:
-        """A selection, and gathers of all sequences that are there and that later layers read."""
+        """A selection, and gathers of all sequences that are there and that later layers read.
+
+        Of caches nothing is gathered: later attention layers go by the list.
+        """
         name, samples = f"{layer.name}.select", self.tensors[layer.output].shape[0]
         before = (self.before,) if self.before else ()
         self.layers.append(
@@ -134,6 +149,9 @@ class _Cut:
             )
         )
         self.tensors[name] = Tensor(name, (samples, 1, count, 1), 1.0, 0, 16)
+        if layer.cached:
+            self.before, self.observed = name, []
+            return
         later = {source for x in self.network.layers[index + 1 :] for source in x.inputs} | {*self.network.outputs}
         there = [*self.network.inputs, *(x.output for x in self.network.layers[: index + 1])]
         for old in (x for x in there if x in later):

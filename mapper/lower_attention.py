@@ -45,7 +45,7 @@ class AttentionLowering(Lowering[Attention]):
         super().__init__(context, layer, index)
         tensors = context.network.tensors
         self.keys, self.values = tensors[layer.inputs[1]], tensors[layer.inputs[2]]
-        self.plan = attention_plan(self.cfg, layer, self.source, self.keys)
+        self.plan = attention_plan(self.cfg, layer, self.source, layer.keys(tensors))
         context.reserve_scratch(PARTS_IN_DRAM * ceil(self.plan.scratch_bytes / ALIGNMENT) * ALIGNMENT)
         tail = self.plan.keys - (self.plan.key_blocks - 1) * self.cfg.lanes
         scale = value_scale(layer, self.values, self.target)
@@ -173,9 +173,13 @@ class AttentionLowering(Lowering[Attention]):
         keys = plan.keys if layer.lengths is None else layer.lengths[part.sample]
         return counted(first, end, keys, plan.keys - plan.queries if layer.causal else None)
 
-    def _normalize(self, rows: Counted, entry: int, note: str, sure: int | None = None) -> None:
-        """A ROWS job; the first one of a layer says how its importance begins."""
-        importance, self._tokens = self._tokens, self._tokens | {"fresh": 0} if self._tokens else {}
+    def _normalize(
+        self, rows: Counted, entry: int, note: str, sure: int | None = None, counts: bool = True
+    ) -> None:
+        """A ROWS job; the first one of a layer says how its importance begins, those that do not count add nothing."""
+        importance = self._tokens if counts else {}
+        if counts and self._tokens:
+            self._tokens = self._tokens | {"fresh": 0}
         self.softmax.emit(self.context.builder, rows, entry, self.index, note, importance, sure)
 
     @cached_property
@@ -225,10 +229,16 @@ class AttentionLowering(Lowering[Attention]):
         reserve = plan.value_words * word if plan.head_stays and chunk[0] == 0 else 0
         return Load(
             key, "weight", (chunk[1] - chunk[0]) * word,
-            lambda at: load_values(self._head(2, part), plan, part.sample, chunk, at),
-            reserve=reserve if reserve <= self.cfg.memory.weight_bytes else 0,
-            since=self.context.made(self.values.name),
+            partial(self._load_values, part, chunk),
+            reserve=reserve if reserve <= self.cfg.memory.weight_bytes else 0, since=self._since(self.values.name),
         )  # fmt: skip
+
+    def _load_values(self, part: Part, chunk: Span, address: int) -> None:
+        load_values(self._head(2, part), self.plan, part.sample, chunk, address)
+
+    def _since(self, tensor: str) -> int:
+        """The last layer of which loads of keys or values need something."""
+        return self.context.made(tensor)
 
     def _numerator_load(self, part: Part, ahead: int) -> Load:
         """Numerators, to room of their own or to a slot behind the queries that stay."""

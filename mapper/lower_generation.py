@@ -12,16 +12,16 @@ import numpy as np
 
 from dataflows import isa
 from dataflows.attention import Attention
+from dataflows.pruning import Select
 from mapper.attention_drains import keep, score
 from mapper.attention_jobs import Counted, Product
-from mapper.attention_loads import load_half, load_queries, turn_query
+from mapper.attention_loads import Source, load_half, load_queries, turn_query
 from mapper.attention_plan import Part, Span, even, spans
+from mapper.check_transformers import BANKS
 from mapper.context import Context
 from mapper.lower_attention import AttentionLowering
 from mapper.pipeline import Load, Step
-
-BANKS = 2
-"""Accumulator banks that scores of a query may take: rows that are not complete keep them."""
+from mapper.selections import numbers_at, select_once
 
 LARGEST = 127
 """Numerator of the largest score."""
@@ -43,6 +43,7 @@ class QueryLowering(AttentionLowering):
         super().__init__(context, layer, index)
         self.softmax = self.softmax.of_column()
         part = self.cfg.memory.weight_bytes // WEIGHT_PARTS
+        self._listed = None if layer.listed is None else numbers_at(context, layer.listed)
         self.plan = replace(
             self.plan, queries_stay=False, head_stays=False,  # keys are in the input buffer, and all is used once
             value_chunk=even(self.plan.value_words, max(1, part // (self.plan.value_blocks * self.plan.word_bytes))),
@@ -51,7 +52,7 @@ class QueryLowering(AttentionLowering):
     @staticmethod
     def suits(context: Context, layer: Attention) -> bool:
         """Whether a layer has one query per sample, and its scores fit the accumulators."""
-        queries, keys = (context.network.tensors[name].shape[2] for name in layer.inputs[:2])
+        queries, keys = context.network.tensors[layer.inputs[0]].shape[2], layer.keys(context.network.tensors)
         return queries == 1 and keys <= BANKS * context.cfg.acc_bank_words
 
     def _scores(self, part: Part, behind: Part | None) -> Iterator[Step]:
@@ -77,6 +78,22 @@ class QueryLowering(AttentionLowering):
         needed = (self._parameter_load(), self._scale_load(part), self._scratch_load(part))
         yield Step(self.index, needed, self._when(half, partial(self._collect, part, banks, half)))
 
+    def _head(self, position: int, part: Part) -> Source:
+        """The head's channels; keys and values by the list, where there is one."""
+        source = super()._head(position, part)
+        return source if self._listed is None or not position else replace(source, listed=self._listed)
+
+    def _since(self, tensor: str) -> int:
+        """The last layer of which loads of keys or values need something."""
+        made = self.context.made(tensor)
+        return max(made, self.context.made(self.layer.listed)) if self.layer.listed else made
+
+    def _select(self) -> None:
+        """The selection of the keys, before the first job that goes by it."""
+        for layer in self.context.network.layers:
+            if isinstance(layer, Select) and layer.output == self.layer.listed:
+                select_once(self.context, layer, self.index)
+
     def _when(self, half: isa.Nibbles, emit: Callable[..., None]) -> Callable[..., None]:
         """Jobs of lower halves are predicated."""
         builder = self.context.builder
@@ -101,13 +118,14 @@ class QueryLowering(AttentionLowering):
         half = isa.Nibbles.HIGH if self.layer.threshold else isa.Nibbles.NONE
         return Load(
             (self.index, "moving", part, keys), "input", (keys[1] - keys[0]) * self.plan.depth,
-            partial(self._move, part, keys, half), since=self.context.made(self.keys.name),
+            partial(self._move, part, keys, half), since=self._since(self.keys.name),
         )  # fmt: skip
 
     def _move(self, part: Part, keys: Span, half: isa.Nibbles, address: int) -> None:
         """LOAD jobs of keys or of halves."""
         source, first = self._head(1, part), part.sample * self.plan.keys
         tokens = first + keys[0], first + keys[1]
+        self._select()
         if half is isa.Nibbles.NONE:
             load_queries(source, tokens, address, "keys")
         else:
@@ -136,7 +154,7 @@ class QueryLowering(AttentionLowering):
             score(self.context, bank, [(1, 0), (end - first, 1)], 1, param_at, self.index, note)
         if self.layer.cached:
             sure = self._sure if half is isa.Nibbles.HIGH else None
-            self._normalize(Counted(0, 1, 1, causal=False), scale_at, note, sure)
+            self._normalize(Counted(0, 1, 1, causal=False), scale_at, note, sure, half is not isa.Nibbles.LOW)
         else:
             for some in self._counted(part, (0, 1)):
                 self._normalize(some, scale_at, note)

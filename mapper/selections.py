@@ -42,8 +42,8 @@ def list_places(network: Network) -> tuple[dict[str, int], int]:
     for index, layer in enumerate(network.layers):
         if not isinstance(layer, Select):
             continue
-        readers = (i for i, user in enumerate(network.layers) if isinstance(user, Gather | HeadConv))
-        users = [i for i in readers if network.layers[i].inputs[1] == layer.output]
+        readers = (i for i, user in enumerate(network.layers) if isinstance(user, Gather | HeadConv | Attention))
+        users = [i for i in readers if layer.output in network.layers[i].inputs[1:]]
         held = sorted(x for x in held if x[2] >= index)
         start = 0
         for first, end, _ in held:
@@ -62,12 +62,6 @@ def check_selections(cfg: Config, network: Network) -> None:
     for layer in network.layers:
         if isinstance(layer, Attention) and layer.keep_values is not None:
             raise InputError(f"layer {layer.name}: the values of single keys cannot be left out (keep_values)")
-        special = isinstance(layer, Attention) and (layer.cached or layer.threshold)
-        if special and any(layer.output in select.observed for select in selections):
-            raise InputError(
-                f"layer {layer.name}: importance is not added up over caches or keys by halves; leave out "
-                "--keep-tokens and --keep-heads, or the cache and the threshold"
-            )
         if not isinstance(layer, Select | Gather | HeadConv):
             continue
         if not cfg.pruning:
@@ -101,11 +95,17 @@ def lists_from(cfg: Config, network: Network) -> int:
     return cfg.attention.indices // 2 if any(isinstance(layer, Embedding) for layer in network.layers) else 0
 
 
+def numbers_at(context: Context, selected: str) -> int:
+    """Index of the first number of a list, behind the places."""
+    place = list_places(context.network)[0][selected]
+    return lists_from(context.cfg, context.network) + place + context.network.tensors[selected].shape[2]
+
+
 def candidates(network: Network, select: Select) -> int:
     """Tokens or heads that a selection chooses from."""
     attention = next(layer for layer in network.layers if layer.output == select.observed[0])
     assert isinstance(attention, Attention)
-    return attention.heads if select.heads else network.tensors[attention.inputs[1]].shape[2]
+    return attention.heads if select.heads else attention.keys(network.tensors)
 
 
 def emit_select(builder: Builder, layer: Select, count: int, place: int, index: int) -> None:

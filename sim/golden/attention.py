@@ -12,6 +12,7 @@ from dataflows.attention import Attention
 from dataflows.errors import InputError
 from dataflows.network import Codes, Tensor
 from sim.golden.attention_checks import check
+from sim.golden.pruning import unsigned
 from sim.golden.requantize import Ints, clamp, fixed_point, scaled
 from sim.golden.softmax import LARGEST, SCORE_BITS, numerators, probabilities, row_scale
 from sim.golden.top_k import largest
@@ -26,7 +27,7 @@ MAX_VALUE_SHIFT = 45
 def attention(
     layer: Attention, xs: Sequence[Codes], sources: Sequence[Tensor], result: Tensor, position: int = 0
 ) -> Codes:
-    """Attend from queries (N, 1, Lq, C) to keys and values (N, 1, Lk, C); gives (N, 1, Lq, C).
+    """Attend from queries (N, 1, Lq, C) to keys and values (N, 1, Lk, C), or to those of a list; gives (N, 1, Lq, C).
 
     ``position`` is the number of tokens before the queries where keys and values are caches.
     """
@@ -35,15 +36,16 @@ def attention(
     if layer.keep_values is not None:
         codes = codes * largest(probabilities(codes, sums).sum(axis=2, keepdims=True), layer.keep_values)
     multiplier, shift = row_scale(sums, *value_scale(layer, sources[2], result))
-    acc = (codes.astype(np.float64) @ heads(xs[2], layer.heads)).astype(np.int64)
+    acc = (codes.astype(np.float64) @ heads(chosen(xs[2], xs), layer.heads)).astype(np.int64)
     rounded = scaled(acc, multiplier[..., np.newaxis], shift[..., np.newaxis])
     joined = rounded.swapaxes(1, 2).reshape(xs[0].shape)
     return clamp(joined + result.zero, layer.low, layer.high, result)
 
 
 def column_sums(layer: Attention, xs: Sequence[Codes], sources: Sequence[Tensor], position: int = 0) -> Ints:
-    """Probabilities of each key, added up over heads and queries: int64 (N, Lk)."""
-    total: Ints = probabilities(*shares(layer, xs, sources, position)).sum(axis=(1, 2))
+    """Probabilities of keys, added up over heads and queries: int64 (N, Lk). Upper halves count, with a threshold."""
+    found = upper(layer, xs, sources, position) if layer.threshold else shares(layer, xs, sources, position)
+    total: Ints = probabilities(*found).sum(axis=(1, 2))
     return total
 
 
@@ -52,11 +54,10 @@ def shares(layer: Attention, xs: Sequence[Codes], sources: Sequence[Tensor], pos
 
     With a threshold they are those of the upper halves of the keys, for samples and heads whose rows are all sure.
     """
-    queries, keys = (heads(x, layer.heads) for x in xs[:2])
-    seen = counted(layer, queries, keys, position)
-    codes, sums = numerators(scores(layer, queries, keys, sources), seen)
+    queries, keys = heads(xs[0], layer.heads), heads(chosen(xs[1], xs), layer.heads)
+    codes, sums = numerators(scores(layer, queries, keys, sources), counted(layer, xs, position))
     if layer.threshold:
-        high = numerators(scores(layer, queries, np.floor(keys / 16) * 16, sources), seen)
+        high = upper(layer, xs, sources, position)
         sure = high[1].max(axis=2, keepdims=True) <= largest_sure_sum(layer)
         codes, sums = np.where(sure[..., np.newaxis], high[0], codes), np.where(sure, high[1], sums)
     return codes, sums
@@ -64,11 +65,22 @@ def shares(layer: Attention, xs: Sequence[Codes], sources: Sequence[Tensor], pos
 
 def unsure(layer: Attention, xs: Sequence[Codes], sources: Sequence[Tensor], position: int) -> NDArray[np.bool_]:
     """Samples and heads of a layer with a threshold that need the lower halves of their keys: (N, heads)."""
-    queries, keys = (heads(x, layer.heads) for x in xs[:2])
-    high = scores(layer, queries, np.floor(keys / 16) * 16, sources)
-    sums = numerators(high, counted(layer, queries, keys, position))[1]
+    sums = upper(layer, xs, sources, position)[1]
     missing: NDArray[np.bool_] = sums.max(axis=2) > largest_sure_sum(layer)
     return missing
+
+
+def upper(layer: Attention, xs: Sequence[Codes], sources: Sequence[Tensor], position: int) -> tuple[Ints, Ints]:
+    """Numerators and sums of all rows, of the upper halves of the keys."""
+    queries, keys = heads(xs[0], layer.heads), heads(chosen(xs[1], xs), layer.heads)
+    return numerators(scores(layer, queries, np.floor(keys / 16) * 16, sources), counted(layer, xs, position))
+
+
+def chosen(x: Codes, xs: Sequence[Codes]) -> Codes:
+    """Keys or values of the list, where there is one among the inputs."""
+    if len(xs) < 4:
+        return x
+    return np.take_along_axis(x, unsigned(xs[3])[:, np.newaxis, :, np.newaxis], axis=2)
 
 
 def largest_sure_sum(layer: Attention) -> int:
@@ -112,12 +124,12 @@ def value_scale(layer: Attention, values: Tensor, result: Tensor) -> tuple[int, 
     return int(multiplier), int(shift)
 
 
-def counted(
-    layer: Attention, queries: NDArray[np.float64], keys: NDArray[np.float64], position: int = 0
-) -> NDArray[np.bool_]:
+def counted(layer: Attention, xs: Sequence[Codes], position: int = 0) -> NDArray[np.bool_]:
     """Which keys each query sees, (N, 1, Lq, Lk); lengths repeat from batch to batch."""
-    samples, rows, columns = len(queries), queries.shape[2], keys.shape[2]
+    samples, rows, columns = len(xs[0]), xs[0].shape[2], xs[1].shape[2]
     key = np.arange(columns)
+    if len(xs) > 3:
+        key, columns = unsigned(xs[3])[:, np.newaxis, np.newaxis], xs[3].shape[2]
     seen = np.ones((samples, 1, rows, columns), np.bool_)
     if layer.causal or layer.cached:
         seen &= key <= np.arange(rows)[:, np.newaxis] + (position if layer.cached else columns - rows)

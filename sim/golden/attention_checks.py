@@ -15,19 +15,24 @@ MAX_KEYS = 4096
 def check(layer: Attention, sources: Sequence[Tensor], result: Tensor) -> None:
     """Raise :class:`InputError` unless shapes, heads, zero points, widths and lengths fit each other."""
     what = f"layer {layer.name!r}"
-    if len(sources) != 3:
-        raise InputError(f"{what}: attention takes queries, keys and values, not {len(sources)} tensors")
-    queries, keys, values = sources
+    if len(sources) not in (3, 4):
+        raise InputError(f"{what}: attention takes queries, keys, values and a list, not {len(sources)} tensors")
+    queries, keys, values = sources[:3]
     samples, height, _, channels = queries.shape
     if keys.shape != values.shape or height != 1 or keys.shape[:2] != (samples, 1) or keys.shape[3] != channels:
         found = ", ".join(str(source.shape) for source in sources)
         raise InputError(f"{what}: queries, keys and values must be (N, 1, Lq, C), (N, 1, Lk, C) twice, not {found}")
     if layer.heads < 1 or channels % layer.heads:
         raise InputError(f"{what}: {channels} channels do not divide into {layer.heads} heads")
-    for source in (*sources, result):
+    if len(sources) > 3 and (not layer.cached or queries.shape[2] != 1 or sources[3].shape[2] > keys.shape[2]):
+        raise InputError(
+            f"{what}: keys are chosen by a list for one query, from caches of at least as many tokens; here are "
+            f"{queries.shape[2]} queries, {keys.shape[2]} tokens and {sources[3].shape[2]} numbers"
+        )
+    for source in (queries, keys, values, result):
         if source.bits != 8:
             raise InputError(f"{what}: tensor {source.name!r} has {source.bits} bits; attention takes and gives 8")
-    for source in sources:
+    for source in (queries, keys, values):
         if source.zero:
             raise InputError(f"{what}: tensor {source.name!r} must have the zero point 0, not {source.zero}")
     length = keys.shape[2]

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from dataflows import config, isa
+from dataflows.attention import Attention
 from dataflows.errors import InputError
 from dataflows.network import Network
 from dataflows.packing import pack, unpack
@@ -11,6 +12,7 @@ from mapper.caches import CacheLayout, halved
 from mapper.compile import Program, compile_network
 from mapper.conv_plan import Options
 from mapper.generation import Generation
+from mapper.leave_out import leave_out
 from sim import golden
 from tests.attention_networks import random_input
 from tests.decoder_networks import decoder_network, random_decoder, with_tokens
@@ -77,6 +79,19 @@ def test_two_banks_of_scores() -> None:
     """More keys than a bank has words, loaded in several parts."""
     network = with_tokens(decoder_network(1, 24, 2, 90, 8), 1)
     generate(SMALL, network, 0, [0, 70, 89])
+
+
+@pytest.mark.parametrize("cfg", [WS16, SMALL], ids=lambda cfg: cfg.name)
+@pytest.mark.parametrize("threshold", [0.0, 0.3])
+@pytest.mark.parametrize("seed", range(3))
+def test_keys_by_lists(cfg: config.Config, threshold: float, seed: int) -> None:
+    """Three layers, each with fewer keys than the one before, from the first token to the last."""
+    cfg = cfg.model_copy(update={"attention": cfg.attention.model_copy(update={"pruning": True, "indices": 256})})
+    whole = with_tokens(decoder_network(3, 24, 2, 37, 8, seed=seed, threshold=threshold), 1)
+    names = [layer.name for layer in whole.layers if isinstance(layer, Attention)]
+    network = leave_out(whole, dict(zip(names, (0.7, 0.4, 0.2), strict=True)))
+    assert [layer.keys(network.tensors) for layer in network.layers if isinstance(layer, Attention)] == [37, 26, 15]
+    generate(cfg, network, seed, [0, 14, 25, 36])
 
 
 def test_refused() -> None:
