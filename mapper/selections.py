@@ -8,7 +8,7 @@ from dataflows import isa
 from dataflows.attention import Attention, Embedding
 from dataflows.config import Config
 from dataflows.errors import InputError
-from dataflows.network import Network
+from dataflows.network import Layer, Network
 from dataflows.pruning import Gather, HeadConv, Select
 from mapper.builder import Builder
 from mapper.context import Context
@@ -34,6 +34,13 @@ def observed(network: Network, attention: Attention, *, heads: bool) -> dict[str
     return fields | ({"factor": select.factors[select.observed.index(attention.output)]} if heads else {})
 
 
+def goes_by(layer: Layer) -> str | None:
+    """The list by which a layer's jobs load rows."""
+    if isinstance(layer, Attention):
+        return layer.listed
+    return layer.inputs[1] if isinstance(layer, Gather | HeadConv) else None
+
+
 def list_places(network: Network) -> tuple[dict[str, int], int]:
     """First index of the lists of every selection, and indices in all; a place is used again behind the last user."""
     held: list[tuple[int, int, int]] = []  # (first index, end, last layer that needs it)
@@ -42,8 +49,7 @@ def list_places(network: Network) -> tuple[dict[str, int], int]:
     for index, layer in enumerate(network.layers):
         if not isinstance(layer, Select):
             continue
-        readers = (i for i, user in enumerate(network.layers) if isinstance(user, Gather | HeadConv | Attention))
-        users = [i for i in readers if layer.output in network.layers[i].inputs[1:]]
+        users = [i for i, user in enumerate(network.layers) if goes_by(user) == layer.output]
         held = sorted(x for x in held if x[2] >= index)
         start = 0
         for first, end, _ in held:

@@ -55,7 +55,8 @@ def shares(layer: Attention, xs: Sequence[Codes], sources: Sequence[Tensor], pos
     With a threshold they are those of the upper halves of the keys, for samples and heads whose rows are all sure.
     """
     queries, keys = heads(xs[0], layer.heads), heads(chosen(xs[1], xs), layer.heads)
-    codes, sums = numerators(scores(layer, queries, keys, sources), counted(layer, xs, position))
+    seen = counted(layer, queries, keys, position, listed(xs))
+    codes, sums = numerators(scores(layer, queries, keys, sources), seen)
     if layer.threshold:
         high = upper(layer, xs, sources, position)
         sure = high[1].max(axis=2, keepdims=True) <= largest_sure_sum(layer)
@@ -73,14 +74,19 @@ def unsure(layer: Attention, xs: Sequence[Codes], sources: Sequence[Tensor], pos
 def upper(layer: Attention, xs: Sequence[Codes], sources: Sequence[Tensor], position: int) -> tuple[Ints, Ints]:
     """Numerators and sums of all rows, of the upper halves of the keys."""
     queries, keys = heads(xs[0], layer.heads), heads(chosen(xs[1], xs), layer.heads)
-    return numerators(scores(layer, queries, np.floor(keys / 16) * 16, sources), counted(layer, xs, position))
+    seen = counted(layer, queries, keys, position, listed(xs))
+    return numerators(scores(layer, queries, np.floor(keys / 16) * 16, sources), seen)
+
+
+def listed(xs: Sequence[Codes]) -> Ints | None:
+    """Numbers of the keys (N, 1, 1, k), where there is a list among the inputs."""
+    return unsigned(xs[3])[:, np.newaxis, np.newaxis] if len(xs) > 3 else None
 
 
 def chosen(x: Codes, xs: Sequence[Codes]) -> Codes:
     """Keys or values of the list, where there is one among the inputs."""
-    if len(xs) < 4:
-        return x
-    return np.take_along_axis(x, unsigned(xs[3])[:, np.newaxis, :, np.newaxis], axis=2)
+    numbers = listed(xs)
+    return x if numbers is None else np.take_along_axis(x, numbers.swapaxes(2, 3), axis=2)
 
 
 def largest_sure_sum(layer: Attention) -> int:
@@ -124,12 +130,16 @@ def value_scale(layer: Attention, values: Tensor, result: Tensor) -> tuple[int, 
     return int(multiplier), int(shift)
 
 
-def counted(layer: Attention, xs: Sequence[Codes], position: int = 0) -> NDArray[np.bool_]:
-    """Which keys each query sees, (N, 1, Lq, Lk); lengths repeat from batch to batch."""
-    samples, rows, columns = len(xs[0]), xs[0].shape[2], xs[1].shape[2]
-    key = np.arange(columns)
-    if len(xs) > 3:
-        key, columns = unsigned(xs[3])[:, np.newaxis, np.newaxis], xs[3].shape[2]
+def counted(
+    layer: Attention, queries: NDArray[np.float64], keys: NDArray[np.float64], position: int = 0,
+    numbers: Ints | None = None,
+) -> NDArray[np.bool_]:  # fmt: skip
+    """Which keys each query sees, (N, 1, Lq, Lk), given their ``numbers`` (N, 1, 1, Lk) where they go by a list.
+
+    Lengths repeat from batch to batch.
+    """
+    samples, rows, columns = len(queries), queries.shape[2], keys.shape[2]
+    key = np.arange(columns) if numbers is None else numbers
     seen = np.ones((samples, 1, rows, columns), np.bool_)
     if layer.causal or layer.cached:
         seen &= key <= np.arange(rows)[:, np.newaxis] + (position if layer.cached else columns - rows)

@@ -81,11 +81,10 @@ def test_refused() -> None:
     values = pruned_encoder(1, 8, 2, 4, (5,), (2,), keep_values=3)
     assert "keep_values" in _refused(CFGS[0], values)
     attention = next(i for i, layer in enumerate(network.layers) if layer.op == "attention")
-    for fields in ({"cached": True}, {"threshold": 0.5}):
-        changed = list(network.layers)
-        changed[attention] = replace(changed[attention], **fields)
-        found = _refused(CFGS[0], replace(network, layers=tuple(changed)))
-        assert "importance is not added up over caches" in found
+    listed, behind = list(network.layers), network.layers[attention + 1 :]
+    listed[attention] = replace(listed[attention], inputs=(*listed[attention].inputs, behind[0].output))
+    found = _refused(CFGS[0], replace(network, layers=tuple(listed)))
+    assert "keys of caches go by the list of a selection of tokens, for runs of one token" in found
     second = next(i for i, layer in enumerate(network.layers) if layer.op == "select" and layer.carried)
     layers = list(network.layers)
     layers[second] = replace(layers[second], inputs=(layers[second].inputs[0], "x"))
