@@ -126,9 +126,8 @@ def load(arguments: Arguments, accelerators: Sequence[Config], progress: Progres
             allocation = allocate_bits(graph, accelerators, calibration, observed, arguments, progress.detail)
             network = quantize(graph, observed, widths(graph, accelerators[0], allocation.spec))
     if arguments.keep_tokens.values or arguments.keep_heads.values:
-        names = [layer.name for layer in network.layers if isinstance(layer, Attention)]
-        tokens = arguments.keep_tokens.resolve(names, "--keep-tokens")
-        network = leave_out(network, tokens, arguments.keep_heads.resolve(names, "--keep-heads"))
+        if arguments.generate is None:
+            network = _cut_down(network, arguments)
         notes.append("parts are left out while running: SQNR is that of tensors that are still whole")
     if arguments.generate is not None:
         whole = Model(graph, original, network, {}, {}, tuple(notes), allocation=allocation)
@@ -149,6 +148,8 @@ def _generated(model: Model, arguments: Arguments, progress: Progress) -> Model:
     assert arguments.generate is not None
     with progress.step("generate with the golden model"):
         network, tokens = decoder(model.network, context=arguments.generate.context), length(model.network)
+        if arguments.keep_tokens.values:
+            network = _cut_down(network, arguments)
         found = generate(network, arguments.generate, simulation().golden.run)
     (name,) = network.inputs
     whole = np.zeros((1, 1, 1, tokens), np.float32)
@@ -159,6 +160,13 @@ def _generated(model: Model, arguments: Arguments, progress: Progress) -> Model:
         engine=resolved(network, arguments.engine),
         notes=(*model.notes, "a sample is a run of one token: of the prompt, or generated before"),
     )  # fmt: skip
+
+
+def _cut_down(network: Network, arguments: Arguments) -> Network:
+    """The network with fewer and fewer tokens and heads, as the options say."""
+    names = [layer.name for layer in network.layers if isinstance(layer, Attention)]
+    tokens = arguments.keep_tokens.resolve(names, "--keep-tokens")
+    return leave_out(network, tokens, arguments.keep_heads.resolve(names, "--keep-heads"))
 
 
 def _compress(graph: FloatGraph, arguments: Arguments) -> FloatGraph:

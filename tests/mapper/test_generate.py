@@ -106,6 +106,20 @@ def test_run(model, whole, tmp_path, capsys):
         assert rtl.files and all(np.array_equal(rtl[name], expected[name]) for name in rtl.files)
 
 
+def test_fewer_and_fewer_keys(model, whole, tmp_path, capsys):
+    """The first layer attends to all tokens of the context, later ones to those that were kept."""
+    torch.manual_seed(0)
+    deep = TextModel(WORDS, CONTEXT, 8, 2, 3).eval()
+    models.save_export(deep, tmp_path / "deep.pt2", torch.zeros(1, CONTEXT, dtype=torch.long))
+    words = command(model, tmp_path, "--generate", "5", "--keep-tokens", "0.5")
+    words[0], words[words.index("--config") + 1] = str(tmp_path / "deep.pt2"), "configs/spatten.toml"
+    assert main([*words, "--run"]) == 0
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert len(result["generated"]["tokens"]) == 5 and result["bit_exact"]
+    attention = [layer["macs"] for layer in result["layers"] if layer["op"] == "attention"]
+    assert [macs // 7 for macs in attention] == [16 * CONTEXT, 8 * CONTEXT, 8 * CONTEXT]
+
+
 def test_one_token_and_ids(model, whole, tmp_path, capsys):
     """Without an alphabet ids are printed; one token behind a prompt as long as the context needs no more room."""
     np.save(tmp_path / "prompt.npy", np.arange(CONTEXT)[None] % WORDS)
@@ -139,7 +153,7 @@ def test_likeliest_of_equal_ones_is_the_first():
         (["--generate", "2", "--alphabet", "{prompt}"], "ab", "holds 2 characters; one for each of 7 ids"),
         (["--generate", "2", "--alphabet", "nowhere"], [1], "nowhere does not exist"),
         (["--generate", "2", "--layers", "0..1"], [1], "--layers contradicts --generate"),
-        (["--generate", "2", "--keep-tokens", "0.5"], [1], "--keep-tokens contradicts --generate"),
+        (["--generate", "2", "--keep-heads", "0.5"], [1], "--keep-heads contradicts --generate"),
         (["--generate", "0"], [1], "must be a positive integer"),
         ([], [1], "--prompt belongs to generation; add --generate N"),
     ],
