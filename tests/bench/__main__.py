@@ -18,6 +18,7 @@ from tests.bench import (
     compression,
     conv56,
     dataflows,
+    decode,
     demo,
     diannao,
     eie,
@@ -71,6 +72,7 @@ TOPICS: dict[str, Callable[[], list[Figure]]] = {
     "transformer_error": transformer_error.run,
     "bert": bert.run,
     "gpt2": gpt2.run,
+    "decode": decode.run,
     "pruning": pruning.run,
 }
 
