@@ -39,8 +39,9 @@ def run() -> list[Figure]:
     cfg, command, figures = config.load(CONFIG), shown("-m", "tests.bench", "decode"), []
     base: tuple[float, ...] = ()
     for threshold in (0.0, THRESHOLD):
-        fields = {"sharpness": SHARPNESS, "threshold": threshold}
-        whole = decoder_network(LAYERS, HIDDEN, HEADS, CONTEXT, INNER, **fields)
+        whole = decoder_network(
+            LAYERS, HIDDEN, HEADS, CONTEXT, INNER, sharpness=SHARPNESS, threshold=threshold
+        )
         before = golden.run(whole, {"x": random_input(whole, 1)})
         for name, share in KEPT.items():
             network = cascade(with_tokens(whole, 1), share)

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from dataflows.attention import Append
+from dataflows.attention import Append, Attention
 from mapper.caches import halved
 from mapper.compile import compile_network
 from mapper.conv_plan import Options
+from mapper.leave_out import leave_out
 from sim.runner import Dram
 from tests.attention_networks import random_input
 from tests.decoder_networks import decoder_network, random_decoder, with_tokens
@@ -35,6 +36,28 @@ def test_random_decoders(number: int) -> None:
     print("\n" + table(outcomes))
     assert not any(o.failure for o in outcomes), failures(outcomes)
     assert not surprises(outcomes), "cycles differ from the prediction:\n" + table(surprises(outcomes))
+
+
+def _cascade(number: int, case: int, memory: Dram = MEMORY) -> Outcome:
+    """Runs of a decoder whose layers attend to fewer and fewer keys, with whole keys or by halves."""
+    rng = np.random.default_rng([number, case, 71])
+    cfg, heads, most = configuration(number), int(rng.integers(1, 4)), int(rng.integers(4, 22))
+    hidden = heads * 2 * int(rng.integers(1, 8))
+    whole = with_tokens(
+        decoder_network(3, hidden, heads, most, 16, seed=case, threshold=float(rng.choice([0, 0.2, 0.5]))), 1
+    )
+    names = [layer.name for layer in whole.layers if isinstance(layer, Attention)]
+    network = leave_out(whole, dict(zip(names, sorted(rng.uniform(0.1, 1, 3).tolist())[::-1], strict=True)))
+    inputs = np.concatenate([random_input(network, 100 * case + run) for run in range(min(most, 5))])
+    program = compile_network(cfg, network, Options(memory.latency, memory.bytes_per_cycle))
+    return measure(number, case, program, inputs, memory)
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_keys_by_lists(number: int) -> None:
+    outcomes = [_cascade(number, case) for case in range(6)]
+    print("\n" + table(outcomes))
+    assert not any(o.failure for o in outcomes), failures(outcomes)
 
 
 @pytest.mark.regress
