@@ -34,6 +34,12 @@ class Attention(Layer):
         Keys that count in each sample of a batch; None: all.
     keep_values : int or None
         Keys of each head whose values are added up (section 10); None: all.
+    value_threshold : float
+        float32 probability below which, in all rows, the value of a key is left out (section 10); 0: none is.
+    candidates : int
+        Steps of the search for keys that are scored (section 13); 0: all are.
+    least : int
+        Numerators below it become 0 (section 13).
     """
 
     op: ClassVar[str] = "attention"
@@ -44,6 +50,18 @@ class Attention(Layer):
     cached: bool = False
     threshold: float = 0.0
     keep_values: int | None = None
+    value_threshold: float = 0.0
+    candidates: int = 0
+    least: int = 0
+
+    @property
+    def approximate(self) -> str | None:
+        """The first of its fields that leaves out single keys or values (sections 10 and 13)."""
+        asked = {
+            "keep_values": self.keep_values is not None, "value_threshold": self.value_threshold,
+            "candidates": self.candidates, "least": self.least,
+        }  # fmt: skip
+        return next((name for name, is_set in asked.items() if is_set), None)
 
     @property
     def listed(self) -> str | None:

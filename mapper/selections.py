@@ -66,8 +66,8 @@ def check_selections(cfg: Config, network: Network) -> None:
     """Raise :class:`InputError` naming the first layer of pruning that the accelerator cannot run."""
     selections = [layer for layer in network.layers if isinstance(layer, Select)]
     for layer in network.layers:
-        if isinstance(layer, Attention) and layer.keep_values is not None:
-            raise InputError(f"layer {layer.name}: the values of single keys cannot be left out (keep_values)")
+        if isinstance(layer, Attention) and layer.approximate:
+            raise InputError(f"layer {layer.name}: single keys or values cannot be left out ({layer.approximate})")
         if not isinstance(layer, Select | Gather | HeadConv):
             continue
         if not cfg.pruning:

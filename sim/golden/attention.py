@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
+from math import ceil
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,9 @@ from numpy.typing import NDArray
 from dataflows.attention import Attention
 from dataflows.errors import InputError
 from dataflows.network import Codes, Tensor
+from dataflows.pruning import PROBABILITY_BITS
 from sim.golden.attention_checks import check
+from sim.golden.candidates import candidates
 from sim.golden.pruning import unsigned
 from sim.golden.requantize import Ints, clamp, fixed_point, scaled
 from sim.golden.softmax import LARGEST, SCORE_BITS, numerators, probabilities, row_scale
@@ -35,6 +38,8 @@ def attention(
     codes, sums = shares(layer, xs, sources, position)
     if layer.keep_values is not None:
         codes = codes * largest(probabilities(codes, sums).sum(axis=2, keepdims=True), layer.keep_values)
+    if layer.value_threshold:
+        codes = codes * (probabilities(codes, sums).max(axis=2, keepdims=True) >= least_probability(layer))
     multiplier, shift = row_scale(sums, *value_scale(layer, sources[2], result))
     acc = (codes.astype(np.float64) @ heads(chosen(xs[2], xs), layer.heads)).astype(np.int64)
     rounded = scaled(acc, multiplier[..., np.newaxis], shift[..., np.newaxis])
@@ -56,7 +61,9 @@ def shares(layer: Attention, xs: Sequence[Codes], sources: Sequence[Tensor], pos
     """
     queries, keys = heads(xs[0], layer.heads), heads(chosen(xs[1], xs), layer.heads)
     seen = counted(layer, queries, keys, position, listed(xs))
-    codes, sums = numerators(scores(layer, queries, keys, sources), seen)
+    if layer.candidates:
+        seen = seen & candidates(queries.astype(np.int64), keys.astype(np.int64), layer.candidates)
+    codes, sums = numerators(scores(layer, queries, keys, sources), seen, layer.least)
     if layer.threshold:
         high = upper(layer, xs, sources, position)
         sure = high[1].max(axis=2, keepdims=True) <= largest_sure_sum(layer)
@@ -75,7 +82,7 @@ def upper(layer: Attention, xs: Sequence[Codes], sources: Sequence[Tensor], posi
     """Numerators and sums of all rows, of the upper halves of the keys."""
     queries, keys = heads(xs[0], layer.heads), heads(chosen(xs[1], xs), layer.heads)
     seen = counted(layer, queries, keys, position, listed(xs))
-    return numerators(scores(layer, queries, np.floor(keys / 16) * 16, sources), seen)
+    return numerators(scores(layer, queries, np.floor(keys / 16) * 16, sources), seen, layer.least)
 
 
 def listed(xs: Sequence[Codes]) -> Ints | None:
@@ -92,6 +99,11 @@ def chosen(x: Codes, xs: Sequence[Codes]) -> Codes:
 def largest_sure_sum(layer: Attention) -> int:
     """The largest sum of a row whose largest probability is at least the threshold: ``floor(127 / threshold)``."""
     return int(LARGEST / Fraction(float(np.float32(layer.threshold))))
+
+
+def least_probability(layer: Attention) -> int:
+    """The least probability that is not below the threshold of values: ``ceil(2**16 * value_threshold)``."""
+    return ceil(Fraction(float(np.float32(layer.value_threshold))) * (1 << PROBABILITY_BITS))
 
 
 def heads(x: Codes, count: int) -> NDArray[np.float64]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataflows.attention import Attention
 from dataflows.errors import InputError
 from dataflows.network import Tensor
+from sim.golden.softmax import LARGEST
 
 MAX_KEYS = 4096
 """Longest row: its sum has 19 bits."""
@@ -40,6 +41,18 @@ def check(layer: Attention, sources: Sequence[Tensor], result: Tensor) -> None:
         raise InputError(f"{what}: {length} keys are too many; at most {MAX_KEYS} fit a row")
     if layer.keep_values is not None and not 1 <= layer.keep_values <= length:
         raise InputError(f"{what}: keep_values must be 1 to {length}, the number of keys, not {layer.keep_values}")
+    if not 0 <= layer.value_threshold <= 1 or (layer.value_threshold and layer.keep_values is not None):
+        raise InputError(
+            f"{what}: value_threshold must be a probability, 0 (none) to 1, and 0 with keep_values, "
+            f"not {layer.value_threshold}"
+        )
+    if layer.candidates < 0 or (layer.candidates and layer.threshold):
+        raise InputError(
+            f"{what}: candidates must be steps of the search, at least 0 (no search), and 0 with keys by halves, "
+            f"not {layer.candidates}"
+        )
+    if not 0 <= layer.least <= LARGEST:
+        raise InputError(f"{what}: least must be a numerator, 0 to {LARGEST}, not {layer.least}")
     if layer.lengths is not None and (
         len(layer.lengths) != samples or min(layer.lengths) < 0 or max(layer.lengths) > length
     ):

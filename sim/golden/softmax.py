@@ -19,7 +19,7 @@ POWERS: Ints = np.rint(LARGEST * 256 * 2.0 ** (-np.arange(1 << FRACTION_BITS) / 
 """Powers of one half by the fraction of their exponent, times the largest numerator, 8 fraction bits: (256,)."""
 
 
-def numerators(scores: Ints, counted: NDArray[np.bool_]) -> tuple[Ints, Ints]:
+def numerators(scores: Ints, counted: NDArray[np.bool_], least: int = 0) -> tuple[Ints, Ints]:
     """Exponentials relative to the largest of each row, and their sums.
 
     Parameters
@@ -27,6 +27,8 @@ def numerators(scores: Ints, counted: NDArray[np.bool_]) -> tuple[Ints, Ints]:
     scores : int64 array (..., keys) of 16-bit values
     counted : bool array that broadcasts to it
         Keys that count; all others get 0. There may be none in a row.
+    least : int
+        What is below becomes 0.
 
     Returns
     -------
@@ -39,6 +41,7 @@ def numerators(scores: Ints, counted: NDArray[np.bool_]) -> tuple[Ints, Ints]:
     places = np.minimum(below >> FRACTION_BITS, SCORE_BITS)
     powers = POWERS[below & (1 << FRACTION_BITS) - 1] >> places
     codes = np.where(counted, powers + 128 >> 8, 0)
+    codes = np.where(codes < least, 0, codes)
     return codes, codes.sum(axis=-1)
 
 
