@@ -70,6 +70,8 @@ class Rows(IntEnum):
     RMS_NORM = 2
     SELECT_TOKENS = 3  # no row: lists of what is most important (section 10), only with attention.pruning
     SELECT_HEADS = 4
+    SELECT_VALUES = 5  # no row: a list of the keys of a head whose values count, only with attention.values
+    PACK = 6  # the elements of such keys, one after the other, zeros behind them
 
 
 class Nibbles(IntEnum):

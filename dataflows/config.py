@@ -145,6 +145,8 @@ class Config(Section):
                 f"control.semaphores must be at least {ATTENTION_SEMAPHORES} with [attention], "
                 f"not {self.control.semaphores}"
             )
+        if self.attention.values and not self.attention.pruning:
+            raise ValueError("attention.values must be false without attention.pruning, not true")
         if self.attention.pruning and self.lanes & (self.lanes - 1):
             raise ValueError(f"array.cols must be a power of two with attention.pruning, not {self.lanes}")
         if self.attention.row_elements % self.lanes:
@@ -437,6 +439,11 @@ class Config(Section):
     def pruning(self) -> bool:
         """Whether tokens and heads can be left out while running."""
         return self.attention is not None and self.attention.pruning
+
+    @property
+    def values(self) -> bool:
+        """Whether values of single keys can be left out."""
+        return self.attention is not None and self.attention.values
 
     # -- identity ------------------------------------------------------------------------------
 

@@ -101,7 +101,7 @@ def units(cfg: Config) -> dict[Unit, tuple[Register, ...]]:
                 Field("bytes", 24, "contiguous bytes per segment in the target"),
             ),
             *levels(("segment_a", "segment_b", "segment_c"), "target bytes, between segment starts"),
-            *((optional.GATHER,) if cfg.attention else ()),
+            *((optional.gather(cfg),) if cfg.attention else ()),
             *optional.codec(cfg),
         ),
         Unit.INPUT: (
@@ -184,6 +184,7 @@ def units(cfg: Config) -> dict[Unit, tuple[Register, ...]]:
     }
     maps |= {Unit.SPARSE: optional.sparse(cfg)} if cfg.sparse else {}
     row_engine = (*optional.ROWS, *optional.IMPORTANCE) if cfg.pruning else optional.ROWS
+    row_engine = (*row_engine, optional.VALUES) if cfg.values else row_engine
     return maps | ({Unit.ROWS: row_engine} if cfg.attention else {})
 
 

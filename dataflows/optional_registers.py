@@ -131,6 +131,20 @@ IMPORTANCE = (
 """Registers of the row engine with ``attention.pruning``."""
 
 
+VALUES = Register(
+    "values",
+    (
+        Field("observe", 1, "probabilities are added to the columns of the head (SOFTMAX)"),
+        Field("fresh", 1, "the first row overwrites these"),
+        Field("largest", 1, "columns hold the largest probability instead of the sum; alike in all rows of a head"),
+        Field("by_floor", 1, "what is above floor stays, select.keep is of no meaning (SELECT_VALUES)"),
+        Field("floor", 17, "with by_floor: largest column that does not stay, with 16 fraction bits"),
+        Field("count", 16, "elements that leave per row, at least 1 and as many as stay (PACK)"),
+    ),
+)
+"""A register of the row engine with ``attention.values``."""
+
+
 HEAD_IMPORTANCE = Register(
     "importance",
     (
@@ -165,15 +179,21 @@ FROM_ROWS = Register(
 )
 
 
-GATHER = Register(
-    "gather",
-    (
-        Field("indexed", 1, "row_c goes by a list: iteration i is at source.address + index[first + i] * row_c.step"),
-        Field("first", 16, "first index"),
-        Field("positioned", 1, "the index of iteration i is position + i, no list is read; with indexed"),
-        Field("nibbles", 2, "Nibbles: each byte becomes two elements, the lower bits first"),
-    ),
+_GATHER = (
+    Field("indexed", 1, "row_c goes by a list: iteration i is at source.address + index[first + i] * row_c.step"),
+    Field("first", 16, "first index"),
+    Field("positioned", 1, "the index of iteration i is position + i, no list is read; with indexed"),
+    Field("nibbles", 2, "Nibbles: each byte becomes two elements, the lower bits first"),
 )
+_COUNTED = Field(
+    "counted", 1, "with indexed: index[first] is the list's length, its elements are behind it, and row_c.count and "
+    "segment_c.count are at most the length"
+)  # fmt: skip
+
+
+def gather(cfg: Config) -> Register:
+    """How LOAD jobs go by lists."""
+    return Register("gather", (*_GATHER, *((_COUNTED,) if cfg.values else ())))
 
 
 def precision(cfg: Config, *more: Field) -> tuple[Register, ...]:

@@ -190,6 +190,9 @@ class Attention(Section):
     pruning: Annotated[bool, Field(strict=True)] = Field(
         False, description="importance of tokens and heads is added up while running, and a top-k engine selects by it"
     )
+    values: Annotated[bool, Field(strict=True)] = Field(
+        False, description="values of single keys can be left out of each head, by rank or by probability; with pruning"
+    )
 
 
 class Bus(Section):

@@ -152,11 +152,20 @@ class Cycles:
 def cycles(values: NDArray[np.integer], k: int, parallel: int) -> Cycles:
     """Cycles of one job, given its data; see :func:`select`."""
     found = select(values, k, parallel)
-    count = words(len(values), parallel)
-    end = values[(count - 1) * parallel :]  # what the last word brings may need a word of its own
-    kept_of_end = kept(values, k, found)[-len(end) :].sum()
-    rest = (k - int(kept_of_end)) % parallel + int(kept_of_end) > parallel
-    return Cycles(count, found.cycles, count + output_latency(parallel) + rest)
+    return _with_last_pass(kept(values, k, found), found.cycles, parallel)
+
+
+def floor_cycles(values: NDArray[np.integer], floor: int, parallel: int) -> Cycles:
+    """Cycles of a job that gives all values above a floor."""
+    return _with_last_pass(np.asarray(values > floor, bool), 0, parallel)
+
+
+def _with_last_pass(stays: NDArray[np.bool_], selecting: int, parallel: int) -> Cycles:
+    """Cycles of a job, given what stays and the cycles of selecting."""
+    count = words(len(stays), parallel)
+    of_end = int(stays[(count - 1) * parallel :].sum())  # what the last word brings may need a word of its own
+    rest = (int(stays.sum()) - of_end) % parallel + of_end > parallel
+    return Cycles(count, selecting, count + output_latency(parallel) + rest)
 
 
 def kept(values: NDArray[np.integer], k: int, found: Selection) -> NDArray[np.bool_]:

@@ -43,10 +43,14 @@ class Builder:
             registers = {**registers, "mode": {"sparse": 0, **registers.get("mode", {})}}
         if self.cfg.attention and unit is isa.Unit.LOAD:
             registers = {"gather": {"indexed": 0}, **registers}
+            if self.cfg.values:
+                registers["gather"] = {"counted": 0, **registers["gather"]}
         if self.cfg.attention and unit is isa.Unit.STORE:
             registers = {"mode": {"rows": 0}, **registers}
         if self.cfg.pruning and unit in (isa.Unit.ROWS, isa.Unit.VECTOR):
             registers = {"importance": {"observe": 0}, **registers}
+        if self.cfg.values and unit is isa.Unit.ROWS:
+            registers = {"values": {"observe": 0}, **registers}
         job = Job(unit, registers, layer, note, mark, index=len(self.jobs), predicated=self._predicated)
         self.jobs.append(job)
         port = self._port(job) if self.keeps else []

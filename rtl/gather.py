@@ -1,6 +1,6 @@
 """Rows chosen by a list: the list memory of LOAD, and the starts of the rows that a gathered job reads."""
 
-from amaranth import Module, Mux, Signal, signed, unsigned
+from amaranth import Cat, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -28,11 +28,12 @@ class Gather(wiring.Component):
 
     Iteration i of ``row_c`` begins at ``base + index[gather.first + i] * row_c.step``, modulo 2^40; jobs with
     ``gather.positioned`` have ``position + i`` in place of the index. The list is read ahead, one index per cycle.
+    With ``attention.values`` lists may begin with their length, which is read before the job is taken.
 
     Parameters
     ----------
     cfg : Config
-        Uses ``attention.indices`` and ``bus``.
+        Uses ``attention.indices``, ``attention.values`` and ``bus``.
 
     Members
     -------
@@ -42,6 +43,11 @@ class Gather(wiring.Component):
         Tokens before those of the run; constant while it lasts.
     job : In(stream of gather_layout(cfg))
         Taken if no other one is open.
+    peek : In(1)
+        With values: ``job`` shows one with ``gather.counted``, valid or not, that may be taken as soon as its length is
+        known.
+    length, known : Out(16), Out(1)
+        With values: the length, ``peek_latency`` cycles after ``peek`` and as long as it lasts.
     start : Out(stream of 40-bit address)
         First address of each iteration of ``row_c``.
     kept : Out(gather_layout(cfg))
@@ -58,6 +64,7 @@ class Gather(wiring.Component):
     queue_starts = 16
     """At least the cycles from a start taken to the one that is read in its place, so that the rate is one."""
     latency = 1 + OperandBuffer.latency + 3 + Queue.latency
+    peek_latency = OperandBuffer.latency + 1
 
     def __init__(self, cfg: Config):
         self.cfg = cfg
@@ -69,6 +76,7 @@ class Gather(wiring.Component):
             "start": Out(stream.Signature(unsigned(axi.ADDRESS_BITS))),
             "kept": Out(layout),
             "idle": Out(1),
+            **({"peek": In(1), "length": Out(INDEX_BITS), "known": Out(1)} if cfg.values else {}),
         })
 
     def elaborate(self, platform):
@@ -102,8 +110,17 @@ class Gather(wiring.Component):
             job = self.job.payload
             m.d.sync += [
                 self.kept.eq(job), opened.eq(1), unread.eq(job.row_c.count), unsent.eq(job.row_c.count),
-                place.eq(Mux(job.gather.positioned, self.position, job.gather.first)),
+                place.eq(Mux(job.gather.positioned, self.position, self._first(job))),
             ]  # fmt: skip
+        if self.cfg.values:
+            peeked = Signal(self.peek_latency)
+            m.d.sync += [peeked.eq(Mux(self.peek, Cat(1, peeked), 0)), self.length.eq(indices.read_data.as_value())]
+            m.d.comb += self.known.eq(self.peek & peeked[-1])
+            with m.If(self.peek):
+                m.d.comb += [
+                    indices.read_address.valid.eq(1),
+                    indices.read_address.payload.eq(self.job.p.gather.first * INDEX_BYTES),
+                ]
 
         # Index, products, offset, start: a register behind each of the first three.
         index = Signal(INDEX_BITS, reset_less=True)
@@ -123,3 +140,7 @@ class Gather(wiring.Component):
         ]
         wiring.connect(m, queue.o, wiring.flipped(self.start))
         return m
+
+    def _first(self, job):
+        """Index of the first element of a job's list."""
+        return job.gather.first + job.gather.counted if self.cfg.values else job.gather.first

@@ -16,14 +16,24 @@ ROWS_AHEAD = 8
 """Rows whose words or whose reciprocals are there already."""
 
 
-def numerators_layout(lanes: int) -> data.StructLayout:
-    """A word of a row of numerators, 0 where a lane holds no key that counts; ``last`` of its row."""
-    return data.StructLayout({"data": data.ArrayLayout(NUMERATOR_BITS, lanes), "last": 1})
+def numerators_layout(lanes: int, values: bool = False) -> data.StructLayout:
+    """A word of a row of numerators, 0 where a lane holds no key that counts; ``last`` of its row.
+
+    With ``values`` it says for which accumulators it is.
+    """
+    banks = {"for_tokens": 1, "for_values": 1} if values else {}
+    return data.StructLayout({"data": data.ArrayLayout(NUMERATOR_BITS, lanes), "last": 1, **banks})
 
 
-def reciprocal_layout() -> data.StructLayout:
-    """``inv >> 8`` and ``b - 1`` of a row's sum (``docs/numerics.md``, section 9); ``fresh``: the row is the first."""
-    return data.StructLayout({"inverse": INVERSE_BITS, "shift": SHIFT_BITS, "fresh": 1})
+def reciprocal_layout(maxima: bool = False, values: bool = False) -> data.StructLayout:
+    """``inv >> 8`` and ``b - 1`` of a row's sum (``docs/numerics.md``, section 9); ``fresh``: the row is the first.
+
+    With ``maxima`` accumulators may keep the ``largest`` probability. With ``values`` it says for which ones it is, and
+    whether it is the first of these.
+    """
+    banks = {"for_tokens": 1, "for_values": 1, "fresh_values": 1, "largest": 1} if values else {}
+    largest = {"largest": 1} if maxima else {}
+    return data.StructLayout({"inverse": INVERSE_BITS, "shift": SHIFT_BITS, "fresh": 1, **largest, **banks})
 
 
 def accumulator_ports(lanes: int, words: int) -> dict:
@@ -59,12 +69,14 @@ class TokenImportance(wiring.Component):
         Elements of a word.
     words : int
         Words of the longest row; as many of accumulators.
+    maxima : bool
+        Whether rows may say that the largest probability is kept instead of the sum.
 
     Members
     -------
     i : In(stream of numerators_layout, always ready)
         Words of rows. No more than ``slack`` of them come before the reciprocal of the row before theirs.
-    row : In(stream of reciprocal_layout, always ready)
+    row : In(stream of reciprocal_layout(maxima), always ready)
         One per row, after its last word or together with it.
     busy : Out(1)
         Something has yet to be added.
@@ -84,12 +96,12 @@ class TokenImportance(wiring.Component):
     """Cycles from reading the last word of a row to the one in which its sums can be read."""
     slack = 64
 
-    def __init__(self, lanes: int, words: int):
-        self.lanes, self.words = lanes, words
+    def __init__(self, lanes: int, words: int, maxima: bool = False):
+        self.lanes, self.words, self.maxima = lanes, words, maxima
         self.ring_words = words + self.slack
         super().__init__({
             "i": In(stream.Signature(numerators_layout(lanes), always_ready=True)),
-            "row": In(stream.Signature(reciprocal_layout(), always_ready=True)),
+            "row": In(stream.Signature(reciprocal_layout(maxima), always_ready=True)),
             "busy": Out(1),
             **accumulator_ports(lanes, words),
         })
@@ -99,7 +111,7 @@ class TokenImportance(wiring.Component):
         ring_bytes = -(-self.lanes * NUMERATOR_BITS // 8)
         m.submodules.ring = ring = BankMemory(ring_bytes, self.ring_words, ring_bytes)
         m.submodules.lengths = lengths = Queue(range(self.words + 1), ROWS_AHEAD)
-        m.submodules.rows = rows = Queue(reciprocal_layout(), ROWS_AHEAD)
+        m.submodules.rows = rows = Queue(reciprocal_layout(self.maxima), ROWS_AHEAD)
         m.d.comb += [rows.i.valid.eq(self.row.valid), rows.i.payload.eq(self.row.payload)]
 
         # Words come into the ring; how many a row has is known with its last one.
@@ -124,7 +136,7 @@ class TokenImportance(wiring.Component):
         unread = Signal(range(self.words + 1))
         word = Signal(range(max(2, self.words)), reset_less=True)
         outof = Signal(range(self.ring_words))
-        row = Signal(reciprocal_layout(), reset_less=True)
+        row = Signal(reciprocal_layout(self.maxima), reset_less=True)
         m.d.comb += [
             begin.eq(lengths.o.valid & rows.o.valid & (~running | (left == 1))),
             lengths.o.ready.eq(begin),
@@ -160,6 +172,9 @@ class TokenImportance(wiring.Component):
         multiplied, shifted = Signal.like(row, name="multiplied"), Signal.like(row, name="shifted")
         fresh = Signal(reset_less=True)
         m.d.sync += [multiplied.eq(row), shifted.eq(multiplied), fresh.eq(shifted.fresh)]
+        largest = Signal(reset_less=True)
+        if self.maxima:
+            m.d.sync += largest.eq(shifted.largest)
         word_line = delay(m, word, 2, "word_line")
         read_line = delay(m, read, 2, "read_line", reset_less=False)
         summed, write = Signal.like(word, reset_less=True), Signal()
@@ -177,7 +192,13 @@ class TokenImportance(wiring.Component):
             probability = Signal(PROBABILITY_BITS + 1, name=f"probability_{lane}", reset_less=True)
             numerator = numerators[NUMERATOR_BITS * lane :][:NUMERATOR_BITS]
             m.d.sync += [product.eq(numerator * multiplied.inverse), probability.eq(product >> shifted.shift)]
-            m.d.sync += sums[lane].eq(Mux(fresh, 0, self.read_data[lane]) + probability)
+            total = Mux(fresh, 0, self.read_data[lane]) + probability
+            if self.maxima:
+                before = Signal(IMPORTANCE_BITS, name=f"before_{lane}")
+                m.d.comb += before.eq(Mux(fresh, 0, self.read_data[lane]))
+                larger = before[len(probability) :].any() | (before[: len(probability)] >= probability)
+                total = Mux(largest, Mux(larger, before, probability), total)
+            m.d.sync += sums[lane].eq(total)
         m.d.comb += [
             accumulators.write_enable.eq(Mux(write, ~0, self.write)),
             accumulators.write_address.eq(Mux(write, written, self.write_word)),

@@ -58,7 +58,8 @@ class LoadEngine(wiring.Component):
     One cycle from a job to its first request, one from a beat to its write; one write per cycle, and no gap between
     segments, rows or jobs. A gathered job is taken in the cycle after the last list before it was done, or later;
     its start i is there ``Gather.latency + i`` cycles after it was taken, the request one cycle after that, or when the
-    requests before it are taken. The next job is taken behind the cycle in which its last start was.
+    requests before it are taken. The next job is taken behind the cycle in which its last start was. A job by a list
+    with a length is taken ``Gather.peek_latency`` cycles later.
     """
 
     def __init__(self, cfg: Config):
@@ -152,6 +153,8 @@ class LoadEngine(wiring.Component):
             gather.start.ready.eq(rows.nest.ready),
             rows.nest.valid.eq(gather.start.valid | (taken & ~fill & ~indexed)),
         ]
+        if self.cfg.values:
+            self._elaborate_length(m, jobs, gather, indexed, before, free)
         with m.If(taken & (job.destination.target == isa.Target.INDEX)):
             m.d.sync += before.eq(open_jobs + 1 - self.done.valid)
         with m.Elif(self.done.valid & (before != 0)):
@@ -166,6 +169,17 @@ class LoadEngine(wiring.Component):
             ]
         with m.If(rows.nest.valid & rows.nest.ready):
             m.d.sync += row_bytes.eq(Mux(gather.idle, job.row.bytes, kept.row.bytes))
+
+    def _elaborate_length(self, m, jobs, gather, indexed, before, free):
+        """Jobs by a list with a length wait for it; it limits their rows and segments."""
+        job = self.job.payload
+        with m.If(indexed & job.gather.counted):
+            m.d.comb += [
+                gather.peek.eq(self.job.valid & gather.idle & (before == 0)),
+                free.eq(gather.known),
+            ]
+            for given, level in ((gather.job.p.row_c, job.row_c), (jobs.i.p.segment_c, job.segment_c)):
+                m.d.comb += given.count.eq(Mux(gather.length < level.count, gather.length, level.count))
 
     def _elaborate_lists(self, m, pieces, write):
         """Writes of lists: what LOAD jobs bring, and between that entries of the selector, where there is one."""

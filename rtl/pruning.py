@@ -7,8 +7,9 @@ from amaranth.lib.wiring import In, Out
 from dataflows import isa
 from dataflows.config import Config
 from rtl.head_importance import HeadImportance, result_layout
-from rtl.importance import TokenImportance
+from rtl.importance import NUMERATOR_BITS, TokenImportance
 from rtl.job import engine_ports
+from rtl.row_packer import RowPacker
 from rtl.rows import RowsEngine
 from rtl.select import Selector, entry_layout
 
@@ -37,7 +38,8 @@ class PruningRowsEngine(wiring.Component):
     ------
     Jobs with rows pass to the row engine without a delay. A job that selects is taken when none of them is open and all
     importance is added, and takes the cycles of :class:`~rtl.select.Selector`; meanwhile no other is passed on. It is
-    done one cycle after that.
+    done one cycle after that. With ``attention.values`` there are columns of a head beside the importance of tokens,
+    and jobs of kind PACK, which are taken likewise and take the cycles of :class:`~rtl.row_packer.RowPacker`.
     """
 
     def __init__(self, cfg: Config):
@@ -56,11 +58,13 @@ class PruningRowsEngine(wiring.Component):
         m.submodules.engine = engine = self.engine
         m.submodules.tokens = tokens = TokenImportance(self.cfg.lanes, self.cfg.row_blocks)
         m.submodules.heads = heads = HeadImportance(self.cfg.lanes)
-        m.submodules.selector = selector = Selector(self.cfg.lanes, self.cfg.row_blocks)
-        for name in _STREAMS:
+        m.submodules.selector = selector = Selector(self.cfg.lanes, self.cfg.row_blocks, self.cfg.values)
+        for name in _STREAMS if not self.cfg.values else _STREAMS[2:]:
             wiring.connect(m, wiring.flipped(getattr(self, name)), getattr(engine, name))
-        wiring.connect(m, engine.numerators, tokens.i)
-        wiring.connect(m, engine.reciprocals, tokens.row)
+        columns, packer = self._elaborate_values(m, tokens, selector) if self.cfg.values else (None, None)
+        if columns is None:
+            wiring.connect(m, engine.numerators, tokens.i)
+            wiring.connect(m, engine.reciprocals, tokens.row)
         wiring.connect(m, wiring.flipped(self.results), heads.i)
         wiring.connect(m, selector.list, wiring.flipped(self.list))
         for port, accumulators in ((selector.tokens, tokens), (selector.heads, heads)):
@@ -71,19 +75,35 @@ class PruningRowsEngine(wiring.Component):
         job = self.job.payload
         selects, quiet, ends = Signal(), Signal(), Signal()
         give = Signal(self.cfg.control.semaphores, reset_less=True)
-        selecting = Signal()
+        selecting = Signal()  # or packing
+        idle, chooses, ended = ~engine.busy & ~tokens.busy & ~heads.busy, selects, ~selector.busy
+        if self.cfg.values:
+            packs = Signal()
+            idle, chooses, ended = idle & ~columns.busy, selects & ~packs, ended & ~packer.busy
+            values = job["values"]
+            m.d.comb += [
+                packs.eq(job.mode.kind == isa.Rows.PACK),
+                selector.job.p["values"].eq(job.mode.kind == isa.Rows.SELECT_VALUES),
+                selector.job.p.by_floor.eq(values.by_floor),
+                selector.job.p.floor.eq(values.floor),
+                packer.job.valid.eq(self.job.valid & packs & quiet & ~selecting),
+                packer.job.p.rows.eq(job.count.rows),
+                packer.job.p.blocks.eq(job.mode.blocks),
+                packer.job.p.tail.eq(job.mode.tail),
+                packer.job.p.count.eq(values.count),
+            ]
         m.d.comb += [
             engine.position.eq(self.position),
             selects.eq(job.mode.kind >= isa.Rows.SELECT_TOKENS),
-            quiet.eq(~engine.busy & ~tokens.busy & ~heads.busy),
+            quiet.eq(idle),
             engine.job.payload.eq(job),
             engine.job.valid.eq(self.job.valid & ~selects & ~selecting),
-            selector.job.valid.eq(self.job.valid & selects & quiet & ~selecting),
+            selector.job.valid.eq(self.job.valid & chooses & quiet & ~selecting),
             selector.job.p.heads.eq(job.mode.kind == isa.Rows.SELECT_HEADS),
             selector.job.p.fresh.eq(job.importance.fresh),
             *(selector.job.p[name].eq(job.select[name]) for name in ("count", "keep", "place")),
             self.job.ready.eq(~selecting & Mux(selects, quiet & selector.job.ready, engine.job.ready)),
-            ends.eq(selecting & ~selector.busy),
+            ends.eq(selecting & ended),
             self.done.valid.eq(engine.done.valid | ends),
             self.done.payload.eq(Mux(ends, give, engine.done.payload)),
             self.busy.eq(engine.busy | selecting),
@@ -91,6 +111,49 @@ class PruningRowsEngine(wiring.Component):
         ]
         with m.If(ends):
             m.d.sync += selecting.eq(0)
-        with m.If(selector.job.valid & selector.job.ready):
+        begins = selector.job.valid & selector.job.ready
+        with m.If(begins | packer.job.valid & packer.job.ready if self.cfg.values else begins):
             m.d.sync += [selecting.eq(1), give.eq(job.give)]
         return m
+
+    def _elaborate_values(self, m, tokens, selector):
+        """Columns of a head, and the packer beside the row engine; returns both."""
+        engine, lanes, words = self.engine, self.cfg.lanes, self.cfg.row_blocks
+        m.submodules.columns = columns = TokenImportance(lanes, words, maxima=True)
+        m.submodules.packer = packer = RowPacker(lanes, words, NUMERATOR_BITS)
+        for bank, chosen, fresh in ((tokens, "for_tokens", "fresh"), (columns, "for_values", "fresh_values")):
+            row, rows = bank.row.payload, engine.reciprocals.payload
+            m.d.comb += [
+                bank.i.valid.eq(engine.numerators.valid & engine.numerators.p[chosen]),
+                bank.i.p.data.eq(engine.numerators.p.data),
+                bank.i.p.last.eq(engine.numerators.p.last),
+                bank.row.valid.eq(engine.reciprocals.valid & rows[chosen]),
+                row.inverse.eq(rows.inverse),
+                row.shift.eq(rows.shift),
+                row.fresh.eq(rows[fresh]),
+            ]
+        m.d.comb += [
+            columns.row.p.largest.eq(engine.reciprocals.p.largest),
+            columns.read.eq(selector.columns.read),
+            columns.read_word.eq(selector.columns.read_word),
+            selector.columns.read_data.eq(columns.read_data),
+            *(getattr(packer, name).eq(getattr(selector, name)) for name in ("mask", "mask_word", "mask_value")),
+        ]
+
+        # Words to the one that has jobs open, and from there: never both.
+        m.d.comb += [
+            engine.i.payload.eq(self.i.payload),
+            engine.i.valid.eq(self.i.valid & ~packer.busy),
+            packer.i.valid.eq(self.i.valid & packer.busy),
+            self.i.ready.eq(Mux(packer.busy, packer.i.ready, engine.i.ready)),
+            self.o.valid.eq(Mux(packer.busy, packer.o.valid, engine.o.valid)),
+            self.o.p.count.eq(Mux(packer.busy, packer.o.p.count, engine.o.p.count)),
+            engine.o.ready.eq(self.o.ready & ~packer.busy),
+            packer.o.ready.eq(self.o.ready),
+        ]
+        for lane in range(lanes):
+            m.d.comb += [
+                packer.i.payload[lane].eq(self.i.payload[lane].as_unsigned()),
+                self.o.p.data[lane].eq(Mux(packer.busy, packer.o.p.data[lane], engine.o.p.data[lane])),
+            ]
+        return columns, packer

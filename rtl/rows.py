@@ -114,8 +114,8 @@ class RowsEngine(wiring.Component):
     def _observed(cfg: Config) -> dict:
         """Members about the importance of tokens."""
         return {
-            "numerators": Out(stream.Signature(numerators_layout(cfg.lanes), always_ready=True)),
-            "reciprocals": Out(stream.Signature(reciprocal_layout(), always_ready=True)),
+            "numerators": Out(stream.Signature(numerators_layout(cfg.lanes, cfg.values), always_ready=True)),
+            "reciprocals": Out(stream.Signature(reciprocal_layout(values=cfg.values), always_ready=True)),
         }
 
     def elaborate(self, platform):

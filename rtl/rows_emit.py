@@ -82,7 +82,7 @@ class RowsEmit(wiring.Component):
             "ended": Out(1),
             "moving": Out(1),
             **(
-                {"observed": Out(stream.Signature(numerators_layout(cfg.lanes), always_ready=True))}
+                {"observed": Out(stream.Signature(numerators_layout(cfg.lanes, cfg.values), always_ready=True))}
                 if cfg.pruning else {}
             ),
         })  # fmt: skip
@@ -121,6 +121,12 @@ class RowsEmit(wiring.Component):
                 self.observed.valid.eq(soft[-1] & marks[0]),
                 self.observed.p.last.eq(marks[1]),
                 *(to.eq(numerator) for to, numerator in zip(self.observed.p.data, numerators, strict=True)),
+            ]
+        if cfg.values:
+            banks = delay(m, Cat(issue.of_job.observe, issue.of_job.observe_values), len(soft) - 1, "observing_banks")
+            m.d.comb += [
+                self.observed.valid.eq(soft[-1] & banks.any()),
+                Cat(self.observed.p.for_tokens, self.observed.p.for_values).eq(banks),
             ]
         return m
 

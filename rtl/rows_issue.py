@@ -30,8 +30,12 @@ def issue_layout(cfg: Config) -> data.StructLayout:
 
 
 def observed_fields(cfg: Config) -> dict:
-    """With pruning: probabilities are added to the importance of tokens; the first ones overwrite it."""
-    return {"observe": 1, "fresh": 1} if cfg.pruning else {}
+    """With pruning: probabilities are added to the importance of tokens; the first ones overwrite it.
+
+    With values the same for the columns of a head, which may keep the largest probability.
+    """
+    values = {"observe_values": 1, "fresh_values": 1, "largest": 1} if cfg.values else {}
+    return {"observe": 1, "fresh": 1, **values} if cfg.pruning else {}
 
 
 def word_layout(cfg: Config) -> data.StructLayout:
@@ -172,5 +176,11 @@ class RowsIssue(wiring.Component):
             m.d.comb += [
                 self.scaled.p.observe.eq(job.observe),
                 self.scaled.p.fresh.eq(job.fresh & (rows_left == job.rows)),
+            ]
+        if cfg.values:
+            m.d.comb += [
+                self.scaled.p.observe_values.eq(job.observe_values),
+                self.scaled.p.fresh_values.eq(job.fresh_values & (rows_left == job.rows)),
+                self.scaled.p.largest.eq(job.largest),
             ]
         return m

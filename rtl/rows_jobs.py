@@ -110,6 +110,9 @@ class RowsJobs(wiring.Component):
         copied = {name: job[register][name] for name, register in _COPIED.items()} | {"epsilon": job.epsilon.value}
         if cfg.pruning:
             copied |= {"observe": job.importance.observe, "fresh": job.importance.fresh}
+        if cfg.values:
+            values = job.values
+            copied |= {"observe_values": values.observe, "fresh_values": values.fresh, "largest": values.largest}
         for to in payloads:
             m.d.comb += [to.softmax.eq(softmax), to.elements.eq(elements), to.counted.eq(counted)]
             m.d.comb += [to[name].eq(value) for name, value in copied.items() if name in to.shape().members]

@@ -36,11 +36,13 @@ def scaled_row_layout(cfg: Config) -> data.StructLayout:
     """Where the scale of a row goes, multiplier and shift of values and output; ``end``: the last row of its job.
 
     With ``decide`` the job asks whether any of its sums is above ``limit``. With pruning a row may be observed, and it
-    is ``fresh`` if it is the first one.
+    is ``fresh`` if it is the first one; with values it may be so for the columns of a head, too.
     """
+    observed = {"observe": 1, "fresh": 1} if cfg.pruning else {}
+    observed |= {"observe_values": 1, "fresh_values": 1, "largest": 1} if cfg.values else {}
     return data.StructLayout({
         "entry": range(cfg.attention.scales), "multiplier": MULTIPLIER_BITS, "shift": SHIFT_BITS, "end": 1,
-        "decide": 1, "limit": total_bits(cfg), **({"observe": 1, "fresh": 1} if cfg.pruning else {}),
+        "decide": 1, "limit": total_bits(cfg), **observed,
     })  # fmt: skip
 
 
@@ -90,7 +92,8 @@ class RowsScale(wiring.Component):
             "decision": Out(stream.Signature(1)),
             "busy": Out(1),
             **(
-                {"observed": Out(stream.Signature(reciprocal_layout(), always_ready=True))} if cfg.pruning else {}
+                {"observed": Out(stream.Signature(reciprocal_layout(values=cfg.values), always_ready=True))}
+                if cfg.pruning else {}
             ),
         })
 
@@ -151,6 +154,14 @@ class RowsScale(wiring.Component):
                 self.observed.p.inverse.eq(result.inverse >> 8),
                 self.observed.p.shift.eq(result.top),
                 self.observed.p.fresh.eq(late.fresh),
+            ]
+        if self.cfg.values:
+            m.d.comb += [
+                self.observed.valid.eq(reciprocal.o.valid & (late.observe | late.observe_values)),
+                self.observed.p.for_tokens.eq(late.observe),
+                self.observed.p.for_values.eq(late.observe_values),
+                self.observed.p.fresh_values.eq(late.fresh_values),
+                self.observed.p.largest.eq(late.largest),
             ]
         under_way = Signal(range(3))  # divisions, and what follows them
         m.d.sync += under_way.eq(under_way + self.begun - self.o.valid)

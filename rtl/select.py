@@ -11,16 +11,24 @@ from rtl.memory import BankMemory
 from rtl.top_k import TopK
 
 NUMBER_BITS = 16
+FLOOR_BITS = 17
 
 
-def select_layout() -> data.StructLayout:
+def select_layout(values: bool = False) -> data.StructLayout:
     """A selection: of ``count`` tokens (or ``heads``) the best ``keep``; ``place`` is the first index of its lists.
 
-    ``fresh``: nothing has been selected before, so places are numbers.
+    ``fresh``: nothing has been selected before, so places are numbers. With ``values`` it may be one of keys of a head,
+    and then with ``by_floor`` what is above ``floor`` stays.
     """
+    more = {"values": 1, "by_floor": 1, "floor": FLOOR_BITS} if values else {}
     return data.StructLayout({
-        "heads": 1, "fresh": 1, "count": NUMBER_BITS, "keep": NUMBER_BITS, "place": NUMBER_BITS,
+        "heads": 1, "fresh": 1, "count": NUMBER_BITS, "keep": NUMBER_BITS, "place": NUMBER_BITS, **more,
     })  # fmt: skip
+
+
+def mask_ports(lanes: int, words: int) -> dict:
+    """Writes to flags, a word of ``lanes`` of them: those of ``mask`` become ``mask_value``."""
+    return {"mask": Out(lanes), "mask_word": Out(range(words)), "mask_value": Out(1)}
 
 
 def entry_layout() -> data.StructLayout:
@@ -34,19 +42,30 @@ class Selector(wiring.Component):
     ``list[place + i]`` is the place of the i-th that stays among those before, ``list[place + keep + i]`` its number as
     the network began with.
 
+    A selection of keys, whose values count in a head, moves nothing and writes one list with its length in front:
+    ``list[place]`` is the length, ``list[place + 1 + i]`` the i-th key. If none stays the length is 1, and key 0 in it.
+    Besides flags say which keys stay.
+
     Parameters
     ----------
     lanes : int
         Accumulators of a word, a power of two.
     words : int
         Words of tokens' accumulators.
+    values : bool
+        Whether there are selections of keys.
 
     Members
     -------
     job : In(stream of select_layout())
-        ``1 <= keep <= count``. Taken when the one before has written its last entry.
+        ``1 <= keep <= count``; with ``by_floor`` ``keep`` has no meaning. Taken when the one before has written its
+        last entry.
     tokens, heads : Out(accumulator_ports)
         The accumulators; nothing else uses them meanwhile.
+    columns : Out(accumulator_ports)
+        With ``values`` the accumulators of keys, which are only read.
+    mask, mask_word, mask_value : Out(lanes), Out(range(words)), Out(1)
+        With ``values`` writes of flags, see :func:`mask_ports`: all of ``count`` keys are cleared first.
     list : Out(stream of entry_layout())
     busy : Out(1)
         A job is open, from the cycle after it was taken to that in which its last word of output is used up.
@@ -54,15 +73,18 @@ class Selector(wiring.Component):
     Timing
     ------
     The top-k engine's cycles (:func:`dataflows.top_k.cycles`, one more to load), except that an element of its output
-    takes two cycles for its two entries, while ``list`` is ready.
+    takes two cycles for its two entries, while ``list`` is ready. Of keys an element takes one cycle, and the length
+    another one, behind them all.
     """
 
-    def __init__(self, lanes: int, words: int):
-        self.lanes, self.words = lanes, words
+    def __init__(self, lanes: int, words: int, values: bool = False):
+        self.lanes, self.words, self.values = lanes, words, values
         self.head_words = -(-MAX_HEADS // lanes)
-        self.top_k = TopK(lanes, max(words, self.head_words) * lanes, IMPORTANCE_BITS)
+        self.top_k = TopK(lanes, max(words, self.head_words) * lanes, IMPORTANCE_BITS, floors=values)
         super().__init__({
-            "job": In(stream.Signature(select_layout())),
+            **({"columns": Out(wiring.Signature(accumulator_ports(lanes, words)).flip())} if values else {}),
+            **(mask_ports(lanes, words) if values else {}),
+            "job": In(stream.Signature(select_layout(values))),
             "tokens": Out(wiring.Signature(accumulator_ports(lanes, words)).flip()),
             "heads": Out(wiring.Signature(accumulator_ports(lanes, self.head_words)).flip()),
             "list": Out(stream.Signature(entry_layout())),
@@ -72,7 +94,7 @@ class Selector(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.top_k = top_k = self.top_k
-        job = Signal(select_layout(), reset_less=True)
+        job = Signal(select_layout(self.values), reset_less=True)
         given = self.job.payload
         m.d.comb += [
             self.job.ready.eq(~self.busy & top_k.job.ready),
@@ -80,6 +102,8 @@ class Selector(wiring.Component):
             top_k.job.p.length.eq(given.count),
             top_k.job.p.k.eq(given.keep),
         ]
+        if self.values:
+            m.d.comb += [top_k.job.p.by_floor.eq(given["values"] & given.by_floor), top_k.job.p.floor.eq(given.floor)]
         begin = Signal()
         m.d.comb += begin.eq(self.job.valid & self.job.ready)
         with m.If(begin):
@@ -101,11 +125,18 @@ class Selector(wiring.Component):
             m.d.sync += [left.eq((count + self.lanes - 1) >> exact_log2(self.lanes)), word.eq(0)]
         with m.Elif(read):
             m.d.sync += [left.eq(left - 1), word.eq(word + 1)]
-        for port, mine in ((self.tokens, ~job.heads), (self.heads, job.heads)):
+        of_tokens, of_heads = self.tokens.read_data.as_value(), self.heads.read_data.as_value()
+        loaded = Mux(job.heads, of_heads, of_tokens)
+        ports = [(self.tokens, ~job.heads), (self.heads, job.heads)]
+        if self.values:
+            loaded = Mux(job["values"], self.columns.read_data.as_value(), loaded)
+            ports.append((self.columns, job["values"]))
+        for port, mine in ports:
             m.d.comb += [port.read.eq(read & mine), port.read_word.eq(word)]
-        m.d.comb += values.payload.as_value().eq(
-            Mux(job.heads, self.heads.read_data.as_value(), self.tokens.read_data.as_value())
-        )
+        m.d.comb += values.payload.as_value().eq(loaded)
+        if self.values:
+            with m.If(read & job["values"]):
+                m.d.comb += [self.mask.eq(~0), self.mask_word.eq(word)]
 
     def _elaborate_output(self, m, begin, job):
         """What stays, one element after the other: its place in one cycle, its number in the next."""
@@ -122,11 +153,12 @@ class Selector(wiring.Component):
         left = Signal(range(self.lanes + 1))
         last = Signal(reset_less=True)
         done = Signal(NUMBER_BITS, reset_less=True)  # elements that have left
-        second, step = Signal(), Signal()
+        second, step, last_entry = Signal(), Signal(), Signal()
         m.d.comb += [
             words.ready.eq((left == 0) & self.busy),
             self.list.valid.eq(left != 0),
             step.eq(self.list.valid & self.list.ready),
+            last_entry.eq(second),
         ]
         with m.If(words.valid & words.ready):
             m.d.sync += [elements.eq(words.p.values), indices.eq(words.p.indices), left.eq(words.p.count)]
@@ -134,8 +166,8 @@ class Selector(wiring.Component):
             with m.If(words.p.last & (words.p.count == 0)):
                 m.d.sync += self.busy.eq(0)
         with m.If(step):
-            m.d.sync += second.eq(~second)
-            with m.If(second):
+            m.d.sync += second.eq(~last_entry)
+            with m.If(last_entry):
                 bits = len(indices[0])
                 m.d.sync += [
                     elements.eq(elements.as_value() >> IMPORTANCE_BITS), indices.eq(indices.as_value() >> bits),
@@ -149,7 +181,7 @@ class Selector(wiring.Component):
         number = Signal(NUMBER_BITS)
         place = indices[0]
         m.d.comb += [
-            numbers.read_enable.eq(step & ~second),
+            numbers.read_enable.eq(step & ~last_entry),
             numbers.read_address.eq(first + place),
             number.eq(Mux(job.fresh, place, numbers.read_data)),
             numbers.write_enable.eq(step & second),
@@ -163,3 +195,34 @@ class Selector(wiring.Component):
             m.d.comb += [
                 port.write.eq(enable), port.write_word.eq(done >> lane_bits), port.write_value.eq(elements[0])
             ]  # fmt: skip
+        if self.values:
+            self._elaborate_keys(m, begin, job, place, left, last, done, step, last_entry)
+
+    def _elaborate_keys(self, m, begin, job, key, left, last, done, step, last_entry):
+        """A list of keys: an entry per element, before them a 0 that they replace, behind them the length; flags."""
+        opening, closing = Signal(), Signal()
+        words, lane_bits = self.top_k.o, exact_log2(self.lanes)
+        with m.If(job["values"]):
+            m.d.comb += [
+                last_entry.eq(1),
+                words.ready.eq((left == 0) & self.busy & ~opening & ~closing),
+                self.list.valid.eq((left != 0) | opening | closing),
+                step.eq((left != 0) & self.list.ready),
+                self.list.p.index.eq(job.place + Mux(closing, 0, done + 1)),
+            ]
+            with m.If(opening):
+                m.d.comb += self.list.p.value.eq(0)
+            with m.If(closing):
+                m.d.comb += self.list.p.value.eq(Mux(done == 0, 1, done))
+            with m.If(step):
+                chosen = Cat(key[:lane_bits] == lane for lane in range(self.lanes))
+                m.d.comb += [self.mask.eq(chosen), self.mask_word.eq(key >> lane_bits), self.mask_value.eq(1)]
+            nothing_left = words.valid & words.ready & words.p.last & (words.p.count == 0)
+            with m.If(nothing_left | step & (left == 1) & last):
+                m.d.sync += [self.busy.eq(1), closing.eq(1)]
+            with m.If(self.list.ready):
+                m.d.sync += opening.eq(0)
+            with m.If(closing & self.list.ready):
+                m.d.sync += [closing.eq(0), self.busy.eq(0)]
+        with m.If(begin):
+            m.d.sync += opening.eq(self.job.p["values"])

@@ -36,11 +36,14 @@ def index_bits(length: int) -> int:
     return max(1, (length - 1).bit_length())
 
 
-def selection_ports(shape: Shape, parallel: int, length: int) -> dict:
-    """Ports of what keeps the ``k`` largest of up to ``length`` values, ``parallel`` a word: see :class:`TopK`."""
+def selection_ports(shape: Shape, parallel: int, length: int, **job) -> dict:
+    """Ports of what keeps the ``k`` largest of up to ``length`` values, ``parallel`` a word: see :class:`TopK`.
+
+    ``job``: shapes of what a job says besides.
+    """
     word, number = data.ArrayLayout(shape, parallel), range(length + 1)
     return {
-        "job": In(stream.Signature(data.StructLayout({"length": number, "k": number}))),
+        "job": In(stream.Signature(data.StructLayout({"length": number, "k": number, **job}))),
         "i": In(stream.Signature(word)),
         "o": Out(stream.Signature(data.StructLayout({
             "values": word,
@@ -70,11 +73,14 @@ class TopK(wiring.Component):
         Bits of a value.
     signed : bool
         Whether values are signed.
+    floors : bool
+        Whether jobs may say what is the largest value that is not given, instead of k.
 
     Members
     -------
     job : In(stream of {length, k})
-        ``length`` is at least 1, ``k`` 0 to ``length``. Taken when the job before has given its last word.
+        ``length`` is at least 1, ``k`` 0 to ``length``. Taken when the job before has given its last word. With
+        ``floors`` also ``by_floor`` and ``floor``: all values above it are given, whatever k.
     i : In(stream of parallel values)
         ``ceil(length / parallel)`` words; in the last one the first values count.
     o : Out(stream of {values, indices, count, last})
@@ -83,7 +89,8 @@ class TopK(wiring.Component):
 
     Timing
     ------
-    :func:`dataflows.top_k.cycles`, to the cycle, while ``i`` is valid and ``o`` ready. Rounds never wait for either.
+    :func:`dataflows.top_k.cycles` (:func:`~dataflows.top_k.floor_cycles` with a floor), to the cycle, while ``i`` is
+    valid and ``o`` ready. Rounds never wait for either.
 
     Source
     ------
@@ -91,17 +98,18 @@ class TopK(wiring.Component):
     random; lists that are written over in place instead of queues; a list of one word is not divided.
     """
 
-    def __init__(self, parallel: int, length: int, bits: int, signed: bool = False):
+    def __init__(self, parallel: int, length: int, bits: int, signed: bool = False, floors: bool = False):
         if length < 1:
             raise ValueError(f"TopK length must be at least 1, not {length}")
-        self.parallel, self.length, self.bits, self.signed = parallel, length, bits, signed
+        self.parallel, self.length, self.bits, self.signed, self.floors = parallel, length, bits, signed, floors
         self.depth = -(-length // parallel)
         self.index_bits = index_bits(length)
         self.low = ZeroEliminator(parallel, max(bits, self.index_bits), length)
         self.high = ZeroEliminator(parallel, bits, length)
         self.shape = Shape(bits, signed)
         self.word = data.ArrayLayout(self.shape, parallel)
-        super().__init__(selection_ports(self.shape, parallel, length))
+        floor = {"by_floor": 1, "floor": self.shape} if floors else {}
+        super().__init__(selection_ports(self.shape, parallel, length, **floor))
 
     def elaborate(self, platform):
         m = Module()
@@ -116,6 +124,11 @@ class TopK(wiring.Component):
         count, rank = (Signal.like(k, name=name, reset_less=True) for name in ("count", "rank"))  # of the present list
         pivot = Signal(self.shape, reset_less=True)
         none, every = k == 0, k == length
+        at_once, ties = none | every, ~none & ~every  # nothing is selected; equal values may stay
+        if self.floors:
+            given = Signal(reset_less=True)  # the pivot of the last pass is that of the job
+            none, every = none & ~given, every & ~given
+            at_once, ties = at_once | given, ~none & ~every & ~given
         move = Signal()
         m.d.comb += [self.job.ready.eq(phase == Phase.IDLE), self.i.ready.eq(phase == Phase.LOAD)]
 
@@ -143,9 +156,11 @@ class TopK(wiring.Component):
         with m.If(self.job.valid & self.job.ready):
             m.d.sync += [length.eq(self.job.payload.length), k.eq(self.job.payload.k), number.eq(0)]
             m.d.sync += [count.eq(self.job.payload.length), rank.eq(self.job.payload.k), phase.eq(Phase.LOAD)]
+            if self.floors:
+                m.d.sync += [given.eq(self.job.payload.by_floor), pivot.eq(self.job.payload.floor)]
         with m.If((phase == Phase.LOAD) & self.i.valid & ends):
             m.d.sync += [source.eq(Source.VALUES), reading.eq(1), phase.eq(self._way(count))]
-            with m.If(none | every):
+            with m.If(at_once):
                 m.d.sync += phase.eq(Phase.OUTPUT)
 
         # Seen: the word that has been read, and which of its elements are there. In a walk it stays.
@@ -193,7 +208,7 @@ class TopK(wiring.Component):
             for lane in range(self.parallel):
                 m.d.sync += [
                     less[lane].eq(mask[lane] & (seen[lane] < pivot)),
-                    equal[lane].eq(mask[lane] & (seen[lane] == pivot) & ~none & ~every),
+                    equal[lane].eq(mask[lane] & (seen[lane] == pivot) & ties),
                     greater[lane].eq(mask[lane] & (every | (seen[lane] > pivot) & ~none)),
                 ]
         in_round = Signal()

@@ -14,9 +14,10 @@ LISTS = 0x40_0000
 """DRAM address of lists in region 3."""
 
 
-def attention_config(bus, indices=48, **more):
+def attention_config(bus, indices=48, pruning=False, **more):
     cfg = make_config(bus, 4, **more)
-    return Config.model_validate(cfg.model_dump() | {"attention": {"row_elements": 16, "indices": indices}})
+    attention = {"row_elements": 16, "indices": indices, "pruning": pruning, "values": pruning}
+    return Config.model_validate(cfg.model_dump() | {"attention": attention})
 
 
 POSITION = 0xFFF4
@@ -50,9 +51,15 @@ def reference(jobs, contents):
         start = REGIONS[3] + job["source"]["address"]
         inner = [(job[name]["count"], job[name]["step"]) for name in ("row_a", "row_b")]
         outer = job["row_c"]
-        numbers = range(outer["count"])
+        first, count = job["gather"]["first"], outer["count"]
+        segments = job["segment_c"]["count"]
+        if counted := job["gather"].get("counted", 0):
+            count, segments = min(count, lists[first]), min(segments, lists[first])
+        numbers = range(count)
         if job["gather"]["indexed"] and job["gather"]["positioned"]:
             numbers = [(POSITION + i) % (1 << 16) for i in numbers]
+        elif counted:
+            numbers = [lists[first + 1 + i] for i in numbers]
         elif job["gather"]["indexed"]:
             numbers = [lists[job["gather"]["first"] + i] for i in numbers]
         rows = [row for n in numbers for row in visit(start + n * outer["step"], inner)]
@@ -64,6 +71,11 @@ def reference(jobs, contents):
             halves = [half for byte in found for half in (byte & 15, byte >> 4)]
             found = [16 * half if kind == isa.Nibbles.HIGH else half for half in halves]
         target, address = job["destination"]["target"], job["destination"]["address"]
+        size, step = job["segment"]["bytes"], job["segment_c"]["step"]
+        assert len(found) == size * segments
+        if counted:
+            out += [(target, address + step * (i // size) + i % size, value) for i, value in enumerate(found)]
+            continue
         if target == isa.Target.INDEX:
             assert address % 2 == 0 and len(found) % 2 == 0
             values = [found[i] | found[i + 1] << 8 for i in range(0, len(found), 2)]
@@ -170,3 +182,48 @@ def test_law_and_full_rate():
         rows = cycles[40 * n : 40 * n + 40]
         assert rows == list(range(taken[n + 1] + Gather.latency + delay, taken[n + 1] + Gather.latency + delay + 40))
     assert taken[3] == taken[2] + Gather.latency + 40
+
+
+@pytest.mark.parametrize("stall", [0.0, 0.3])
+def test_lists_with_a_length(stall):
+    """Counted jobs right behind their lists: fewer rows, as many, more than the list; one row; others between."""
+    rng = random.Random(11)
+    cfg = attention_config(64, indices=64, pruning=True)
+    contents, jobs = {}, []
+    for n in range(14):
+        length, source = (1 if n == 3 else rng.randint(1, 20)), LISTS + 4096 * n
+        numbers = [rng.choice([0, 0xFFFF, rng.randrange(1 << 16)]) for _ in range(length)]
+        first = rng.randrange(64 - 21)
+        put(contents, source, [length, *numbers])
+        jobs.append(list_job(source, first, length + 1))
+        for _ in range(rng.randint(1, 2)):
+            a, row, most = level(rng.randint(1, 2), 700), rng.randint(1, 30), rng.choice([length, 1, 25, 20])
+            target = rng.choice([0, 2, isa.Target.GAIN])
+            job = make_job(source=rng.randrange(1 << 30), row=row, levels=[a, level(1, 0), level(most, 64)],
+                           destination=rng.randrange(1 << 20), target=target, segment=row * a["count"], gather=first)
+            job["gather"]["counted"] = 1
+            job["segment_c"] = level(most, rng.choice([100, 64, -80]))
+            jobs.append(job)
+        if n % 4 == 0:  # by the same list, whose length is an index here
+            levels = [level(1, 0), level(1, 0), level(length + 1, 32)]
+            jobs.append(make_job(source=0, row=8, levels=levels, destination=0, target=0, segment=8 * (length + 1),
+                                 gather=first))  # fmt: skip
+    written, *_ = run(cfg, jobs, contents, stall=stall, jitter=20 if stall else 0)
+    assert written == reference(jobs, contents)
+
+
+def test_law_of_lists_with_a_length():
+    """The length delays a job by as many cycles as are stated, its rows by none besides."""
+    cfg = attention_config(128, pruning=True, reads_in_flight=32)
+    contents = {}
+    put(contents, LISTS, [16, *range(5, 21)])
+    levels = [level(1, 0), level(1, 0), level(40, 64)]
+    job = make_job(source=0, row=16, levels=levels, destination=0, target=0, segment=16, gather=0)
+    counted = job | {"gather": {**job["gather"], "counted": 1}, "segment_c": level(40, 16)}
+    jobs = [list_job(LISTS, 0, 17), counted, counted]
+    written, cycles, taken, done, _ = run(cfg, jobs, contents, latency=8)
+    assert written == reference(jobs, contents)
+    assert taken[1] == done[0] + 1 + Gather.peek_latency
+    for n in range(2):
+        rows = cycles[-32:][16 * n :][:16]
+        assert rows == list(range(rows[0], rows[0] + 16))

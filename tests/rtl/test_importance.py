@@ -20,9 +20,12 @@ def rows_of(rng, lanes, words, count):
     ]
 
 
-def run(lanes, words, jobs, gap, late):
-    """Feed jobs (lists of rows, the first of each fresh); returns the accumulators behind each job, and the cycles."""
-    dut = TokenImportance(lanes, words)
+def run(lanes, words, jobs, gap, late, maxima=None):
+    """Feed jobs (lists of rows, the first of each fresh); returns the accumulators behind each job, and the cycles.
+
+    With ``maxima`` each job says whether the largest probabilities are kept.
+    """
+    dut = TokenImportance(lanes, words, maxima is not None)
     found, spent = [], []
 
     async def testbench(ctx):
@@ -37,7 +40,8 @@ def run(lanes, words, jobs, gap, late):
             await ctx.tick()
             now += 1
 
-        for rows in jobs:
+        for number, rows in enumerate(jobs):
+            more = {} if maxima is None else {"largest": maxima[number]}
             for n, row in enumerate(rows):
                 padded = row + [0] * (-len(row) % lanes)
                 total = np.array([sum(row)])
@@ -47,7 +51,8 @@ def run(lanes, words, jobs, gap, late):
                     ctx.set(dut.i.payload, {"data": padded[start : start + lanes], "last": last})
                     ctx.set(dut.i.valid, 1)
                     if last:
-                        pending.append((now + late, {"inverse": inverse >> 8, "shift": bits - 1, "fresh": n == 0}))
+                        entry = {"inverse": inverse >> 8, "shift": bits - 1, "fresh": n == 0, **more}
+                        pending.append((now + late, entry))
                     await tick()
                 ctx.set(dut.i.valid, 0)
                 for _ in range(gap - len(padded) // lanes):
@@ -82,6 +87,19 @@ def test_sums_of_probabilities(lanes, words, gap, late):
         codes = np.array(rows)
         wanted = probabilities(codes, codes.sum(axis=1)).sum(axis=0)
         assert values[: len(rows[0])] == wanted.tolist()
+
+
+@pytest.mark.parametrize(("lanes", "words"), [(4, 3), (2, 5)])
+def test_largest_probabilities(lanes, words):
+    """Jobs of sums and of maxima in turn."""
+    rng = random.Random(words)
+    jobs = [rows_of(rng, lanes, words, count) for count in (6, 4, 1, 5, 7)]
+    largest = [True, False, True, False, True]
+    found, _ = run(lanes, words, jobs, 4, 5, largest)
+    for rows, values, most in zip(jobs, found, largest, strict=True):
+        codes = np.array(rows)
+        each = probabilities(codes, codes.sum(axis=1))
+        assert values[: len(rows[0])] == (each.max(axis=0) if most else each.sum(axis=0)).tolist()
 
 
 def test_rows_back_to_back_never_wait():
