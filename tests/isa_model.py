@@ -159,6 +159,8 @@ class Machine:
         """LOAD: rows of DRAM or fill bytes to segments."""
         rows = [job[n] for n in ("row_a", "row_b", "row_c")]
         segments = [job[n] for n in ("segment_a", "segment_b", "segment_c")]
+        if "gather" in job and (length := self.engine.length(job)) is not None:
+            segments[2] = {**segments[2], "count": min(segments[2]["count"], length)}
         starts, _ = nest(job["destination"]["address"], segments)
         size = job["segment"]["bytes"]
         where = (starts[:, None] + np.arange(size)).ravel()

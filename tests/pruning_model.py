@@ -17,22 +17,30 @@ class PruningModel:
     ----------
     importance : sums of tokens (False) and heads (True), by place
     numbers : what stood at each place as the network began
+    columns : of a head, sums or largest probabilities by key
+    flags : keys of a head that stay
     """
 
     def __init__(self, cfg: Config, rng: np.random.Generator):
         sizes = {False: cfg.attention.row_elements, True: 64}
         self.importance = {kind: rng.integers(0, LIMIT, size).tolist() for kind, size in sizes.items()}
         self.numbers = {kind: rng.integers(0, 1 << 16, size).tolist() for kind, size in sizes.items()}
+        self.columns = rng.integers(0, LIMIT, sizes[False]).tolist()
+        self.flags = (rng.random(sizes[False]) < 0.5).tolist()
 
     def observe_row(self, codes: list[int], *, fresh: bool) -> None:
         """Probabilities of a row of softmax."""
-        total = sum(codes)
-        bits = total.bit_length()
-        inverse = (2 ** (bits + 23) - 1) // total >> 8 if total else 0
-        for place, code in enumerate(codes):
+        for place, probability in enumerate(_probabilities(codes)):
             before = 0 if fresh else self.importance[False][place]
-            self.importance[False][place] = before + (code * inverse >> max(bits - 1, 0))
+            self.importance[False][place] = before + probability
             assert self.importance[False][place] < LIMIT, "importance overflows"
+
+    def observe_columns(self, register: dict, codes: list[int], *, first: bool) -> None:
+        """Probabilities of a row of a head."""
+        for key, probability in enumerate(_probabilities(codes)):
+            before = 0 if first and register["fresh"] else self.columns[key]
+            self.columns[key] = max(before, probability) if register["largest"] else before + probability
+            assert self.columns[key] < LIMIT, "columns overflow"
 
     def observe_head(self, job: dict, codes: list[int]) -> None:
         """Elements of output words of a head."""
@@ -56,3 +64,32 @@ class PruningModel:
         self.importance[kind][:keep] = [importance[j] for j in stay]
         self.numbers[kind][:keep] = left
         lists[2 * place : 2 * (place + 2 * keep)] = np.array(stay + left, "<u2").view(np.uint8)
+
+    def select_values(self, job: dict, lists: np.ndarray) -> None:
+        """The list of a head's keys that stay, its length in front of it, and their flags."""
+        count, keep, place = (job["select"][name] for name in ("count", "keep", "place"))
+        assert 1 <= count <= len(self.columns), "a selection beyond the columns"
+        columns = self.columns[:count]
+        if job["values"]["by_floor"]:
+            stay = [key for key in range(count) if columns[key] > job["values"]["floor"]]
+        else:
+            assert 1 <= keep <= count, "more values than there are"
+            stay = sorted(sorted(range(count), key=lambda key: (-columns[key], key))[:keep])
+        listed = [max(1, len(stay)), *(stay or [0])]
+        assert 2 * (place + len(listed)) <= len(lists), "lists beyond their memory"
+        self.flags[:count] = [key in stay for key in range(count)]
+        lists[2 * place : 2 * (place + len(listed))] = np.array(listed, "<u2").view(np.uint8)
+
+    def packed(self, row: list[int], count: int) -> list[int]:
+        """Elements of a row that stay, and zeros."""
+        left = [e & 127 for e, stays in zip(row, self.flags[: len(row)], strict=True) if stays]
+        assert count >= 1 and len(left) <= count, "elements would be lost"
+        return left + [0] * (count - len(left))
+
+
+def _probabilities(codes: list[int]) -> list[int]:
+    """Of a row of numerators, with 16 fraction bits."""
+    total = sum(codes)
+    bits = total.bit_length()
+    inverse = (2 ** (bits + 23) - 1) // total >> 8 if total else 0
+    return [code * inverse >> max(bits - 1, 0) for code in codes]

@@ -105,9 +105,16 @@ class RowsModel:
         if mode["kind"] in (isa.Rows.SELECT_TOKENS, isa.Rows.SELECT_HEADS):
             self.pruning.select(job, self.memory[isa.Target.INDEX])
             return
+        if mode["kind"] == isa.Rows.SELECT_VALUES:
+            self.pruning.select_values(job, self.memory[isa.Target.INDEX])
+            return
         length = (mode["blocks"] - 1) * cfg.lanes + mode["tail"]
         assert 1 <= mode["tail"] <= cfg.lanes and 1 <= mode["blocks"] <= cfg.row_blocks, "rows that do not fit"
         assert count["rows"] >= 1, "a job without rows"
+        if mode["kind"] == isa.Rows.PACK:
+            for _ in range(count["rows"]):
+                self.out.extend(self.pruning.packed(self.row(length, column=False), job["values"]["count"]))
+            return
         if mode["kind"] == isa.Rows.SOFTMAX:
             assert scale["shift"] <= 45 and scale["entry"] + count["rows"] <= len(self.scales), "row scales"
         else:
@@ -124,6 +131,8 @@ class RowsModel:
                 sums.append(sum(codes))
                 if job.get("importance", {}).get("observe"):
                     self.pruning.observe_row(codes, fresh=bool(job["importance"]["fresh"]) and number == 0)
+                if job.get("values", {}).get("observe"):
+                    self.pruning.observe_columns(job["values"], codes, first=number == 0)
             else:
                 codes = norm(row, gains, job, centered=mode["kind"] == isa.Rows.LAYER_NORM)
             self.out.extend(code & 255 for code in codes)
@@ -171,14 +180,24 @@ class RowsModel:
         table = self.memory[isa.Target.TABLE][256 * slot :][:256].view(np.int8)
         return table[codes.astype(np.int64) & 255].astype(np.int64)
 
+    def length(self, job: dict) -> int | None:
+        """Of the list of a LOAD job that is limited by it."""
+        if not job["gather"]["indexed"] or not job["gather"].get("counted"):
+            return None
+        length = int(self.memory[isa.Target.INDEX].view("<u2")[job["gather"]["first"]])
+        assert length >= 1, "a list without elements"
+        return length
+
     def starts(self, base: int, job: dict) -> np.ndarray:
         """Addresses of the rows of a LOAD job whose ``row_c`` goes by a list."""
         listed = self.memory[isa.Target.INDEX].view("<u2")
-        first, level = job["gather"]["first"], job["row_c"]
-        assert job["gather"]["positioned"] or first + level["count"] <= listed.size, "a list beyond its memory"
+        first, level, count = job["gather"]["first"], job["row_c"], job["row_c"]["count"]
+        if (length := self.length(job)) is not None:
+            first, count = first + 1, min(count, length)
+        assert job["gather"]["positioned"] or first + count <= listed.size, "a list beyond its memory"
         addresses = []
-        here = range(self.position, self.position + level["count"])
-        for index in here if job["gather"]["positioned"] else listed[first : first + level["count"]].tolist():
+        here = range(self.position, self.position + count)
+        for index in here if job["gather"]["positioned"] else listed[first : first + count].tolist():
             address = base + index * level["step"]
             for _ in range(job["row_b"]["count"]):
                 for _ in range(job["row_a"]["count"]):

@@ -9,6 +9,7 @@ from dataflows import isa
 from dataflows.isa import Rows, Target
 from sim.golden import norms, softmax
 from sim.golden.requantize import round_shift
+from sim.golden.top_k import largest
 from tests import rows_model
 from tests.attention_configs import small_attention
 from tests.isa_model import Machine, rhe
@@ -17,15 +18,21 @@ CFG = small_attention(4, 8)
 LANES = CFG.lanes
 
 
-def machine(position=0):
+VALUES = small_attention(4, 8, attention={
+    "row_elements": 64, "scales": 64, "tables": 2, "indices": 128, "pruning": True, "values": True,
+})  # fmt: skip
+"""The same, which can leave out values of single keys."""
+
+
+def machine(position=0, cfg=CFG):
     """With a DRAM of 4 KiB, in which all regions begin at 0."""
     dram = np.random.default_rng(1).integers(0, 256, 4096, np.uint8)
-    return Machine(CFG, dram, dict.fromkeys(isa.Region, 0), position)
+    return Machine(cfg, dram, dict.fromkeys(isa.Region, 0), position)
 
 
-def registers(unit, **values):
+def registers(unit, cfg=CFG, **values):
     """Registers of a job, 0 where nothing is told, counts 1."""
-    job = {r.name: {f.name: int(f.name == "count") for f in r.fields} for r in isa.units(CFG)[unit]}
+    job = {r.name: {f.name: int(f.name == "count") for f in r.fields} for r in isa.units(cfg)[unit]}
     for name, fields in values.items():
         job[name] |= fields
     return job
@@ -131,6 +138,43 @@ def test_halves_of_codes(rng):
         sums += m.memory[Target.INPUT][: LANES + 3].view(np.int8)
     codes = np.clip(np.rint((words + 1) * 1.5) + 10, -100, 90).ravel()[: LANES + 3]
     np.testing.assert_array_equal(sums, codes)
+
+
+@pytest.mark.parametrize("floor", [None, 3000, 65536])
+def test_values_of_a_head(floor, rng):
+    """What is left of the numerators, times the values that are loaded, is the product of all that stays."""
+    m, keys, keep, size = machine(cfg=VALUES), 21, 9, 6
+    scores = rng.integers(-1500, 1500, (5, keys))
+    mode = {"blocks": 3, "tail": 5}
+    for half in (scores[:2], scores[2:]):  # two jobs
+        send(m, half)
+        m.engine.job(registers(
+            isa.Unit.ROWS, VALUES, mode={"kind": Rows.SOFTMAX, **mode}, count={"rows": len(half), "valid": keys},
+            values={"observe": 1, "fresh": len(half) == 2, "largest": floor is not None},
+        ))  # fmt: skip
+    codes = np.array(m.engine.out).reshape(5, keys)
+    m.engine.out.clear()
+    m.engine.job(registers(
+        isa.Unit.ROWS, VALUES, mode={"kind": Rows.SELECT_VALUES}, select={"count": keys, "keep": keep, "place": 40},
+        values={"by_floor": floor is not None, "floor": floor or 0},
+    ))  # fmt: skip
+    columns = softmax.probabilities(codes, codes.sum(axis=1))
+    stays = largest(columns.sum(axis=0), keep) if floor is None else columns.max(axis=0) > floor
+    count = keep if floor is None else keys
+    send(m, codes)
+    m.engine.job(registers(
+        isa.Unit.ROWS, VALUES, mode={"kind": Rows.PACK, **mode}, count={"rows": 5}, values={"count": count},
+    ))  # fmt: skip
+    packed = np.array(m.engine.out).reshape(5, count)
+    m.load(registers(
+        isa.Unit.LOAD, VALUES, source={"address": 256}, row={"bytes": size}, row_c={"count": count, "step": size},
+        gather={"indexed": 1, "first": 40, "counted": 1}, destination={"target": Target.OPERAND},
+        segment={"bytes": size}, segment_c={"count": count, "step": size},
+    ))  # fmt: skip
+    loaded = m.memory[Target.OPERAND][: count * size].view(np.int8).reshape(count, size).astype(int)
+    values = m.dram[256:][: keys * size].view(np.int8).reshape(keys, size).astype(int)
+    assert floor != 65536 or not stays.any()
+    np.testing.assert_array_equal(packed @ loaded, codes * stays @ values)
 
 
 @pytest.mark.parametrize(("above", "wanted"), [(0, False), (1, True)])
