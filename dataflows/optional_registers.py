@@ -139,6 +139,7 @@ VALUES = Register(
         Field("largest", 1, "columns hold the largest probability instead of the sum; alike in all rows of a head"),
         Field("by_floor", 1, "what is above floor stays, select.keep is of no meaning (SELECT_VALUES)"),
         Field("floor", 17, "with by_floor: largest column that does not stay, with 16 fraction bits"),
+        Field("least", 7, "numerators below it become 0 (SOFTMAX)"),
         Field("count", 16, "elements that leave per row, at least 1 and as many as stay (PACK)"),
     ),
 )

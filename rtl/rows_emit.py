@@ -137,14 +137,20 @@ class RowsEmit(wiring.Component):
         counts = Signal(self.cfg.lanes, reset_less=True)
         m.d.sync += counts.eq(Cat(number > lane for lane in range(self.cfg.lanes)))
         maximum = delay(m, issue.row_maximum, READ_CYCLES - 1, "maximum")
+        if self.cfg.values:
+            bound = Signal(NUMERATOR_BITS + 1, reset_less=True)
+            least = delay(m, issue.of_job.least, READ_CYCLES + SoftmaxLane.counting - 1, "least")
+            m.d.sync += bound.eq(Mux(least == 0, 0, (least << 1) - 1))
         for n in range(self.cfg.lanes):
-            m.submodules[f"softmax_{n}"] = lane = SoftmaxLane()
+            m.submodules[f"softmax_{n}"] = lane = SoftmaxLane(drops=self.cfg.values)
             m.d.comb += [
                 lane.score.eq(word[n]),
                 lane.maximum.eq(maximum),
                 lane.counts.eq(counts[n]),
                 lane.stage.eq(stages[READ_CYCLES:]),
             ]
+            if self.cfg.values:
+                m.d.comb += lane.bound.eq(bound)
             lanes.append(lane.o)
         return lanes
 

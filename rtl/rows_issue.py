@@ -11,7 +11,7 @@ from rtl.rows_finish import norm_layout
 from rtl.rows_scale import MULTIPLIER_BITS, scaled_row_layout, total_bits
 from rtl.rows_scale import ROWS as SCALED_ROWS
 from rtl.skew import taps
-from rtl.softmax_lane import SCORE_BITS, SoftmaxLane
+from rtl.softmax_lane import NUMERATOR_BITS, SCORE_BITS, SoftmaxLane
 
 SWITCH_CYCLES = NormLane.latency - SoftmaxLane.latency + 1
 """Cycles from the last word of a norm to the first one of a softmax: so the words stay in order."""
@@ -32,9 +32,11 @@ def issue_layout(cfg: Config) -> data.StructLayout:
 def observed_fields(cfg: Config) -> dict:
     """With pruning: probabilities are added to the importance of tokens; the first ones overwrite it.
 
-    With values the same for the columns of a head, which may keep the largest probability.
+    With values the same for the columns of a head, which may keep the largest probability; and the least numerator that
+    does not become 0.
     """
-    values = {"observe_values": 1, "fresh_values": 1, "largest": 1} if cfg.values else {}
+    banks = {"observe_values": 1, "fresh_values": 1, "largest": 1}
+    values = {**banks, "least": NUMERATOR_BITS} if cfg.values else {}
     return {"observe": 1, "fresh": 1, **values} if cfg.pruning else {}
 
 

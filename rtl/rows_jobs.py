@@ -113,6 +113,7 @@ class RowsJobs(wiring.Component):
         if cfg.values:
             values = job.values
             copied |= {"observe_values": values.observe, "fresh_values": values.fresh, "largest": values.largest}
+            copied |= {"least": values.least}
         for to in payloads:
             m.d.comb += [to.softmax.eq(softmax), to.elements.eq(elements), to.counted.eq(counted)]
             m.d.comb += [to[name].eq(value) for name, value in copied.items() if name in to.shape().members]

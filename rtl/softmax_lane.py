@@ -27,9 +27,14 @@ class PowerTable(wiring.Component):
         return m
 
 
-@shared()
+@shared("drops")
 class SoftmaxLane(wiring.Component):
     """``o = (T[(m - s) mod 256] >> ((m - s) div 256) + 128) >> 8`` where the element counts, 0 elsewhere.
+
+    Parameters
+    ----------
+    drops : bool
+        Whether small numerators become 0, too.
 
     Members
     -------
@@ -37,6 +42,8 @@ class SoftmaxLane(wiring.Component):
         s and m, with ``stage[0]``; ``maximum`` is at least ``score`` where the element counts.
     counts : In(1)
         With ``stage[counting]``.
+    bound : In(8)
+        With ``drops``, with ``stage[counting]``: twice the least numerator that stays, less one; 0: all stay.
     stage : In(latency)
         Bit i: an element is at the input of stage i; clock enables.
     o : Out(7)
@@ -49,8 +56,10 @@ class SoftmaxLane(wiring.Component):
     latency = 4
     counting = 3
 
-    def __init__(self):
+    def __init__(self, drops: bool = False):
+        self.drops = drops
         super().__init__({
+            **({"bound": In(NUMERATOR_BITS + 1)} if drops else {}),
             "score": In(signed(SCORE_BITS)),
             "maximum": In(signed(SCORE_BITS)),
             "counts": In(1),
@@ -75,6 +84,7 @@ class SoftmaxLane(wiring.Component):
             ]
         with m.If(self.stage[2]):
             m.d.sync += half.eq(Mux(places[4:].any(), 0, (power >> places[:4])[FRACTION_BITS - 1 :]))
+        counts = self.counts & (half >= self.bound) if self.drops else self.counts
         with m.If(self.stage[3]):
-            m.d.sync += self.o.eq(Mux(self.counts, (half + 1) >> 1, 0))
+            m.d.sync += self.o.eq(Mux(counts, (half + 1) >> 1, 0))
         return m

@@ -123,12 +123,12 @@ class TopK(wiring.Component):
         length, k = (Signal.like(self.job.payload.k, name=name, reset_less=True) for name in ("length", "k"))
         count, rank = (Signal.like(k, name=name, reset_less=True) for name in ("count", "rank"))  # of the present list
         pivot = Signal(self.shape, reset_less=True)
-        none, every = k == 0, k == length
-        at_once, ties = none | every, ~none & ~every  # nothing is selected; equal values may stay
+        none, every, given = k == 0, k == length, None
+        at_once = none | every  # nothing is selected
         if self.floors:
             given = Signal(reset_less=True)  # the pivot of the last pass is that of the job
             none, every = none & ~given, every & ~given
-            at_once, ties = at_once | given, ~none & ~every & ~given
+            at_once |= given
         move = Signal()
         m.d.comb += [self.job.ready.eq(phase == Phase.IDLE), self.i.ready.eq(phase == Phase.LOAD)]
 
@@ -208,7 +208,7 @@ class TopK(wiring.Component):
             for lane in range(self.parallel):
                 m.d.sync += [
                     less[lane].eq(mask[lane] & (seen[lane] < pivot)),
-                    equal[lane].eq(mask[lane] & (seen[lane] == pivot) & ties),
+                    equal[lane].eq(self._equal(mask[lane] & (seen[lane] == pivot) & ~none & ~every, given)),
                     greater[lane].eq(mask[lane] & (every | (seen[lane] > pivot) & ~none)),
                 ]
         in_round = Signal()
@@ -284,6 +284,10 @@ class TopK(wiring.Component):
             with m.If(~upper):
                 m.d.sync += rank.eq(rank - others)
         return m
+
+    def _equal(self, equal, given):
+        """Whether an equal value may stay."""
+        return equal if given is None else equal & ~given
 
     def _way(self, count):
         """How a list is selected from."""

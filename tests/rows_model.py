@@ -33,10 +33,13 @@ def _powers() -> list[int]:
 POWERS = _powers()
 
 
-def softmax(row: list[int], valid: int, multiplier: int, shift: int) -> tuple[list[int], tuple[int, int]]:
+def softmax(
+    row: list[int], valid: int, multiplier: int, shift: int, least: int = 0
+) -> tuple[list[int], tuple[int, int]]:
     """Numerators of a row, and its row scale."""
     top = max(row[:valid], default=0)
     codes = [POWERS[top - s] if i < valid and top - s < len(POWERS) else 0 for i, s in enumerate(row)]
+    codes = [code if code >= least else 0 for code in codes]
     total = sum(codes)
     if total == 0:
         return codes, (0, shift)
@@ -127,7 +130,9 @@ class RowsModel:
             if mode["kind"] == isa.Rows.SOFTMAX:
                 valid = count["valid"] + (number if mode["causal"] else 0)
                 valid += self.position if mode["positioned"] else 0
-                codes, self.scales[scale["entry"] + number] = softmax(row, valid, scale["multiplier"], scale["shift"])
+                least = job.get("values", {}).get("least", 0)
+                codes, pair = softmax(row, valid, scale["multiplier"], scale["shift"], least)
+                self.scales[scale["entry"] + number] = pair
                 sums.append(sum(codes))
                 if job.get("importance", {}).get("observe"):
                     self.pruning.observe_row(codes, fresh=bool(job["importance"]["fresh"]) and number == 0)

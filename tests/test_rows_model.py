@@ -150,9 +150,10 @@ def test_values_of_a_head(floor, rng):
         send(m, half)
         m.engine.job(registers(
             isa.Unit.ROWS, VALUES, mode={"kind": Rows.SOFTMAX, **mode}, count={"rows": len(half), "valid": keys},
-            values={"observe": 1, "fresh": len(half) == 2, "largest": floor is not None},
+            values={"observe": 1, "fresh": len(half) == 2, "largest": floor is not None, "least": 9},
         ))  # fmt: skip
     codes = np.array(m.engine.out).reshape(5, keys)
+    assert not ((codes > 0) & (codes < 9)).any()
     m.engine.out.clear()
     m.engine.job(registers(
         isa.Unit.ROWS, VALUES, mode={"kind": Rows.SELECT_VALUES}, select={"count": keys, "keep": keep, "place": 40},

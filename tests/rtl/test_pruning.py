@@ -143,14 +143,15 @@ def test_values_of_heads(lanes, rng):
         for n in range(2):
             job = random_job(cfg, rng, memory, Rows.SOFTMAX, blocks=6, column=0, rows=3)
             observe = int(rng.integers(2)) if head else 1
+            least = int(rng.choice([0, 1, 2, 60, 127]))
             job.values = rng.integers(-1500, 1500, (3, count))
             job.registers |= {
                 "mode": job.registers["mode"] | {"tail": 1, "causal": 0, "positioned": 0, "decide": 0},
                 "count": {"rows": 3, "valid": count},
                 "importance": {"observe": observe, "fresh": head == n == 0},
-                "values": {"observe": 1, "fresh": n == 0, "largest": floor is not None},
+                "values": {"observe": 1, "fresh": n == 0, "largest": floor is not None, "least": least},
             }
-            codes, sums = softmax.numerators(job.values, np.ones((3, count), bool))
+            codes, sums = softmax.numerators(job.values, np.ones((3, count), bool), least)
             p = softmax.probabilities(codes, sums)
             columns = columns + p.sum(axis=0) if floor is None else [*columns, *p]
             tokens = tokens + observe * p.sum(axis=0)

@@ -89,18 +89,21 @@ def test_maxima(count, rng):
     assert largest[dut.latency :] == words.max(axis=1).tolist()
 
 
-def test_numerators_of_all_distances():
+@pytest.mark.parametrize("least", [None, 0, 1, 2, 77, 127])
+def test_numerators_of_all_distances(least):
     """Every distance at which a numerator is not 0, and some of all others; the largest score is anything."""
-    dut = SoftmaxLane()
+    dut = SoftmaxLane(drops=least is not None)
     distances = np.r_[:2400, 2400:65536:97, 65535]
     largest = np.clip(distances - 32768 + np.arange(distances.size) % 5000, -32768, 32767)
     pairs = np.stack([largest, largest - distances], axis=1)
-    expected, _ = softmax.numerators(pairs, np.ones(2, bool))
+    expected, _ = softmax.numerators(pairs, np.ones(2, bool), least or 0)
     found = []
 
     async def bench(ctx):
         ctx.set(dut.stage, -1)
         ctx.set(dut.counts, 1)
+        if least is not None:
+            ctx.set(dut.bound, max(0, 2 * least - 1))
         for top, score in [*pairs.tolist(), *[(0, 0)] * dut.latency]:
             ctx.set(dut.maximum, top)
             ctx.set(dut.score, score)
