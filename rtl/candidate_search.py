@@ -73,7 +73,7 @@ class CandidateSearch(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.ends = ends = SortedColumns(self.length, self.columns)
-        m.submodules.scores = scores = GreedyScores(self.lanes, self.length)
+        m.submodules.greedy = scores = GreedyScores(self.lanes, self.length)
         wiring.connect(m, scores.o, wiring.flipped(self.o))
         job = Signal(self.job.payload.shape(), reset_less=True)
         m.d.comb += [

@@ -52,7 +52,7 @@ class GreedyScores(wiring.Component):
         m = Module()
         lane_bits = exact_log2(self.lanes)
         word_bytes = SCORE_BITS // 8
-        m.submodules.memory = memory = BankMemory(self.lanes * word_bytes, self.words, word_bytes)
+        m.submodules.accumulators = memory = BankMemory(self.lanes * word_bytes, self.words, word_bytes)
         m.submodules.eliminator = eliminator = ZeroEliminator(self.lanes, key_bits(self.length))
         wiring.connect(m, eliminator.o, wiring.flipped(self.o))
         scores = Signal(data.ArrayLayout(signed(SCORE_BITS), self.lanes))

@@ -77,7 +77,7 @@ class SortedColumns(wiring.Component):
         m = Module()
         place_bits = key_bits(self.length)
         entry_bytes = -(-(CODE_BITS + place_bits) // 8)
-        m.submodules.memory = memory = BankMemory(entry_bytes, self.columns << place_bits, entry_bytes)
+        m.submodules.entries = memory = BankMemory(entry_bytes, self.columns << place_bits, entry_bytes)
         trees = [ChampionTree(self.columns, PRODUCT_BITS, place_bits) for _ in ENDS]
         number = range(self.length + 1)
         passed = [Signal(data.ArrayLayout(number, self.columns), name=f"{end}_passed", reset_less=True) for end in ENDS]

@@ -8,6 +8,9 @@ import pytest
 from dataflows import candidates
 from rtl.candidate_search import CandidateSearch
 from rtl.champion_tree import ChampionTree
+from rtl.documents import lint_waivers
+from rtl.emit import component_verilog
+from sim import verilator
 from sim.golden.candidates import greedy_scores
 from tests.rtl.axi_model import simulate
 
@@ -103,3 +106,10 @@ def test_sizes_are_checked():
     with pytest.raises(ValueError, match="at least 1 key and 2 to 256 columns, not 4 and 1"):
         CandidateSearch(4, 4, 1)
     gc.collect()
+
+
+def test_lint(tmp_path):
+    (tmp_path / "search.v").write_text(component_verilog(CandidateSearch(16, 320, 64), "search"))
+    (tmp_path / "search.vlt").write_text(lint_waivers("search"))
+    result = verilator.run(["--lint-only", "-Wall", "--top-module", "search", "search.vlt", "search.v"], tmp_path)
+    assert result.returncode == 0 and not result.stderr, result.stderr[:3000]
