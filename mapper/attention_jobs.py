@@ -106,7 +106,8 @@ def counted(first: int, end: int, keys: int, behind: int | None) -> Iterator[Cou
 class Softmax:
     """Registers that all softmax jobs of a layer share: words of a row, its last lanes, the values' scale.
 
-    ``positioned``: the position of the run is added to the keys that count; ``column``: elements come one per word.
+    ``positioned``: the position of the run is added to the keys that count; ``column``: elements come one per word;
+    ``least``: numerators below it become 0.
     """
 
     blocks: int
@@ -115,6 +116,7 @@ class Softmax:
     shift: int
     positioned: bool = False
     column: bool = False
+    least: int = 0
 
     def of_column(self) -> Softmax:
         """The same where elements come one per word."""
@@ -140,6 +142,7 @@ class Softmax:
                 "mode": mode, "count": {"rows": count, "valid": rows.valid},
                 "scale": {"multiplier": self.multiplier, "shift": self.shift, "entry": entry},
                 **({"importance": dict(importance)} if importance else {}),
+                **({"values": {"observe": 0, "least": self.least}} if self.least else {}),
                 **({} if sure is None else {"epsilon": {"value": sure}}),
             },
             [Access("scale", entry, entry + count, write=True)], layer=layer, note=note,

@@ -170,7 +170,7 @@ class _Decoder:
             raise self._mixes(layer, "sees keys behind its query" if not layer.causal else "hides keys by length")
         if counts != [self.tokens] * 3:
             raise self._mixes(layer, "is not attention of the sequence to itself")
-        if layer.approximate:
+        if layer.approximate not in (None, "least"):
             raise self._mixes(layer, f"leaves out single keys or values of the whole sequence ({layer.approximate})")
         keys, values = (self._cache(name) for name in others)
         return replace(layer, inputs=(queries, keys, values), causal=False, cached=True)

@@ -49,7 +49,7 @@ class AttentionLowering(Lowering[Attention]):
         context.reserve_scratch(PARTS_IN_DRAM * ceil(self.plan.scratch_bytes / ALIGNMENT) * ALIGNMENT)
         tail = self.plan.keys - (self.plan.key_blocks - 1) * self.cfg.lanes
         scale = value_scale(layer, self.values, self.target)
-        self.softmax = Softmax(self.plan.key_blocks, tail, *scale, positioned=layer.cached)
+        self.softmax = Softmax(self.plan.key_blocks, tail, *scale, positioned=layer.cached, least=layer.least)
         self._first = self.plan.parts()[: IN_FLIGHT + 1]
         """Parts whose keys come as early as they can."""
         self._at: dict[Hashable, int] = {}

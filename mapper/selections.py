@@ -66,7 +66,9 @@ def check_selections(cfg: Config, network: Network) -> None:
     """Raise :class:`InputError` naming the first layer of pruning that the accelerator cannot run."""
     selections = [layer for layer in network.layers if isinstance(layer, Select)]
     for layer in network.layers:
-        if isinstance(layer, Attention) and layer.approximate:
+        if isinstance(layer, Attention) and layer.approximate == "least" and not cfg.values:
+            raise InputError(f"layer {layer.name} drops small numerators (least), which needs attention.values = true")
+        if isinstance(layer, Attention) and layer.approximate not in (None, "least"):
             raise InputError(f"layer {layer.name}: single keys or values cannot be left out ({layer.approximate})")
         if not isinstance(layer, Select | Gather | HeadConv):
             continue

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from dataflows import config
+from dataflows.attention import Attention
 from dataflows.errors import InputError
 from mapper.compile import compile_network
 from mapper.conv_plan import Options
@@ -63,6 +64,16 @@ def test_places_of_lists() -> None:
     assert list(places.values()) == [0, 0, 0, 0] and most == 18
 
 
+@pytest.mark.parametrize("least", [2, 60, 127])
+def test_small_numerators_are_dropped(least: int) -> None:
+    """Post-scoring, in selections too; heads that no selection looks at."""
+    for cfg in (pruning(WS16, values=True), pruning(SMALL, indices=192, values=True)):
+        network = pruned_encoder(least, 21, 2, 8, (12, 5), (2, 2))
+        layers = [replace(x, least=least) if isinstance(x, Attention) else x for x in network.layers]
+        network = replace(network, layers=tuple(layers))
+        check_program(compile_network(cfg, network, Options()), random_input(network, least))
+
+
 def _refused(cfg: config.Config, network: object) -> str:
     with pytest.raises(InputError) as error:
         compile_network(cfg, network, Options())
@@ -80,6 +91,8 @@ def test_refused() -> None:
     assert "heads of 4 channels are no whole multiples of 16, the columns of" in _refused(CFGS[0], heads)
     values = pruned_encoder(1, 8, 2, 4, (5,), (2,), keep_values=3)
     assert "keep_values" in _refused(CFGS[0], values)
+    small = [replace(x, least=5) if isinstance(x, Attention) else x for x in network.layers]
+    assert "needs attention.values = true" in _refused(CFGS[0], replace(network, layers=tuple(small)))
     attention = next(i for i, layer in enumerate(network.layers) if layer.op == "attention")
     listed, behind = list(network.layers), network.layers[attention + 1 :]
     listed[attention] = replace(listed[attention], inputs=(*listed[attention].inputs, behind[0].output))
