@@ -67,17 +67,26 @@ class ValuesProgram(Program):
         memory[BASES[isa.Region.INPUT] + HEAD_VALUES :][: raw.size] = raw
         return memory
 
+    def columns(self) -> Ints:
+        """Sums of probabilities by key, or with a floor the largest."""
+        p = softmax.probabilities(*self._numerators())
+        columns: Ints = p.sum(axis=0) if self.floor is None else p.max(axis=0)
+        return columns
+
     def wanted(self) -> Ints:
         """The result by the definitions."""
-        case = self.case
-        scores = np.clip(scaled(case.queries @ case.keys.T, *map(np.asarray, case.score_scale)), -(2**15), 2**15 - 1)
-        seen = np.arange(len(case.keys)) < case.valid + np.arange(len(scores))[:, None] * case.causal
-        codes, sums = softmax.numerators(scores, seen, self.least)
-        columns = softmax.probabilities(codes, sums)
-        stays = largest(columns.sum(axis=0), self.keep) if self.floor is None else columns.max(axis=0) > self.floor
+        case, columns = self.case, self.columns()
+        codes, sums = self._numerators()
+        stays = largest(columns, self.keep) if self.floor is None else columns > self.floor
         multiplier, shift = softmax.row_scale(sums, *case.value_scale)
         y = scaled(codes * stays @ case.values, multiplier[:, None], shift[:, None])
         return np.clip(y + case.zeros[0], -128, 127)
+
+    def _numerators(self) -> tuple[Ints, Ints]:
+        case = self.case
+        scores = np.clip(scaled(case.queries @ case.keys.T, *map(np.asarray, case.score_scale)), -(2**15), 2**15 - 1)
+        seen = np.arange(len(case.keys)) < case.valid + np.arange(len(scores))[:, None] * case.causal
+        return softmax.numerators(scores, seen, self.least)
 
     # -- jobs ----------------------------------------------------------------------------------
 

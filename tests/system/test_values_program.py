@@ -1,6 +1,7 @@
 """Values of single keys left out in emitted Verilog: a program written by hand against the integer definitions."""
 
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -47,15 +48,30 @@ def test_in_program_order(seed):
     check(program, memory)
 
 
-def test_random_heads():
-    """Bytes of the values that are read depend on the data."""
-    for seed in range(10):
-        program = random_program(seed)
-        rng = np.random.default_rng(seed)
-        stall = float(rng.choice([0, 0.3]))
-        dram = Dram(latency=int(rng.integers(1, 60)), read_stall=stall, write_stall=stall, seed=seed)
-        memory = program.memory(seed)
-        with closing(Simulator(CFG, Path(verilog(CFG)), dram=dram, seed=seed)) as simulator:
-            result = simulator.run(len(program.words), BASES, memory, LIMIT, mark_address=MARKS)
-        assert result.error is isa.Error.NONE, result.message
-        check(program, memory)
+def run(program: ValuesProgram, seed: int, dram: Dram) -> int:
+    """Run and check a program on the RTL; returns the beats it has read."""
+    memory = program.memory(seed)
+    with closing(Simulator(CFG, Path(verilog(CFG)), dram=dram, seed=seed)) as simulator:
+        result = simulator.run(len(program.words), BASES, memory, LIMIT, mark_address=MARKS)
+    assert result.error is isa.Error.NONE, result.message
+    check(program, memory)
+    return int(result.counters["READ_BEATS"])
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_random_heads(seed):
+    rng = np.random.default_rng(seed)
+    stall = float(rng.choice([0, 0.3]))
+    dram = Dram(latency=int(rng.integers(1, 60)), read_stall=stall, write_stall=stall, seed=seed)
+    run(random_program(seed), seed, dram)
+
+
+def test_values_left_out_are_not_read():
+    """Programs that differ by a floor only: a value of 8 bytes is a beat, and no value takes one all the same."""
+    case = replace(Case.random(CFG, np.random.default_rng(5), 7, 53, 8), valid=53, score_scale=(1 << 23, 34))
+    columns = ValuesProgram(case, floor=0).columns()
+    floors = (0, int(np.median(columns)), 65535)
+    read = {floor: run(ValuesProgram(case, floor=floor), 1, Dram(latency=9)) for floor in floors}
+    stay = {floor: max(1, int((columns > floor).sum())) for floor in floors}
+    assert len(set(stay.values())) == 3
+    assert {floor: beats - stay[floor] for floor, beats in read.items()} == dict.fromkeys(read, read[0] - stay[0])
