@@ -119,8 +119,8 @@ class _Solver:
         """Precision of a layer that nothing is said about: the one it was trained with, or the usual one."""
         precision, there = usual(self.cfg), self.cfg.operand_bits
         weight = node.weight.reshape(len(node.weight), -1).astype(np.float64)
-        if precision.scheme == "linear" and weight.shape[1] >= TELLING:
-            needed = arrives_with(weight, precision.w_bits)
+        if precision.scheme == "linear" and (node.steps is not None or weight.shape[1] >= TELLING):
+            needed = arrives_with(weight, precision.w_bits, node.steps)
             precision = replace(precision, w_bits=next(bits for bits in there if bits >= needed))
         if levels is not None and levels.bits <= there[-1]:
             precision = replace(precision, a_bits=next(bits for bits in there if bits >= levels.bits))

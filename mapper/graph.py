@@ -66,6 +66,8 @@ class Conv(Node):
         What the weights come from, where channels were scaled; values that they share are shared there.
     padding_value : float
         What the padding holds.
+    steps : float64 array (out channels,) or None
+        Scales of the weights that the model came with: integers times these are the weights.
     """
 
     op: ClassVar[str] = "conv"
@@ -75,6 +77,7 @@ class Conv(Node):
     groups: int = 1
     unfolded: Unfolded | None = None
     padding_value: float = 0.0
+    steps: NDArray[np.float64] | None = None
 
     @property
     def plain(self) -> Floats:

@@ -46,7 +46,8 @@ def conv2d(
         around = (top, left, top, left)
     shift = np.zeros(len(values), np.float32) if bias is None else floats(builder, bias, "conv2d")
     window = Window(kernel, pair(stride), around, spread)
-    return windowed(builder, Conv, x, len(values), window, weight=values, bias=shift, groups=groups)
+    fields = {"weight": values, "bias": shift, "groups": groups, "steps": weight.row_steps()}
+    return windowed(builder, Conv, x, len(values), window, **fields)
 
 
 @operator("batch_norm")

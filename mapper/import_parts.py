@@ -35,6 +35,7 @@ def _pick(builder: Builder, x: Activation, order: list[int], title: str) -> Acti
         case Conv(groups=1):
             return builder.add(
                 Conv, [_input(node)], shape, title, weight=node.weight[order], bias=node.bias[order],
+                steps=None if node.steps is None else node.steps[order],
                 window=node.window, low=node.low, high=node.high, sign=node.sign,
             )  # fmt: skip
         case Affine():

@@ -43,7 +43,9 @@ def _conv(
     """The layer, named after its weights where they belong to a part of the module."""
     owner = weight.name.removesuffix("weight").rstrip("._")
     title = owner if owner.startswith(f"{builder.where.path}.") else ""
-    return builder.add(Conv, [x], shape, title, weight=values[:, :, None, None], bias=shift)
+    return builder.add(
+        Conv, [x], shape, title, weight=values[:, :, None, None], bias=shift, steps=weight.row_steps()
+    )
 
 
 @operator("matmul", "mm", "bmm", "__matmul__")
@@ -59,7 +61,7 @@ def matmul(builder: Builder, x: Any, other: Any = None, mat2: Any = None) -> Act
         return Scores(q, keys, (*lead, q.shape[-2], k.shape[-1]))
     if not isinstance(right, Constant) or right.data.ndim != 2:
         raise builder.error("matmul is supported as (N, features) times a constant matrix, and in attention, only")
-    return _linear(builder, x, Constant(right.name, right.data.t()))
+    return _linear(builder, x, turned(right))
 
 
 @operator("baddbmm")
@@ -77,4 +79,10 @@ def addmm(builder: Builder, x: Any, mat1: Any, mat2: Any, beta: float = 1, alpha
     """``beta * bias + alpha * mat1 @ mat2`` with constant bias and ``mat2``."""
     if not isinstance(x, Constant) or not isinstance(mat2, Constant):
         raise builder.error("addmm is supported with a constant bias and a constant second matrix only")
-    return _linear(builder, mat1, Constant(mat2.name, mat2.data.t() * alpha), Constant(x.name, x.data * beta))
+    return _linear(builder, mat1, turned(mat2, alpha), Constant(x.name, x.data * beta))
+
+
+def turned(matrix: Constant, factor: float = 1) -> Constant:
+    """A constant matrix with rows for columns, times a factor."""
+    steps = None if matrix.steps is None else matrix.steps.t() * abs(factor)
+    return Constant(matrix.name, matrix.data.t() * factor, steps)

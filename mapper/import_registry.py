@@ -31,6 +31,11 @@ CONSTANT_ONLY = frozenset(
     | {f"{kind}_{what}" for kind in ("logical", "bitwise") for what in ("not", "and", "or")}
 )
 """Operators that are evaluated at import where all their tensors are constants."""
+MOVES = frozenset(
+    {"t", "transpose", "permute", "view", "reshape", "flatten", "unsqueeze", "squeeze", "expand", "slice", "select"}
+    | {"unflatten", "_unsafe_view", "chunk", "split", "unbind", "repeat", "flip", "roll"}
+)
+"""Those that change places of elements only."""
 NO_VALUE = frozenset({"layout", "device", "pin_memory", "memory_format"})
 """Arguments that say where and how a result is held."""
 
@@ -76,9 +81,21 @@ def _fold(builder: Builder, name: str, arguments: dict[str, Any]) -> Any:
         result = getattr(torch.ops.aten, name)(**plain)
     except (RuntimeError, TypeError, AttributeError) as error:
         raise builder.error(f"operator {name} on constants failed: {error}") from error
+    steps = _steps(name, arguments)
     if isinstance(result, torch.Tensor):
-        return Constant(title, result)
-    return tuple(Constant(title, part) for part in result) if isinstance(result, list | tuple) else result
+        return Constant(title, result, steps)
+    if not isinstance(result, list | tuple):
+        return result
+    parts = steps if isinstance(steps, list | tuple) else [None] * len(result)
+    return tuple(Constant(title, part, step) for part, step in zip(result, parts, strict=True))
+
+
+def _steps(name: str, arguments: dict[str, Any]) -> Any:
+    """What becomes of the scales of a constant's elements where an operator only moves these."""
+    if name not in MOVES or not any(isinstance(v, Constant) and v.steps is not None for v in arguments.values()):
+        return None
+    plain = {k: v.steps if isinstance(v, Constant) else v for k, v in arguments.items() if k not in NO_VALUE}
+    return getattr(torch.ops.aten, name)(**plain)
 
 
 def _plain(value: Any) -> Any:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from dataflows.errors import InputError
 from mapper.graph import Floats, Shape
@@ -53,10 +54,21 @@ class Ids(Activation):
 
 @dataclass(frozen=True)
 class Constant:
-    """A parameter, buffer or literal tensor, with the name the model has for it."""
+    """A parameter, buffer or literal tensor, with the name the model has for it.
+
+    ``steps``, of the shape of ``data``: where the elements are integers times a scale, that scale.
+    """
 
     name: str
     data: torch.Tensor
+    steps: torch.Tensor | None = None
+
+    def row_steps(self) -> NDArray[np.float64] | None:
+        """The scale of every row (first dimension), where there is one that all of its elements have."""
+        if self.steps is None or self.steps.shape != self.data.shape or not self.data.numel():
+            return None
+        rows = self.steps.reshape(len(self.steps), -1).double()
+        return rows[:, 0].numpy() if bool((rows == rows[:, :1]).all()) else None
 
     def floats(self) -> Floats:
         """The contents as float32; InputError for other kinds of numbers, NaN and infinity."""

@@ -23,13 +23,24 @@ class Integers:
     Attributes
     ----------
     bits : of the integers
+    lowest : the smallest of them
     scale : float64 array (out channels,), what suits the weights best
     quotients : weights over any scales
     """
 
     bits: int
+    lowest: int
     scale: Reals
     quotients: Callable[[Scales], Reals]
+
+    @staticmethod
+    def given(weight: Reals, steps: Reals, bits: int) -> Integers | None:
+        """Integers of weights that are multiples of ``steps`` (out channels,), if they fit ``bits`` bits."""
+        steps = np.where(steps > 0, steps, 1.0).astype(np.float32).astype(np.float64)
+        codes = np.rint(weight / steps[:, None])
+        if bits < 2 or codes.min() < -(1 << bits - 1) or codes.max() > _highest(bits):
+            return None
+        return Integers(bits, -(1 << bits - 1), steps, lambda scale: weight / scale.astype(np.float64)[:, None])
 
     @staticmethod
     def of(weight: Reals, precision: Precision, factor: Reals | None = None) -> Integers:
@@ -45,15 +56,20 @@ class Integers:
 
     def at(self, scale: Scales) -> Codes:
         """The integers (out channels, weights of one) with these scales."""
-        limit = max(1, (1 << self.bits - 1) - 1)
-        return np.clip(np.rint(self.quotients(scale)), -limit, limit).astype(np.int16 if self.bits > 8 else np.int8)
+        codes = np.clip(np.rint(self.quotients(scale)), self.lowest, _highest(self.bits))
+        return codes.astype(np.int16 if self.bits > 8 else np.int8)
+
+
+def _highest(bits: int) -> int:
+    """The largest integer that weights of some width take."""
+    return max(1, (1 << bits - 1) - 1)
 
 
 def _linear(weight: Reals, bits: int, factor: Reals | None) -> Integers:
     """The largest weight of a channel is the largest integer; with ``factor``, the largest of the layer."""
     natural = np.abs(weight).max(1) / ((1 << bits - 1) - 1)
     if factor is None:
-        return Integers(bits, natural, lambda scale: weight / scale.astype(np.float64)[:, None])
+        return Integers(bits, -_highest(bits), natural, lambda scale: weight / scale.astype(np.float64)[:, None])
     step = float(natural.max())
     best, sides = step * np.abs(factor), factor
 
@@ -62,7 +78,7 @@ def _linear(weight: Reals, bits: int, factor: Reals | None) -> Integers:
         same = scale == best.astype(np.float32)
         return weight * np.where(same, np.sign(sides) / step, sides / scale.astype(np.float64))[:, None]
 
-    return Integers(bits, best, quotients)
+    return Integers(bits, -_highest(bits), best, quotients)
 
 
 def _fixed(codes: Reals, scale: Reals, bits: int) -> Integers:
@@ -76,4 +92,4 @@ def _fixed(codes: Reals, scale: Reals, bits: int) -> Integers:
             ratio = np.where(same, 1.0, scale / other.astype(np.float64))
         return codes * ratio[:, None]
 
-    return Integers(bits, scale, quotients)
+    return Integers(bits, -_highest(bits), scale, quotients)

@@ -114,8 +114,14 @@ def two_scales(weight: Reals, highest: int) -> tuple[Reals, float]:
     return p * positive.astype(np.float64) - n * negative.astype(np.float64), scale
 
 
-def arrives_with(weight: Reals, widest: int = 8) -> int:
-    """Bits that weights need as they are, at least 2; ``widest`` if they are not multiples of any step."""
+def arrives_with(weight: Reals, widest: int = 8, steps: Reals | None = None) -> int:
+    """Bits that weights need as they are, at least 2; ``widest`` if they are not multiples of any step.
+
+    ``steps``: the step of each row, if it is known.
+    """
+    if steps is not None:
+        codes = np.rint(weight / np.where(steps > 0, steps, 1.0)[:, None])
+        return next((b for b in range(2, widest) if -codes.min() <= 1 << b - 1 and codes.max() < 1 << b - 1), widest)
     if on_grid(weight, (1 << widest - 2) - 1) is None:
         return widest
     for bits in range(2, widest):

@@ -155,7 +155,8 @@ class _Quantizer:
         self, node: floats.Conv, common: tuple[str, tuple[str, ...], str, int, int], source: Tensor, target: Tensor
     ) -> Conv:
         precision = self.widths.layers[node.name]
-        shared = precision.scheme == "ttq" or (precision.w_bits >= 8 and is_shared(node.plain))
+        steps = node.steps if precision.scheme == "linear" else None
+        shared = precision.scheme == "ttq" or (precision.w_bits >= 8 and steps is None and is_shared(node.plain))
         weight, bias = node.plain if shared else node.weight, node.bias
         order = self.orders.get(node.inputs[0])
         if order is not None:
@@ -163,13 +164,13 @@ class _Quantizer:
             if node.groups == 1:
                 weight = weight[:, place]
             else:
-                weight, bias = weight[place], bias[place]
+                weight, bias, steps = weight[place], bias[place], None if steps is None else steps[place]
         factor = _factor(node) if shared else None
         if node.sign:
             signs = source.bits > 1 and source.name in self.signs
             made = quantize_signs(node.name, weight, bias, source, factor, precision, signs)
         else:
-            made = quantize_weights(node.name, weight, bias, source, target.scale, factor, precision)
+            made = quantize_weights(node.name, weight, bias, source, target.scale, factor, precision, steps)
         return Conv(*common, *made, node.window, node.groups, precision.w_bits)
 
     def _follow_order(self, node: Node) -> None:

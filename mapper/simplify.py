@@ -58,7 +58,7 @@ def _merge_affine(first: Node, node: Node) -> Node | None:
         factor = scale if first.unfolded is None else first.unfolded.factor * scale
         return replace(
             first, weight=weight, bias=bias, output=node.output, low=node.low, high=node.high,
-            unfolded=Unfolded(first.plain, factor),
+            unfolded=Unfolded(first.plain, factor), steps=None if first.steps is None else first.steps * np.abs(scale),
         )  # fmt: skip
     if isinstance(first, Affine):
         both = (first.scale * scale).astype(np.float32), (first.shift * scale + shift).astype(np.float32)

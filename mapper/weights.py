@@ -26,6 +26,7 @@ def bias_type(source: Tensor) -> np.dtype[np.signedinteger[Any]]:
 def quantize_weights(
     layer: str, weight: Floats, bias: Floats, source: Tensor, target_scale: float,
     factor: NDArray[np.float64] | None = None, precision: Precision | None = None,
+    steps: NDArray[np.float64] | None = None,
 ) -> tuple[Codes, NDArray[np.float32], Codes]:
     """Integer weights, their scale per output channel, and the bias in units of input scale * weight scale.
 
@@ -39,6 +40,7 @@ def quantize_weights(
     factor : for weights of few values (``docs/numerics.md``, section 7): what each channel's are multiplied with. All
         channels get the scale of the largest weight, times their factor, unless a bias needs a coarser one
     precision : width of the integers, and how weights become them (linear, as wide as the inputs)
+    steps : scales that the weights came with; they are kept if the integers fit
 
     Raises
     ------
@@ -48,7 +50,8 @@ def quantize_weights(
     precision = precision or Precision(source.bits, source.bits)
     flat = weight.reshape(len(weight), -1).astype(np.float64)
     limit = 1 << source.acc_bits - 1
-    integers = Integers.of(flat, precision, factor)
+    kept = None if steps is None else Integers.given(flat, steps, precision.w_bits)
+    integers = kept or Integers.of(flat, precision, factor)
     for_bias = np.abs(bias.astype(np.float64)) / (source.scale * limit / 2)  # a bias takes half of the range at most
     for_range = SCALE_MIN * target_scale / source.scale
     # A channel whose weights matter less than its bias, or not at all, gets a coarser scale.
