@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from dataflows.errors import InputError
-from mapper.graph import Clamp, FakeQuantize, Flatten, FloatGraph, MaxPool, Node, Quantized
+from mapper.graph import Clamp, Concat, FakeQuantize, Flatten, FloatGraph, MaxPool, Node, Quantized
 from mapper.graph_attention import Respace, Slice
 
 PASS_ON = MaxPool, Clamp, Flatten, Respace, Slice
@@ -28,18 +28,23 @@ def absorb(graph: FloatGraph) -> FloatGraph:
     Raises
     ------
     InputError
-        When one tensor is rounded to different levels.
+        When one tensor is rounded to different levels, side by side; one after the other is a layer of its own.
     """
     names: dict[str, str] = {}
     found: dict[str, Quantized] = {}
+    rounded: set[str] = set()
     nodes: list[Node] = []
-    for node in graph.nodes:
-        node = replace(node, inputs=tuple(names.get(name, name) for name in node.inputs))
+    for original in graph.nodes:
+        node = replace(original, inputs=tuple(names.get(name, name) for name in original.inputs))
         if not isinstance(node, FakeQuantize):
             nodes.append(node)
             continue
         source = node.inputs[0]
+        if original.inputs[0] in rounded and found[source] != node.levels:  # rounded twice, one after the other
+            nodes.append(Concat(node.name, node.inputs, node.output, where=node.where))
+            source = node.output
         names[node.output] = source
+        rounded.add(node.output)
         if found.setdefault(source, node.levels) != node.levels:
             raise InputError(f"{node.where or node.name}: its input is rounded to other levels elsewhere")
     outputs = tuple(names.get(name, name) for name in graph.outputs)

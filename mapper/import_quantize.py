@@ -21,7 +21,7 @@ def per_tensor(
     if isinstance(x, Constant):
         scales, zeros = (torch.as_tensor(_plain(v)).reshape(1) for v in (scale, zero_point))
         flat = _round(x.data.reshape(1, -1), scales, zeros, quant_min, quant_max)
-        return Constant(x.name, flat.reshape(x.data.shape))
+        return Constant(x.name, flat.reshape(x.data.shape), scales.expand(x.data.shape))
     try:
         levels = quantized(_number(scale), int(_number(zero_point)), quant_min, quant_max)
     except (ValueError, TypeError) as error:
@@ -46,7 +46,8 @@ def per_channel(
     moved = x.data.movedim(axis, 0)
     flat = moved.reshape(len(moved), -1)
     rounded = _round(flat, scale.data, zero_point.data, quant_min, quant_max)
-    return Constant(x.name, rounded.reshape(moved.shape).movedim(0, axis))
+    steps = scale.data[:, None].expand(flat.shape)
+    return Constant(x.name, *(rows.reshape(moved.shape).movedim(0, axis) for rows in (rounded, steps)))
 
 
 @operator("fake_quantize_per_channel_affine_cachemask")

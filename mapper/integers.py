@@ -16,6 +16,10 @@ from mapper.precision import Precision
 Scales = NDArray[np.float32]
 
 
+TOLERANCE = 1e-3
+"""How far a weight may be from a whole multiple of its step: float32 products are, by less."""
+
+
 @dataclass(frozen=True)
 class Integers:
     """Weights that become integers.
@@ -37,8 +41,13 @@ class Integers:
     def given(weight: Reals, steps: Reals, bits: int) -> Integers | None:
         """Integers of weights that are multiples of ``steps`` (out channels,), if they fit ``bits`` bits."""
         steps = np.where(steps > 0, steps, 1.0).astype(np.float32).astype(np.float64)
-        codes = np.rint(weight / steps[:, None])
-        if bits < 2 or codes.min() < -(1 << bits - 1) or codes.max() > _highest(bits):
+        quotients = weight / steps[:, None]
+        codes = np.rint(quotients)
+        if bool((np.abs(quotients - codes) > TOLERANCE).any()):
+            return None  # something has changed the weights since
+        if bits == 1 and not bool((np.abs(codes) == 1).all()):
+            return None
+        if codes.min() < -(1 << bits - 1) or codes.max() > _highest(bits):
             return None
         return Integers(bits, -(1 << bits - 1), steps, lambda scale: weight / scale.astype(np.float64)[:, None])
 

@@ -16,6 +16,7 @@ from mapper.exchange import exchange
 from mapper.fake_quantize import absorb
 from mapper.graph import Add, Affine, AvgPool, Clamp, Concat, Conv, Flatten, FloatGraph, MaxPool, Node, Pad, Unfolded
 from mapper.graph_attention import Constant, Embedding, Norm, Respace, Slice
+from mapper.keep_levels import keep_levels, may_merge
 from mapper.simplify_sign import alone, merge_sign, sign_early
 
 Merge = Callable[[Node, Node], Node | None]
@@ -23,7 +24,7 @@ Merge = Callable[[Node, Node], Node | None]
 
 def simplify(graph: FloatGraph) -> FloatGraph:
     """The same function with fewer nodes, no :class:`Affine`, and every tensor named after its node."""
-    graph = absorb(_remove_dead(graph))
+    graph = keep_levels(absorb(_remove_dead(graph)))
     graph = _fuse(graph, _merge_affine)
     graph = replace(graph, nodes=tuple(_depthwise(n) if isinstance(n, Affine) else n for n in graph.nodes))
     graph = exchange(graph, _clamp_before_flatten)
@@ -39,7 +40,8 @@ def _fuse(graph: FloatGraph, merge: Merge) -> FloatGraph:
     made: dict[str, Node] = {}  # in execution order
     for node in graph.nodes:
         first = made.get(node.inputs[0]) if node.inputs else None
-        if first is not None and len(node.inputs) == 1 and uses[first.output] == 1:
+        alone = first is not None and len(node.inputs) == 1 and uses[first.output] == 1
+        if first is not None and alone and may_merge(graph.quantized, first, node):
             merged = merge(first, node)
             if merged is not None:
                 del made[first.output]
@@ -177,6 +179,7 @@ def _name_tensors(graph: FloatGraph) -> FloatGraph:
     """Give every node's output the node's name; forget shapes of tensors that are gone."""
     names = {name: name for name in graph.inputs} | {node.output: node.name for node in graph.nodes}
     nodes = tuple(replace(n, inputs=tuple(names[i] for i in n.inputs), output=n.name) for n in graph.nodes)
+    signs = {node.output for node in graph.nodes if node.sign}  # they have levels of their own
     return FloatGraph(
         graph.name,
         graph.inputs,
@@ -184,5 +187,5 @@ def _name_tensors(graph: FloatGraph) -> FloatGraph:
         {new: graph.shapes[old] for old, new in names.items()},
         {names[old]: rank for old, rank in graph.ranks.items() if old in names},
         nodes,
-        {names[old]: levels for old, levels in graph.quantized.items() if old in names},
+        {names[old]: levels for old, levels in graph.quantized.items() if old in names and old not in signs},
     )

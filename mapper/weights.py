@@ -52,8 +52,9 @@ def quantize_weights(
     limit = 1 << source.acc_bits - 1
     kept = None if steps is None else Integers.given(flat, steps, precision.w_bits)
     integers = kept or Integers.of(flat, precision, factor)
-    for_bias = np.abs(bias.astype(np.float64)) / (source.scale * limit / 2)  # a bias takes half of the range at most
-    for_range = SCALE_MIN * target_scale / source.scale
+    room = limit / 2 if kept is None else limit * 1.001  # a bias takes half of the range at most; a given one fits
+    for_bias = np.abs(bias.astype(np.float64)) / (source.scale * room)
+    for_range = SCALE_MIN * target_scale / source.scale if kept is None else 0.0
     # A channel whose weights matter less than its bias, or not at all, gets a coarser scale.
     scale = np.maximum(np.maximum(integers.scale, for_bias), for_range).astype(np.float32)
     exact = scale.astype(np.float64)
