@@ -41,6 +41,7 @@ class Target(IntEnum):
     TABLE = 7  # activation tables of the vector unit, only with [attention], as the next two
     GAIN = 8  # of norms
     INDEX = 9  # lists of rows for LOAD jobs
+    COLUMNS = 10  # sorted columns of keys, only with attention.candidates: whole beats at multiples of a beat only
 
 
 class Region(IntEnum):
@@ -72,6 +73,7 @@ class Rows(IntEnum):
     SELECT_HEADS = 4
     SELECT_VALUES = 5  # no row: a list of the keys of a head whose values count, only with attention.values
     PACK = 6  # the elements of such keys, one after the other, zeros behind them
+    SEARCH = 7  # the row is a query: a list of the keys that are its candidates, only with attention.candidates
 
 
 class Nibbles(IntEnum):

@@ -16,6 +16,7 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationError, model_validator
 
 from dataflows import catalogue, multipliers
+from dataflows.candidates import column_bytes
 from dataflows.errors import InputError
 from dataflows.formats import ceil_pow2, container
 from dataflows.multipliers import Law, Reduction
@@ -147,6 +148,10 @@ class Config(Section):
             )
         if self.attention.values and not self.attention.pruning:
             raise ValueError("attention.values must be false without attention.pruning, not true")
+        if self.attention.candidates and not self.attention.values:
+            raise ValueError(
+                f"attention.candidates must be 0 without attention.values, not {self.attention.candidates}"
+            )
         if self.attention.pruning and self.lanes & (self.lanes - 1):
             raise ValueError(f"array.cols must be a power of two with attention.pruning, not {self.lanes}")
         if self.attention.row_elements % self.lanes:
@@ -426,13 +431,15 @@ class Config(Section):
 
     @property
     def attention_bytes(self) -> int:
-        """Memories of the row engine that LOAD writes: gains, tables of one byte per code, indices of two bytes."""
+        """Memories of the row engine that LOAD writes: gains, tables of one byte per code, indices of two bytes,
+        sorted columns."""
         if self.attention is None:
             return 0
         return (
             self.gain_blocks * self.gain_entry_bytes
             + self.attention.tables * TABLE_ENTRIES
             + self.attention.indices * INDEX_BYTES
+            + self.candidate_column_bytes * self.attention.candidate_columns
         )
 
     @property
@@ -444,6 +451,16 @@ class Config(Section):
     def values(self) -> bool:
         """Whether values of single keys can be left out."""
         return self.attention is not None and self.attention.values
+
+    @property
+    def candidates(self) -> int:
+        """Keys that the search of candidates holds; 0 without it."""
+        return self.attention.candidates if self.attention else 0
+
+    @property
+    def candidate_column_bytes(self) -> int:
+        """Address pitch of a sorted column; 0 without the search of candidates."""
+        return column_bytes(self.candidates, self.bus_bytes) if self.candidates else 0
 
     # -- identity ------------------------------------------------------------------------------
 
@@ -473,7 +490,7 @@ class Config(Section):
             "acc_word_bytes", "acc_bank_words", "param_entry_bytes", "param_entries", "window_multipliers",
             "window_weights_address", "window_weight_bytes", "sparse_multipliers", "entry_bytes",
             "sparse_weight_pitch", "sparse_pointer_pitch", "codebook_pitch", "sparse_bytes", "row_blocks",
-            "gain_blocks", "gain_entry_bytes", "attention_bytes", "on_chip_bytes",
+            "gain_blocks", "gain_entry_bytes", "candidate_column_bytes", "attention_bytes", "on_chip_bytes",
         )  # fmt: skip
         values = {name: getattr(self, name) for name in derived}
         return {

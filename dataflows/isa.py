@@ -184,7 +184,7 @@ def units(cfg: Config) -> dict[Unit, tuple[Register, ...]]:
     }
     maps |= {Unit.SPARSE: optional.sparse(cfg)} if cfg.sparse else {}
     row_engine = (*optional.ROWS, *optional.IMPORTANCE) if cfg.pruning else optional.ROWS
-    row_engine = (*row_engine, optional.VALUES) if cfg.values else row_engine
+    row_engine = (*row_engine, optional.values(cfg)) if cfg.values else row_engine
     return maps | ({Unit.ROWS: row_engine} if cfg.attention else {})
 
 
@@ -198,6 +198,7 @@ def targets(cfg: Config) -> tuple[Target, ...]:
     sparse = (Target.ENTRIES, Target.POINTERS, Target.CODEBOOK)
     attention = (Target.TABLE, Target.GAIN, Target.INDEX)
     wanted = (*(sparse if cfg.sparse else ()), *(attention if cfg.attention else ()))
+    wanted = (*wanted, Target.COLUMNS) if cfg.candidates else wanted
     return tuple(t for t in Target if t < Target.ENTRIES or t in wanted)
 
 

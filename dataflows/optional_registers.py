@@ -122,8 +122,8 @@ IMPORTANCE = (
     Register(
         "select",
         (
-            Field("count", 16, "tokens or heads to select from, at least 1 (SELECT)"),
-            Field("keep", 16, "how many stay, at least 1"),
+            Field("count", 16, "tokens, heads or keys to select from, at least 1 (SELECT, SEARCH)"),
+            Field("keep", 16, "how many stay, at least 1; steps, at least 1 (SEARCH)"),
             Field("place", 16, "index, in LOAD's lists, of the first of keep places; keep numbers follow"),
         ),
     ),
@@ -131,19 +131,24 @@ IMPORTANCE = (
 """Registers of the row engine with ``attention.pruning``."""
 
 
-VALUES = Register(
-    "values",
-    (
-        Field("observe", 1, "probabilities are added to the columns of the head (SOFTMAX)"),
-        Field("fresh", 1, "the first row overwrites these"),
-        Field("largest", 1, "columns hold the largest probability instead of the sum; alike in all rows of a head"),
-        Field("by_floor", 1, "what is above floor stays, select.keep is of no meaning (SELECT_VALUES)"),
-        Field("floor", 17, "with by_floor: largest column that does not stay, with 16 fraction bits"),
-        Field("least", 7, "numerators below it become 0 (SOFTMAX)"),
-        Field("count", 16, "elements that leave per row, at least 1 and as many as stay (PACK)"),
-    ),
+_VALUES = (
+    Field("observe", 1, "probabilities are added to the columns of the head (SOFTMAX)"),
+    Field("fresh", 1, "the first row overwrites these"),
+    Field("largest", 1, "columns hold the largest probability instead of the sum; alike in all rows of a head"),
+    Field("by_floor", 1, "what is above floor stays, select.keep is of no meaning (SELECT_VALUES)"),
+    Field("floor", 17, "with by_floor: largest column that does not stay, with 16 fraction bits"),
+    Field("least", 7, "numerators below it become 0 (SOFTMAX)"),
+    Field("count", 16, "elements that leave per row, at least 1 and as many as stay (PACK)"),
 )
-"""A register of the row engine with ``attention.values``."""
+_FOUND = (
+    Field("found", 1, "as many elements count as the last search of this slot has found, not count.valid (SOFTMAX)"),
+    Field("slot", 1, "where a search keeps how many it has found (SEARCH; SOFTMAX with found)"),
+)
+
+
+def values(cfg: Config) -> Register:
+    """The register of the row engine with ``attention.values``."""
+    return Register("values", (*_VALUES, *(_FOUND if cfg.candidates else ())))
 
 
 HEAD_IMPORTANCE = Register(

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from dataflows import catalogue, multipliers
+from dataflows.candidates import MAX_COLUMNS
 from dataflows.formats import ACC_BITS
 from dataflows.multipliers import Law, MultiplierKind
 
@@ -192,6 +193,12 @@ class Attention(Section):
     )
     values: Annotated[bool, Field(strict=True)] = Field(
         False, description="values of single keys can be left out of each head, by rank or by probability; with pruning"
+    )
+    candidates: Annotated[int, Field(strict=True, ge=0, le=4096)] = Field(
+        0, description="keys whose sorted columns are kept on chip for the search of candidates, 0: no search; with values"
+    )
+    candidate_columns: Annotated[int, Field(strict=True, ge=2, le=MAX_COLUMNS)] = Field(
+        64, description="their columns: channels of a head (with candidates)"
     )
 
 

@@ -4,9 +4,10 @@ from amaranth import Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from dataflows.candidates import CODE_BITS, MAX_COLUMNS, STEP_BITS, fill_cycles, step_cycles
+from dataflows.candidates import CODE_BITS, MAX_COLUMNS, STEP_BITS, fill_cycles, key_bits, step_cycles
 from rtl.greedy_scores import GreedyScores
-from rtl.sorted_columns import SortedColumns, entry_layout, key_bits
+from rtl.memory import write_layout
+from rtl.sorted_columns import SortedColumns
 from rtl.zero_eliminator import dense_layout
 
 
@@ -32,10 +33,12 @@ class CandidateSearch(wiring.Component):
         Most keys, at least 1.
     columns : int
         Columns, 2 to 256; unused ones have a query of 0.
+    beat_bytes : int
+        Bytes of a write.
 
     Members
     -------
-    write, column, place, entry
+    write
         See :class:`~rtl.sorted_columns.SortedColumns`; while no search is open.
     job : In(stream of search_layout(length, columns))
         Taken when no search is open.
@@ -54,17 +57,14 @@ class CandidateSearch(wiring.Component):
     trees, so a step takes :func:`~dataflows.candidates.step_cycles` instead of one with entries fetched ahead.
     """
 
-    def __init__(self, lanes: int, length: int, columns: int):
+    def __init__(self, lanes: int, length: int, columns: int, beat_bytes: int):
         if length < 1 or not 2 <= columns <= MAX_COLUMNS:
             raise ValueError(
                 f"CandidateSearch must have at least 1 key and 2 to {MAX_COLUMNS} columns, not {length} and {columns}"
             )
-        self.lanes, self.length, self.columns = lanes, length, columns
+        self.lanes, self.length, self.columns, self.beat_bytes = lanes, length, columns, beat_bytes
         super().__init__({
-            "write": In(1),
-            "column": In(range(columns)),
-            "place": In(key_bits(length)),
-            "entry": In(entry_layout(length)),
+            "write": In(stream.Signature(write_layout(beat_bytes), always_ready=True)),
             "job": In(stream.Signature(search_layout(length, columns))),
             "o": Out(stream.Signature(dense_layout(lanes, key_bits(length)))),
             "busy": Out(1),
@@ -72,12 +72,12 @@ class CandidateSearch(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.ends = ends = SortedColumns(self.length, self.columns)
+        m.submodules.ends = ends = SortedColumns(self.length, self.columns, self.beat_bytes)
         m.submodules.greedy = scores = GreedyScores(self.lanes, self.length)
         wiring.connect(m, scores.o, wiring.flipped(self.o))
+        wiring.connect(m, wiring.flipped(self.write), ends.write)
         job = Signal(self.job.payload.shape(), reset_less=True)
         m.d.comb += [
-            *(getattr(ends, name).eq(getattr(self, name)) for name in ("write", "column", "place", "entry")),
             ends.query.eq(job.query),
             ends.keys.eq(job.keys),
             scores.keys.eq(job.keys),

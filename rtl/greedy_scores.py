@@ -5,9 +5,8 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
-from dataflows.candidates import PRODUCT_BITS, SCORE_BITS
+from dataflows.candidates import PRODUCT_BITS, SCORE_BITS, key_bits
 from rtl.memory import BankMemory
-from rtl.sorted_columns import key_bits
 from rtl.zero_eliminator import ZeroEliminator, dense_layout
 
 

@@ -1,19 +1,15 @@
 """Sorted columns of keys, and the largest and smallest products that a query has with what is left of them."""
 
 from amaranth import Cat, Module, Mux, Signal, signed
-from amaranth.lib import data, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
 
-from dataflows.candidates import CODE_BITS, PRODUCT_BITS, tree_latency
+from dataflows.candidates import CODE_BITS, PRODUCT_BITS, column_bytes, entry_bytes, key_bits, tree_latency
 from rtl.champion_tree import ChampionTree
-from rtl.memory import BankMemory
+from rtl.memory import BankMemory, write_layout
 
 ENDS = ("upper", "lower")
-
-
-def key_bits(length: int) -> int:
-    """Width of a key's number."""
-    return max(1, (length - 1).bit_length())
 
 
 def entry_layout(length: int) -> data.StructLayout:
@@ -33,11 +29,14 @@ class SortedColumns(wiring.Component):
     ----------
     length, columns : int
         Most keys, and columns.
+    beat_bytes : int
+        Bytes of a write, a power of two and at least those of an entry.
 
     Members
     -------
-    write, column, place, entry : In(1), In(range(columns)), In(key_bits), In(entry_layout(length))
-        Entries of columns, while nothing moves.
+    write : In(stream of write_layout(beat_bytes), always ready)
+        Whole beats of entries, at multiples of a beat, while nothing moves. Column c begins at byte
+        ``c * column_bytes``; what lies behind the last one is dropped.
     query : In(columns x signed(8)), keys : In(range(length + 1))
         The query, and how many entries a column has; constant while ends move.
     set, set_column : In(1), In(range(columns))
@@ -55,14 +54,11 @@ class SortedColumns(wiring.Component):
     before it are in what wins.
     """
 
-    def __init__(self, length: int, columns: int):
-        self.length, self.columns = length, columns
+    def __init__(self, length: int, columns: int, beat_bytes: int):
+        self.length, self.columns, self.beat_bytes = length, columns, beat_bytes
         self.latency = 3 + tree_latency(columns)  # memory, entry, leaf, tree
         super().__init__({
-            "write": In(1),
-            "column": In(range(columns)),
-            "place": In(key_bits(length)),
-            "entry": In(entry_layout(length)),
+            "write": In(stream.Signature(write_layout(beat_bytes), always_ready=True)),
             "query": In(data.ArrayLayout(signed(CODE_BITS), columns)),
             "keys": In(range(length + 1)),
             "set": In(1),
@@ -76,8 +72,9 @@ class SortedColumns(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         place_bits = key_bits(self.length)
-        entry_bytes = -(-(CODE_BITS + place_bits) // 8)
-        m.submodules.entries = memory = BankMemory(entry_bytes, self.columns << place_bits, entry_bytes)
+        beat, size = self.beat_bytes, entry_bytes(self.length)
+        pitch = column_bytes(self.length, beat)
+        m.submodules.entries = memory = BankMemory(beat, self.columns * pitch // beat, beat)
         trees = [ChampionTree(self.columns, PRODUCT_BITS, place_bits) for _ in ENDS]
         number = range(self.length + 1)
         passed = [Signal(data.ArrayLayout(number, self.columns), name=f"{end}_passed", reset_less=True) for end in ENDS]
@@ -103,18 +100,23 @@ class SortedColumns(wiring.Component):
             with m.If(read & (self.lower == lower)):
                 m.d.sync += counts[column].eq(count)
         element = Signal(signed(CODE_BITS))
-        place = Signal(place_bits)
+        place = Signal(range(pitch // size))
         from_top = Signal()
+        inner = exact_log2(beat // size)  # bits of an entry's place in a beat
+        shown = Signal(max(1, inner), reset_less=True)
+        first = self.write.p.address[exact_log2(beat) :]
         m.d.comb += [
             element.eq(self.query[column]),
             from_top.eq(self.lower == (element < 0)),
             place.eq(Mux(from_top, self.keys - 1 - count, count)),
             memory.read_enable.eq(read),
-            memory.read_address.eq(Cat(place, column)),
-            memory.write_enable.eq(self.write),
-            memory.write_address.eq(Cat(self.place, self.column)),
-            memory.write_data.eq(self.entry.as_value()),
+            memory.read_address.eq(Cat(place, column) >> inner),
+            memory.write_enable.eq(self.write.valid & (first < self.columns * pitch // beat)),
+            memory.write_address.eq(first),
+            memory.write_data.eq(self.write.p.data.as_value()),
         ]
+        with m.If(read):
+            m.d.sync += shown.eq(place[:inner] if inner else 0)
 
         # A cycle later its entry, then its product, which goes into a leaf. An end that has passed all entries has
         # the product 0, which never counts.
@@ -122,11 +124,13 @@ class SortedColumns(wiring.Component):
         asked, come = Signal(way, reset_less=True), Signal(way, reset_less=True)
         valid = Signal(2)
         entry = Signal(entry_layout(self.length), reset_less=True)
+        held = Signal(data.ArrayLayout(8 * size, beat // size))
+        m.d.comb += held.as_value().eq(memory.read_data)
         product = Signal(signed(PRODUCT_BITS))
         m.d.sync += [
             valid.eq(Cat(read, valid[0])),
             asked.column.eq(column), asked.lower.eq(self.lower), asked.over.eq(count == self.keys),
-            asked.element.eq(element), come.eq(asked), entry.eq(memory.read_data),
+            asked.element.eq(element), come.eq(asked), entry.eq(held[shown]),
         ]  # fmt: skip
         m.d.comb += product.eq(come.element * entry.value)
         for lower, tree in enumerate(trees):

@@ -14,6 +14,8 @@ from sim import verilator
 from sim.golden.candidates import greedy_scores
 from tests.rtl.axi_model import simulate
 
+BEAT = 8
+
 
 @pytest.mark.parametrize("count", [2, 5, 16, 21])
 def test_champion(count, rng):
@@ -57,21 +59,21 @@ def searches(rng, length, columns):
 
 
 @pytest.mark.parametrize(("lanes", "length", "columns", "stall"), [
-    (4, 13, 3, 0.0), (4, 16, 5, 0.5), (1, 6, 2, 0.0), (16, 20, 8, 0.0), (2, 40, 2, 0.0),
+    (4, 13, 3, 0.0), (4, 16, 5, 0.5), (1, 6, 2, 0.0), (16, 20, 8, 0.0), (2, 40, 2, 0.0), (4, 257, 2, 0.0),
 ])  # fmt: skip
 def test_search(lanes, length, columns, stall, rng):
-    dut = CandidateSearch(lanes, length, columns)
+    dut = CandidateSearch(lanes, length, columns, BEAT)
 
     async def load(ctx, keys):
         order = np.argsort(keys, axis=0, kind="stable")
-        ctx.set(dut.write, 1)
-        for column in range(columns):
-            for place, key in enumerate(order[:, column]):
-                ctx.set(dut.column, column)
-                ctx.set(dut.place, place)
-                ctx.set(dut.entry, {"value": int(keys[key, column]), "key": int(key)})
-                await ctx.tick()
-        ctx.set(dut.write, 0)
+        size = candidates.entry_bytes(length)
+        image = np.zeros((columns, candidates.column_bytes(length, BEAT) // size), f"<u{size}")
+        image[:, : len(keys)] = ((order << 8) | (np.take_along_axis(keys, order, axis=0) & 255)).T
+        ctx.set(dut.write.valid, 1)
+        for number, beat in enumerate(image.view(np.uint8).reshape(-1, BEAT).tolist()):
+            ctx.set(dut.write.payload, {"address": BEAT * number, "data": beat, "first": 0, "count": BEAT})
+            await ctx.tick()
+        ctx.set(dut.write.valid, 0)
 
     async def testbench(ctx):
         for keys, query, steps in searches(rng, length, columns):
@@ -104,12 +106,12 @@ def test_search(lanes, length, columns, stall, rng):
 @pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")
 def test_sizes_are_checked():
     with pytest.raises(ValueError, match="at least 1 key and 2 to 256 columns, not 4 and 1"):
-        CandidateSearch(4, 4, 1)
+        CandidateSearch(4, 4, 1, BEAT)
     gc.collect()
 
 
 def test_lint(tmp_path):
-    (tmp_path / "search.v").write_text(component_verilog(CandidateSearch(16, 320, 64), "search"))
+    (tmp_path / "search.v").write_text(component_verilog(CandidateSearch(16, 320, 64, 16), "search"))
     (tmp_path / "search.vlt").write_text(lint_waivers("search"))
     result = verilator.run(["--lint-only", "-Wall", "--top-module", "search", "search.vlt", "search.v"], tmp_path)
     assert result.returncode == 0 and not result.stderr, result.stderr[:3000]
