@@ -195,7 +195,7 @@ class Attention(Section):
         False, description="values of single keys can be left out of each head, by rank or by probability; with pruning"
     )
     candidates: Annotated[int, Field(strict=True, ge=0, le=4096)] = Field(
-        0, description="keys whose sorted columns are kept on chip for the search of candidates, 0: no search; with values"
+        0, description="keys whose sorted columns are kept on chip for candidate search, with values; 0: no search"
     )
     candidate_columns: Annotated[int, Field(strict=True, ge=2, le=MAX_COLUMNS)] = Field(
         64, description="their columns: channels of a head (with candidates)"

@@ -12,7 +12,7 @@ from rtl.memory import BankMemory, write_layout
 from rtl.rows_collect import ROWS, RowsCollect, score_word, sums_layout
 from rtl.rows_emit import RowsEmit
 from rtl.rows_finish import RowsFinish, norm_layout
-from rtl.rows_jobs import POSITION_BITS, RowsJobs
+from rtl.rows_jobs import POSITION_BITS, RowsJobs, found_layout
 from rtl.rows_scale import RowsScale, scale_layout
 from rtl.softmax_lane import SCORE_BITS
 from rtl.sparse_queue import ShortQueue
@@ -51,6 +51,9 @@ class RowsEngine(wiring.Component):
         Read while a job waits, in the first of its ``PREPARE`` cycles.
     gain : In(stream of write_layout(bus_bytes), always ready)
         See :class:`~rtl.rows_emit.RowsEmit`.
+    found : In(2 x range(candidates + 1))
+        With ``attention.candidates``: elements that count in rows of jobs with ``values.found``, by slot; read as
+        ``position`` is.
     numerators, reciprocals : Out(streams of rtl.importance.numerators_layout, reciprocal_layout, always ready)
         With pruning: rows of jobs that observe, for the importance of tokens.
 
@@ -107,6 +110,7 @@ class RowsEngine(wiring.Component):
             "position": In(POSITION_BITS),
             "scale": Out(stream.Signature(scale_layout(cfg), always_ready=True)),
             "gain": In(stream.Signature(write_layout(cfg.bus_bytes), always_ready=True)),
+            **({"found": In(found_layout(cfg))} if cfg.candidates else {}),
             **(self._observed(cfg) if cfg.pruning else {}),
         })
 
@@ -158,6 +162,7 @@ class RowsEngine(wiring.Component):
             jobs.scaled.eq(scales.o.valid & scales.end),
             jobs.decided.eq(self.decision.valid & self.decision.ready),
             jobs.position.eq(self.position),
+            *([jobs.found.eq(self.found)] if self.cfg.candidates else []),
             self.busy.eq(jobs.busy),
             self.stalled.eq(jobs.busy & ~(collect.moving | finish.busy | emit.moving | scales.busy)),
         ]

@@ -22,6 +22,11 @@ _COPIED = {
 """Fields of a job's registers that are passed on as they are, and their registers."""
 
 
+def found_layout(cfg: Config) -> data.ArrayLayout:
+    """How many candidates the last search of each slot has found."""
+    return data.ArrayLayout(range(cfg.candidates + 1), 2)
+
+
 class RowsJobs(wiring.Component):
     """One job waits, one is collected, and those before it are emitted.
 
@@ -37,6 +42,8 @@ class RowsJobs(wiring.Component):
         The same jobs for both ends of the ring.
     position : In(16)
         Is added to the elements that count, of jobs that say so.
+    found : In(found_layout(cfg))
+        With ``attention.candidates``: takes the place of ``count.valid``, of jobs that say so.
     left, scaled, decided : In(1)
         The last word of a job leaves; its last row scale is written (softmax); its decision is taken (``decide``).
     busy : Out(1)
@@ -59,6 +66,7 @@ class RowsJobs(wiring.Component):
             "collect": Out(stream.Signature(collect_layout(cfg))),
             "issue": Out(stream.Signature(issue_layout(cfg))),
             "position": In(POSITION_BITS),
+            **({"found": In(found_layout(cfg))} if cfg.candidates else {}),
             "left": In(1),
             "scaled": In(1),
             "decided": In(1),
@@ -100,9 +108,12 @@ class RowsJobs(wiring.Component):
         valid = Signal(POSITION_BITS + 1, reset_less=True)
         limit = Signal(total_bits(cfg), reset_less=True)
         sure = job.epsilon.value
+        given = job.count.valid
+        if cfg.candidates:
+            given = Mux(job["values"].found, self.found[job["values"].slot], given)
         m.d.sync += [
             elements.eq((job.mode.blocks - 1) * cfg.lanes + job.mode.tail),
-            valid.eq(job.count.valid + Mux(job.mode.positioned, self.position, 0)),
+            valid.eq(given + Mux(job.mode.positioned, self.position, 0)),
             counted.eq(Mux(softmax & (valid < elements), valid, elements)),
             limit.eq(Mux(sure[len(limit) :].any(), ~0, sure)),
         ]

@@ -217,6 +217,8 @@ class Accelerator(wiring.Component):
         if self.cfg.pruning:
             join(m, engine.list, load.list)
             join(m, vector.results, engine.results)
+        if self.cfg.candidates:
+            join(m, load.columns, engine.columns)
         return {Unit.ROWS: engine}
 
     def _decisions(self, m, engines):

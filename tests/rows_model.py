@@ -14,6 +14,7 @@ import numpy as np
 
 from dataflows import isa
 from dataflows.config import Config
+from tests.candidates_model import CandidatesModel
 from tests.pruning_model import PruningModel
 
 
@@ -101,6 +102,9 @@ class RowsModel:
             isa.Target.INDEX: 2 * cfg.attention.indices,
         }
         self.memory = {target: rng.integers(0, 256, size, np.uint8) for target, size in sizes.items()}
+        self.candidates = CandidatesModel(cfg, rng) if cfg.candidates else None
+        if self.candidates:
+            self.memory[isa.Target.COLUMNS] = self.candidates.memory
 
     def job(self, job: dict) -> None:
         """ROWS: rows that VECTOR has sent become bytes for STORE, and row scales."""
@@ -113,6 +117,9 @@ class RowsModel:
             return
         length = (mode["blocks"] - 1) * cfg.lanes + mode["tail"]
         assert 1 <= mode["tail"] <= cfg.lanes and 1 <= mode["blocks"] <= cfg.row_blocks, "rows that do not fit"
+        if mode["kind"] == isa.Rows.SEARCH:
+            self.candidates.search(job, self.row(length, column=False), self.memory[isa.Target.INDEX])
+            return
         assert count["rows"] >= 1, "a job without rows"
         if mode["kind"] == isa.Rows.PACK:
             for _ in range(count["rows"]):
@@ -128,7 +135,10 @@ class RowsModel:
         for number in range(count["rows"]):
             row = self.row(length, column=bool(mode["column"]))
             if mode["kind"] == isa.Rows.SOFTMAX:
-                valid = count["valid"] + (number if mode["causal"] else 0)
+                first = count["valid"]
+                if job.get("values", {}).get("found"):
+                    first = self.candidates.found[job["values"]["slot"]]
+                valid = first + (number if mode["causal"] else 0)
                 valid += self.position if mode["positioned"] else 0
                 least = job.get("values", {}).get("least", 0)
                 codes, pair = softmax(row, valid, scale["multiplier"], scale["shift"], least)

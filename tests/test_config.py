@@ -194,6 +194,9 @@ SPARSE_FIELDS = [
 
 ATTENTION_FIELDS = [("row_elements", 512), ("scales", 256), ("tables", 2), ("indices", 1024), ("pruning", True)]
 
+PRUNING_FIELDS = [("values", True), ("candidates", 320), ("candidate_columns", 32)]
+"""Each with those before it."""
+
 
 MULTIPLIERS = (
     {"kind": "fusion"}, {"kind": "fusion", "leaf": 4}, {"kind": "serial_input", "lanes": 8},
@@ -210,7 +213,7 @@ def test_hash_depends_on_every_field():
     fixed = {"numbers.act_bits", "numbers.weight_bits", "numbers.acc_bits", "codec.level_bits"}  # change together
     changing = {key for key, _ in (*FIELDS, *STORE_FIELDS)} | {f"sparse.{key}" for key, _ in SPARSE_FIELDS}
     changing |= {f"multiplier.{key}" for unit in MULTIPLIERS for key in unit}
-    changing |= {f"attention.{key}" for key, _ in ATTENTION_FIELDS} | {"attention.values"}
+    changing |= {f"attention.{key}" for key, _ in (*ATTENTION_FIELDS, *PRUNING_FIELDS)}
     assert changing == names - fixed
     hashes = [load(WS16).hash] + [parse(changed(key, value), "x").hash for key, value in FIELDS]
     rows = {**changed("array.dataflow", "row_stationary"), "stores": {"input": 12, "weight": 224, "output": 24}}
@@ -222,7 +225,9 @@ def test_hash_depends_on_every_field():
     hashes += [parse(changed("sparse", {**SPARSE, key: value}), "x").hash for key, value in SPARSE_FIELDS]
     hashes.append(parse(changed("attention", {}), "x").hash)
     hashes += [parse(changed("attention", {key: value}), "x").hash for key, value in ATTENTION_FIELDS]
-    hashes.append(parse(changed("attention", {"pruning": True, "values": True}), "x").hash)
+    for count in range(len(PRUNING_FIELDS)):
+        fields = {"pruning": True, **dict(PRUNING_FIELDS[: count + 1])}
+        hashes.append(parse(changed("attention", fields), "x").hash)
     for unit in MULTIPLIERS:
         flow = "weight_stationary" if unit["kind"] == "fusion" else "output_stationary"
         hashes.append(parse({**changed("array.dataflow", flow), "multiplier": unit}, "x").hash)

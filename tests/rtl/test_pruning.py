@@ -69,9 +69,9 @@ def run(cfg, jobs, seed):
     return lists, gives, left
 
 
-@pytest.mark.parametrize("values", [False, True])
-def test_lint(values, tmp_path):
-    cfg = make_config(pruning=True, values=values)
+@pytest.mark.parametrize(("values", "candidates"), [(False, 0), (True, 0), (True, 40)])
+def test_lint(values, candidates, tmp_path):
+    cfg = make_config(pruning=True, values=values, candidates=candidates)
     (tmp_path / "rows.v").write_text(component_verilog(PruningRowsEngine(cfg), "rows"))
     (tmp_path / "rows.vlt").write_text(lint_waivers("rows"))
     result = verilator.run(["--lint-only", "-Wall", "--top-module", "rows", "rows.vlt", "rows.v"], tmp_path)
