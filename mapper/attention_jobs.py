@@ -107,7 +107,8 @@ class Softmax:
     """Registers that all softmax jobs of a layer share: words of a row, its last lanes, the values' scale.
 
     ``positioned``: the position of the run is added to the keys that count; ``column``: elements come one per word;
-    ``least``: numerators below it become 0.
+    ``least``: numerators below it become 0; ``observe``: probabilities are added to the columns of the head, or these
+    keep the ``largest``.
     """
 
     blocks: int
@@ -117,6 +118,8 @@ class Softmax:
     positioned: bool = False
     column: bool = False
     least: int = 0
+    observe: bool = False
+    largest: bool = False
 
     def of_column(self) -> Softmax:
         """The same where elements come one per word."""
@@ -142,8 +145,14 @@ class Softmax:
                 "mode": mode, "count": {"rows": count, "valid": rows.valid},
                 "scale": {"multiplier": self.multiplier, "shift": self.shift, "entry": entry},
                 **({"importance": dict(importance)} if importance else {}),
-                **({"values": {"observe": 0, "least": self.least}} if self.least else {}),
+                **({"values": self._values(rows)} if self.least or self.observe else {}),
                 **({} if sure is None else {"epsilon": {"value": sure}}),
             },
             [Access("scale", entry, entry + count, write=True)], layer=layer, note=note,
         )  # fmt: skip
+
+    def _values(self, rows: Counted) -> dict[str, int]:
+        """What of the columns of a head: its first row begins them."""
+        fresh = int(rows.first == 0)
+        observe = {"observe": 1, "fresh": fresh, "largest": int(self.largest)} if self.observe else {"observe": 0}
+        return observe | {"least": self.least}

@@ -20,7 +20,8 @@ class Source:
     """``count`` channels of tokens of a sequence in DRAM: those of token 0 begin at byte ``first``.
 
     ``pitch`` is bytes from token to token; of halves ``plane`` is bytes from the upper ones to the lower ones. Where
-    tokens go by a list, its first number is index ``listed``.
+    tokens go by a list, its first number is index ``listed``. If it is ``counted`` its length is in front of that, and
+    no more tokens are loaded.
     """
 
     context: Context
@@ -31,6 +32,7 @@ class Source:
     pitch: int
     plane: int = 0
     listed: int | None = None
+    counted: bool = False
 
     @staticmethod
     def of(context: Context, tensor: Tensor, head: int, count: int, index: int) -> Source:
@@ -67,12 +69,14 @@ class Source:
         at = self.first + first
         if self.listed is not None:
             place = self.listed + tokens[0]
+            limit = {"counted": 1} if self.counted else {}
             registers = {
                 "source": self.context.source(name, at), **levels(ROWS, []), "row_c": {"count": count, "step": pitch},
-                "gather": {"indexed": 1, "first": place},
+                "gather": {"indexed": 1, "first": place - self.counted, **limit},
             }  # fmt: skip
             end = at + (self.tensor.shape[2] - 1) * pitch + size
-            return size, registers, [self.context.dram(name, at, end), Access("index", place, place + count)]
+            access = Access("index", place - self.counted, place + count)
+            return size, registers, [self.context.dram(name, at, end), access]
         start = tokens[0] * pitch + at
         run, loops = (size, [(count, pitch)]) if size < pitch else (count * size, [])
         registers = {"source": self.context.source(name, start), **levels(ROWS, loops)}
@@ -108,19 +112,23 @@ def load_keys(source: Source, plan: AttentionPlan, sample: int, blocks: Span, ad
 
 
 def load_values(source: Source, plan: AttentionPlan, sample: int, words: Span, address: int) -> None:
-    """Values of some words of keys: channel d of key j is lane d % lanes of row j of block d // lanes."""
+    """Values of some words of keys: channel d of key j is lane d % lanes of row j of block d // lanes.
+
+    Keys are the outermost level: their count may be that of a list.
+    """
     lanes, rows = plan.cfg.lanes, plan.cfg.array.rows
+    outermost: Loops = [(1, 0)] if source.counted else []
     block = (words[1] - words[0]) * plan.word_bytes
-    first, end = words[0] * rows, min(words[1] * rows, plan.keys)
+    first, end = words[0] * rows, min(words[1] * rows, plan.kept)
     tokens = (sample * plan.keys + first, sample * plan.keys + end)
     whole, rest = divmod(plan.depth, lanes)
     if whole:
-        loops: Loops = [(whole, block), (end - first, lanes)]
+        loops: Loops = [(whole, block), *outermost, (end - first, lanes)]
         channels = (0, whole * lanes)
         source.load(tokens, isa.Target.WEIGHT, address, lanes, loops, "values", channels=channels)
     if rest:
         channels = (whole * lanes, plan.depth)
-        at, loops = address + whole * block, [(end - first, lanes)]
+        at, loops = address + whole * block, [*2 * outermost, (end - first, lanes)]
         source.load(tokens, isa.Target.WEIGHT, at, rest, loops, "values", channels=channels)
     used = (end - first) * lanes
     if used < block:
@@ -157,15 +165,17 @@ def turn_query(source: Source, plan: AttentionPlan, sample: int, address: int) -
         source.clear(address + depth * lanes, rest, [])
 
 
-def load_numerators(context: Context, address: int, scratch: int, size: int, index: int) -> None:
-    """Numerators of a part from DRAM, where the row engine has left them at ``scratch``, to the input buffer."""
+def load_numerators(
+    context: Context, target: isa.Target, address: int, scratch: int, size: int, index: int
+) -> None:
+    """Numerators of a part from DRAM, where the row engine has left them at ``scratch``, to a buffer."""
     source, access = context.scratch(scratch, size)
     context.builder.add(
         isa.Unit.LOAD,
         {
             "source": source, "row": {"bytes": size}, **levels(ROWS, []),
-            "destination": {"address": address, "target": isa.Target.INPUT}, "segment": {"bytes": size},
+            "destination": {"address": address, "target": target}, "segment": {"bytes": size},
             **levels(SEGMENTS, []),
         },
-        [written(isa.Target.INPUT, address, size), access], layer=index, note="numerators",
+        [written(target, address, size), access], layer=index, note="numerators",
     )  # fmt: skip

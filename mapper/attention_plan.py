@@ -61,6 +61,10 @@ class AttentionPlan:
         There is room for keys of three parts and values of two.
     queries_stay : bool
         Queries of all heads of a sample stay on chip: they are loaded in one run. Numerators have slots behind them.
+    kept : int
+        Values of a row that are multiplied, the others are left out; as many as ``keys``: all are.
+    whole_heads : bool
+        All parts of a head go through softmax before the first of them meets values.
     """
 
     cfg: Config
@@ -77,6 +81,8 @@ class AttentionPlan:
     head_stays: bool
     keys_early: bool
     queries_stay: bool
+    kept: int
+    whole_heads: bool = False
 
     @property
     def key_blocks(self) -> int:
@@ -96,7 +102,7 @@ class AttentionPlan:
     @property
     def value_words(self) -> int:
         """Reduction words of a result."""
-        return ceil(self.keys / self.cfg.array.rows)
+        return ceil(self.kept / self.cfg.array.rows)
 
     @property
     def word_bytes(self) -> int:
@@ -109,6 +115,18 @@ class AttentionPlan:
         return self.value_rows * self.keys
 
     @property
+    def values_stay(self) -> bool:
+        """Whether values stay on chip for all parts of a head."""
+        several = self.whole_heads and self.value_rows < self.queries
+        size = self.value_words * self.value_blocks * self.word_bytes
+        return self.head_stays and not (several and size > self.cfg.memory.weight_bytes)
+
+    @property
+    def numerator_bytes(self) -> int:
+        """Numerators of a part on chip."""
+        return self.value_rows * self.kept
+
+    @property
     def scale_slot(self) -> int:
         """Row scales that a part has to itself: slots of one size, so that they never lie across each other."""
         assert self.cfg.attention is not None
@@ -117,13 +135,13 @@ class AttentionPlan:
     @property
     def weights_together(self) -> int:
         """Bytes of keys, and of the values behind them where a head of several parts stays on chip."""
-        several = self.head_stays and self.value_rows < self.queries
+        several = self.head_stays and self.value_rows < self.queries and not self.whole_heads
         blocks = self.key_words * self.key_blocks + (self.value_words * self.value_blocks if several else 0)
         return blocks * self.word_bytes
 
     def slot(self, number: int) -> int:
         """Where a slot for numerators begins behind the first query that stays."""
-        return self.queries * self.heads * self.depth + number * self.scratch_bytes
+        return self.queries * self.heads * self.depth + number * self.numerator_bytes
 
     @property
     def staying_bytes(self) -> int:
@@ -175,6 +193,11 @@ class AttentionPlan:
         }  # fmt: skip
 
 
+def selects_values(layer: Attention, keys: int) -> bool:
+    """Whether values of some of so many keys may be left out, by what the softmax of a whole head says."""
+    return bool(layer.value_threshold) or (layer.keep_values or keys) < keys
+
+
 def attention_plan(cfg: Config, layer: Attention, queries: Tensor, length: int) -> AttentionPlan:
     """The plan of a layer of ``length`` keys.
 
@@ -188,12 +211,14 @@ def attention_plan(cfg: Config, layer: Attention, queries: Tensor, length: int) 
     depth, lanes, memory = channels // layer.heads, cfg.lanes, cfg.memory
     word = cfg.array.rows * lanes
     key_words, key_blocks = ceil(depth / cfg.array.rows), ceil(length / lanes)
-    value_words, value_blocks = ceil(length / cfg.array.rows), ceil(depth / lanes)
+    kept, whole_heads = layer.keep_values or length, selects_values(layer, length)
+    value_words, value_blocks = ceil(kept / cfg.array.rows), ceil(depth / lanes)
     key_bytes, value_bytes = key_words * key_blocks * word, value_words * value_blocks * word
     needs = {
         "acc_bytes": 2 * max(key_blocks, value_blocks) * cfg.acc_word_bytes,
-        "weight_bytes": 2 * max(key_words, value_blocks) * word,
+        "weight_bytes": max(2 * max(key_words, value_blocks) * word, value_bytes if layer.value_threshold else 0),
         "input_bytes": 2 * max(depth, length),
+        "operand_bytes": length + lanes if whole_heads else 0,
     }
     for key, need in needs.items():
         if need > getattr(memory, key):
@@ -202,9 +227,14 @@ def attention_plan(cfg: Config, layer: Attention, queries: Tensor, length: int) 
                 f"{key.removesuffix('_bytes')} buffer, which has {getattr(memory, key)}; raise memory.{key} in "
                 f"configuration {cfg.name!r} to at least {need}"
             )
+    if whole_heads and IN_FLIGHT * rows > cfg.attention.scales:
+        raise InputError(
+            f"layer {layer.name}: values are left out when all {rows} queries of a head have had their softmax, which "
+            f"needs {IN_FLIGHT * rows} row scales of {cfg.name}, not {cfg.attention.scales}; raise attention.scales"
+        )
     together = min(
         rows, cfg.acc_bank_words // value_blocks, max(1, cfg.attention.scales // IN_FLIGHT),
-        max(1, memory.input_bytes // INPUT_SLOTS // length),
+        max(1, memory.input_bytes // INPUT_SLOTS // kept),
     )  # fmt: skip
     together = even(rows, together)
     bank = min(together, cfg.acc_bank_words // key_blocks, max(1, memory.input_bytes // INPUT_SLOTS // depth))
@@ -213,11 +243,12 @@ def attention_plan(cfg: Config, layer: Attention, queries: Tensor, length: int) 
         cfg, samples, layer.heads, rows, length, depth,
         score_rows=even(together, bank), value_rows=together,
         key_chunk=even(key_blocks, max(1, part // (key_words * word))),
-        value_chunk=even(value_words, max(1, part // (value_blocks * word))),
+        value_chunk=value_words if layer.value_threshold else even(value_words, max(1, part // (value_blocks * word))),
         keys_stay=key_bytes <= memory.weight_bytes,
-        head_stays=together == rows or key_bytes + value_bytes <= memory.weight_bytes,
+        head_stays=together == rows or key_bytes + (0 if whole_heads else value_bytes) <= memory.weight_bytes,
         keys_early=together == rows and 3 * key_bytes + 2 * value_bytes <= memory.weight_bytes,
-        queries_stay=min(samples, 2) * (rows * channels + NUMERATOR_SLOTS * together * length) <= memory.input_bytes,
+        queries_stay=min(samples, 2) * (rows * channels + NUMERATOR_SLOTS * together * kept) <= memory.input_bytes,
+        kept=kept, whole_heads=whole_heads,
     )  # fmt: skip
 
 

@@ -41,6 +41,7 @@ from mapper.lower_pool import PoolLowering
 from mapper.lower_positions import AppendLowering, PositionalLowering
 from mapper.lower_rows import RowLowering
 from mapper.lower_sparse import SparseLowering
+from mapper.lower_values import ValuesLowering, ValuesQueryLowering
 from mapper.lower_window import WindowLowering
 from mapper.pipeline import Ring, run
 from mapper.placement import ALIGNMENT, place_constants, place_tensors, roots, stays
@@ -166,6 +167,15 @@ def _array_lowering(
     return ConvLowering(context, layer, index, add, pool, lookup)
 
 
+def _attention_lowering(context: Context, layer: Attention, index: int) -> AttentionLowering:
+    """What lowers an attention layer: whether its keys move, and whether values are left out."""
+    moving = QueryLowering.suits(context, layer)
+    check_halves(context.cfg, context.network, layer, moving)
+    if ValuesLowering.suits(context, layer):
+        return (ValuesQueryLowering if moving else ValuesLowering)(context, layer, index)
+    return (QueryLowering if moving else AttentionLowering)(context, layer, index)
+
+
 def compile_network(
     cfg: Config, network: Network, options: Options, *, fuse: bool = True, zeros: Mapping[str, float] | None = None,
     plans: Mapping[str, SparsePlan] | None = None,
@@ -238,9 +248,7 @@ def compile_network(
         elif isinstance(layer, Add | Concat):
             steps += list(ElementwiseLowering(context, layer, index, tables.get(layer.name)).steps())
         elif isinstance(layer, Attention):
-            moving = QueryLowering.suits(context, layer)
-            check_halves(cfg, network, layer, moving)
-            attention = (QueryLowering if moving else AttentionLowering)(context, layer, index)
+            attention = _attention_lowering(context, layer, index)
             steps += list(attention.steps())
             context.bank += attention.drains
             plan, engine = attention.plan, "array"

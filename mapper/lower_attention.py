@@ -41,12 +41,15 @@ class AttentionLowering(Lowering[Attention]):
         When a row does not fit the buffers.
     """
 
+    kept_in = "scratch"
+    """Name of the room in DRAM of the numerators that values are multiplied with."""
+
     def __init__(self, context: Context, layer: Attention, index: int):
         super().__init__(context, layer, index)
         tensors = context.network.tensors
         self.keys, self.values = tensors[layer.inputs[1]], tensors[layer.inputs[2]]
         self.plan = attention_plan(self.cfg, layer, self.source, layer.keys(tensors))
-        context.reserve_scratch(PARTS_IN_DRAM * ceil(self.plan.scratch_bytes / ALIGNMENT) * ALIGNMENT)
+        context.reserve_scratch(self._scratch_bytes)
         tail = self.plan.keys - (self.plan.key_blocks - 1) * self.cfg.lanes
         scale = value_scale(layer, self.values, self.target)
         self.softmax = Softmax(self.plan.key_blocks, tail, *scale, positioned=layer.cached, least=layer.least)
@@ -72,6 +75,11 @@ class AttentionLowering(Lowering[Attention]):
             before = part
         assert before is not None
         yield from self._results(before, 0, last=True)
+
+    @property
+    def _scratch_bytes(self) -> int:
+        """Room in DRAM for numerators on their way."""
+        return PARTS_IN_DRAM * ceil(self.plan.scratch_bytes / ALIGNMENT) * ALIGNMENT
 
     def _bank(self) -> int:
         """The next accumulator bank."""
@@ -162,7 +170,7 @@ class AttentionLowering(Lowering[Attention]):
         loops: Loops = [(self.plan.key_blocks, rows), (rows, 1)]
         score(self.context, bank, loops, self.softmax.tail, param_at, self.index, note)
         for some in self._counted(part, tile):
-            self._normalize(some, scale_at + some.first - part.first, note)
+            self._normalize(some, self._entry(part, scale_at) + some.first - part.first, note)
         keep(self.context, scratch_at + tile[0] * self.plan.keys, rows * self.plan.keys, self.index, note)
 
     def _counted(self, part: Part, tile: Span) -> Iterator[Counted]:
@@ -192,19 +200,27 @@ class AttentionLowering(Lowering[Attention]):
     def _parameter_load(self) -> Load:
         return loads.parameter_load(self.context, (self.index, "param"), self._parameter_offset, 1, self.index)
 
-    def _place(self, part: Part, memory: str, size: int) -> Load:
+    def _place(self, part: Part, what: str, memory: str, size: int) -> Load:
         """Room for what units write for a part; nothing is loaded."""
 
         def emit(address: int) -> None:
-            self._at[memory, part] = address
+            self._at[what, part] = address
 
-        return Load((self.index, memory, part), memory, size, emit)
+        return Load((self.index, what, part), memory, size, emit)
 
     def _scale_load(self, part: Part) -> Load:
-        return self._place(part, "scale", self.plan.scale_slot)
+        return self._place(part, "scale", "scale", self.plan.scale_slot)
+
+    def _entry(self, part: Part, scale_at: int) -> int:
+        """The first row scale of a part, given what :meth:`_scale_load` has got."""
+        return scale_at
 
     def _scratch_load(self, part: Part) -> Load:
-        return self._place(part, "scratch", (part.end - part.first) * self.plan.keys)
+        return self._place(part, "scratch", "scratch", (part.end - part.first) * self.plan.keys)
+
+    def _kept_load(self, part: Part) -> Load:
+        """Where in DRAM the numerators are that values are multiplied with."""
+        return self._place(part, self.kept_in, "scratch", (part.end - part.first) * self.plan.kept)
 
     # -- results ----------------------------------------------------------------------------------
 
@@ -213,20 +229,21 @@ class AttentionLowering(Lowering[Attention]):
 
         ``ahead`` is the number of steps since the part's numerators are on their way to DRAM.
         """
-        bank, scratch = self._bank(), self._scratch_load(part)
+        bank, kept = self._bank(), self._kept_load(part)
         beside = (self._query_load(part, (0, 0)),) if self.plan.queries_stay else ()
         for chunk in self.plan.value_chunks():
-            needed = (self._value_load(part, chunk), self._numerator_load(part, ahead), scratch, *beside)
+            needed = (self._value_load(part, chunk, ahead), self._numerator_load(part, ahead), kept, *beside)
             yield Step(self.index, needed, partial(self._weigh, part, chunk, bank))
         yield Step(self.index, (self._scale_load(part),), partial(self._drain, part, bank, last))
 
-    def _value_load(self, part: Part, chunk: Span) -> Load:
+    def _value_load(self, part: Part, chunk: Span, ahead: int) -> Load:
+        """Values of a chunk of keys; they need not wait for the numerators, as ``ahead`` would."""
         plan = self.plan
         key: tuple[Hashable, ...] = (self.index, "values", part.sample, part.head, chunk)
-        if not plan.head_stays:
+        if not plan.values_stay:
             key += (part.first,)
         word = plan.value_blocks * plan.word_bytes
-        reserve = plan.value_words * word if plan.head_stays and chunk[0] == 0 else 0
+        reserve = plan.value_words * word if plan.values_stay and chunk[0] == 0 else 0
         return Load(
             key, "weight", (chunk[1] - chunk[0]) * word,
             partial(self._load_values, part, chunk),
@@ -242,13 +259,13 @@ class AttentionLowering(Lowering[Attention]):
 
     def _numerator_load(self, part: Part, ahead: int) -> Load:
         """Numerators, to room of their own or to a slot behind the queries that stay."""
-        plan, size = self.plan, (part.end - part.first) * self.plan.keys
+        plan, size = self.plan, (part.end - part.first) * self.plan.kept
 
         def emit(address: int) -> None:
             if plan.queries_stay:
                 address = self._at["queries", part.sample] + plan.slot(address)
             self._at["numerators", part] = address
-            load_numerators(self.context, address, self._at["scratch", part], size, self.index)
+            load_numerators(self.context, isa.Target.INPUT, address, self._at[self.kept_in, part], size, self.index)
 
         memory, room = ("slot", 1) if plan.queries_stay else ("input", size)
         return Load((self.index, "numerators", part), memory, room, emit, layer_bound=True, ahead=ahead)
@@ -258,15 +275,15 @@ class AttentionLowering(Lowering[Attention]):
         plan, rows, array_rows = self.plan, part.end - part.first, self.cfg.array.rows
         weight_at, input_at = at[0], self._at["numerators", part]
         Product(
-            rows=rows, pitch=plan.keys, words=chunk[1] - chunk[0], blocks=plan.value_blocks, input_from=input_at,
-            input_at=input_at + chunk[0] * array_rows, input_bytes=rows * plan.keys, weight_at=weight_at, bank=bank,
+            rows=rows, pitch=plan.kept, words=chunk[1] - chunk[0], blocks=plan.value_blocks, input_from=input_at,
+            input_at=input_at + chunk[0] * array_rows, input_bytes=rows * plan.kept, weight_at=weight_at, bank=bank,
             place=0, keep=chunk[0] > 0, note=f"{self._name(part)}: values of keys from {chunk[0] * array_rows}",
         ).emit(self.context.builder, self.index)  # fmt: skip
 
     def _drain(self, part: Part, bank: int, last: bool, at: list[int]) -> None:
         """Results of a part to the head's channels of the output."""
         cfg, plan, rows = self.cfg, self.plan, part.end - part.first
-        (scale_at,) = at
+        scale_at = self._entry(part, at[0])
         note = f"{self._name(part)}: results of queries {part.first}..{part.end - 1}"
         tail = plan.depth - (plan.value_blocks - 1) * cfg.lanes
         heads = self._heads and self._heads | {"head": part.head, "fresh": int(self._heads["fresh"] and not part.first)}

@@ -42,11 +42,12 @@ class QueryLowering(AttentionLowering):
     def __init__(self, context: Context, layer: Attention, index: int):
         super().__init__(context, layer, index)
         self.softmax = self.softmax.of_column()
-        part = self.cfg.memory.weight_bytes // WEIGHT_PARTS
+        words, word = self.plan.value_words, self.plan.value_blocks * self.plan.word_bytes
+        most = self.cfg.memory.weight_bytes // WEIGHT_PARTS // word
         self._listed = None if layer.listed is None else numbers_at(context, layer.listed)
         self.plan = replace(
             self.plan, queries_stay=False, head_stays=False,  # keys are in the input buffer, and all is used once
-            value_chunk=even(self.plan.value_words, max(1, part // (self.plan.value_blocks * self.plan.word_bytes))),
+            value_chunk=words if layer.value_threshold else even(words, max(1, most)),
         )  # fmt: skip
 
     @staticmethod

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from fractions import Fraction
+from math import ceil
+
+import numpy as np
 
 from dataflows import isa
 from dataflows.attention import Attention, Embedding
 from dataflows.config import Config
 from dataflows.errors import InputError
 from dataflows.network import Layer, Network
-from dataflows.pruning import Gather, HeadConv, Select
+from dataflows.pruning import PROBABILITY_BITS, Gather, HeadConv, Select
+from mapper.attention_plan import selects_values
 from mapper.builder import Builder
 from mapper.context import Context
 from mapper.scoreboard import Access
@@ -66,10 +71,8 @@ def check_selections(cfg: Config, network: Network) -> None:
     """Raise :class:`InputError` naming the first layer of pruning that the accelerator cannot run."""
     selections = [layer for layer in network.layers if isinstance(layer, Select)]
     for layer in network.layers:
-        if isinstance(layer, Attention) and layer.approximate == "least" and not cfg.values:
-            raise InputError(f"layer {layer.name} drops small numerators (least), which needs attention.values = true")
-        if isinstance(layer, Attention) and layer.approximate not in (None, "least"):
-            raise InputError(f"layer {layer.name}: single keys or values cannot be left out ({layer.approximate})")
+        if isinstance(layer, Attention) and layer.approximate:
+            _check_values(cfg, network, layer, layer.approximate)
         if not isinstance(layer, Select | Gather | HeadConv):
             continue
         if not cfg.pruning:
@@ -90,11 +93,45 @@ def check_selections(cfg: Config, network: Network) -> None:
                     f"layer {layer.name}: it must carry on with the selection before it, not {layer.before}"
                 )
             before = layer.output if layer.heads == kind else before
-    if selections and cfg.attention is not None:
-        _, size = list_places(network)
+    if cfg.attention is not None:
+        size = list_places(network)[1] + longest_values_list(network)
         room = cfg.attention.indices - lists_from(cfg, network)
         if size > room:
             raise InputError(f"lists of {size} indices do not fit the {room} of {cfg.name}; raise attention.indices")
+
+
+def _check_values(cfg: Config, network: Network, layer: Attention, field: str) -> None:
+    """A layer that leaves out single keys or values, by a field of it."""
+    if field == "candidates":
+        raise InputError(f"layer {layer.name}: single keys cannot be left out ({field})")
+    if not cfg.values:
+        what = "drops small numerators" if field == "least" else "leaves out values"
+        raise InputError(f"layer {layer.name} {what} ({field}), which needs attention.values = true")
+    keys = layer.keys(network.tensors)
+    if layer.keep_values is not None and not 1 <= layer.keep_values <= keys:
+        raise InputError(f"layer {layer.name}: of {keys} values 1 to {keys} can be kept, not {layer.keep_values}")
+    if layer.listed is not None and selects_values(layer, keys):
+        raise InputError(
+            f"layer {layer.name}: its keys go by the list of a selection of tokens, so single values of them cannot be "
+            f"left out ({field}) as well; leave one of both out"
+        )
+
+
+def longest_values_list(network: Network) -> int:
+    """Indices of the list of a head's values, which all heads of all layers use in turn; its length is one of them."""
+    counts = [(x, x.keys(network.tensors)) for x in network.layers if isinstance(x, Attention)]
+    longest = [layer.keep_values or keys for layer, keys in counts if selects_values(layer, keys)]
+    return 1 + max(longest) if longest else 0
+
+
+def values_list(cfg: Config, network: Network) -> int:
+    """Index of the length of that list: behind the lists of selections."""
+    return lists_from(cfg, network) + list_places(network)[1]
+
+
+def largest_left_out(layer: Attention) -> int:
+    """Largest probability of a key, with 16 fraction bits, that is below the threshold of values."""
+    return ceil(Fraction(float(np.float32(layer.value_threshold))) * (1 << PROBABILITY_BITS)) - 1
 
 
 def lists_from(cfg: Config, network: Network) -> int:

@@ -1,0 +1,196 @@
+"""Attention that leaves out values: which ones, the softmax of a whole head says; their numerators go once more through
+the row engine, which closes the gaps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cached_property, partial
+from itertools import groupby, pairwise
+from math import ceil
+
+import numpy as np
+
+from dataflows import isa
+from dataflows.attention import Attention
+from mapper import loads
+from mapper.attention_drains import keep
+from mapper.attention_loads import load_numerators, load_values
+from mapper.attention_plan import Part, Span, even, selects_values, spans
+from mapper.context import Context, parameters
+from mapper.lower_attention import PARTS_IN_DRAM, AttentionLowering
+from mapper.lower_generation import QueryLowering
+from mapper.nests import Loops, levels
+from mapper.numbers import IDENTITY
+from mapper.pipeline import Load, Step
+from mapper.placement import ALIGNMENT
+from mapper.scoreboard import Access
+from mapper.selections import largest_left_out, values_list
+from mapper.vector_jobs import OPERAND_LEVELS
+
+PACKING_SLOTS = 4
+"""Numerators that are packed together take at most this fraction of the operand buffer, if they can."""
+
+Head = list[Part]
+
+
+class ValuesLowering(AttentionLowering):
+    """Steps of an attention layer of which values are left out.
+
+    Head by head: scores of all its parts; results of the head before; the selection, and numerators of what stays
+    packed, while the array computes the scores of the next head.
+    """
+
+    kept_in = "packed"
+
+    def __init__(self, context: Context, layer: Attention, index: int):
+        super().__init__(context, layer, index)
+        self.softmax = replace(self.softmax, observe=True, largest=bool(layer.value_threshold))
+        self._list = values_list(self.cfg, context.network)
+
+    @staticmethod
+    def suits(context: Context, layer: Attention) -> bool:
+        """Whether the layer leaves out values."""
+        return selects_values(layer, layer.keys(context.network.tensors))
+
+    @property
+    def _scratch_bytes(self) -> int:
+        """Numerators of whole heads, and as many packed ones."""
+        parts = ceil(self.plan.queries / self.plan.value_rows)
+        sizes = (self.plan.scratch_bytes, self.plan.numerator_bytes)
+        return PARTS_IN_DRAM * parts * sum(ceil(size / ALIGNMENT) * ALIGNMENT for size in sizes)
+
+    def steps(self) -> Iterator[Step]:
+        """All steps in program order."""
+        parts = self.plan.parts()
+        behind = dict(pairwise(parts))
+        before: Head = []
+        for _, found in groupby(parts, key=lambda part: (part.sample, part.head)):
+            head = list(found)
+            scores = [step for part in head for step in self._scores(part, behind.get(part))]
+            results = list(self._results_of(before, len(scores), last=False))
+            yield from scores
+            yield from results
+            yield from self._pack(head, len(results))
+            before = head
+        yield from self._results_of(before, 0, last=True)
+
+    def _results_of(self, head: Head, ahead: int, *, last: bool) -> Iterator[Step]:
+        """Results of all parts of a head; ``ahead`` is the number of steps since its numerators were packed."""
+        for part in head:
+            yield from self._results(part, ahead, last=last and part is head[-1])
+
+    # -- selection and packing --------------------------------------------------------------------
+
+    def _pack(self, head: Head, ahead: int) -> Iterator[Step]:
+        """The selection, then a step per piece of numerators; ``ahead`` is the number of steps since the softmax."""
+        size = max(1, self.cfg.memory.operand_bytes // PACKING_SLOTS // self.plan.keys)
+        for part in head:
+            rows = part.end - part.first
+            for some in spans(rows, even(rows, size)):
+                first = part is head[0] and some[0] == 0
+                needed = (
+                    self._operand_load(part, some, ahead), self._unit_load(), self._kept_load(part),
+                    self._scratch_load(part),
+                )  # fmt: skip
+                yield Step(self.index, needed, partial(self._pack_rows, part, some, first))
+
+    def _operand_load(self, part: Part, some: Span, ahead: int) -> Load:
+        """Numerators of some rows; the last word may reach beyond the last key."""
+        size = (some[1] - some[0]) * self.plan.keys
+
+        def emit(address: int) -> None:
+            start = self._at["scratch", part] + some[0] * self.plan.keys
+            load_numerators(self.context, isa.Target.OPERAND, address, start, size, self.index)
+
+        key = (self.index, "unpacked", part, some)
+        return Load(key, "operand", size + self.cfg.lanes, emit, layer_bound=True, ahead=ahead)
+
+    @cached_property
+    def _unit_offset(self) -> int:
+        """Constant-region offset of the entry that changes nothing."""
+        lanes = np.ones(self.cfg.lanes, np.int64)
+        return self.context.constants.add(parameters(self.cfg, 0 * lanes, lanes * IDENTITY[0], lanes * IDENTITY[1]))
+
+    def _unit_load(self) -> Load:
+        return loads.parameter_load(self.context, (self.index, "unit"), self._unit_offset, 1, self.index)
+
+    def _pack_rows(self, part: Part, some: Span, first: bool, at: list[int]) -> None:
+        """Some rows through VECTOR and the row engine back to DRAM; behind the selection, if they are its first."""
+        operand_at, param_at, packed_at, _ = at
+        plan, cfg, rows = self.plan, self.cfg, some[1] - some[0]
+        if first:
+            self._select_values(part)
+        note = f"{self._name(part)}: packed numerators of queries from {part.first + some[0]}"
+        tail = plan.keys - (plan.key_blocks - 1) * cfg.lanes
+        loops: Loops = [(1, 0), (1, 0), (plan.key_blocks, cfg.lanes), (rows, plan.keys)]
+        entry = cfg.param_entry_bytes
+        self.context.builder.add(
+            isa.Unit.VECTOR,
+            {
+                "mode": {"from_operand": 1, "broadcast": 1, "rows": 1},
+                "param": {"entry": param_at // entry, "blocks": plan.key_blocks, "tail": tail},
+                "requantize": {"zero": 0, "low": -128, "high": 127}, "operand_base": {"address": operand_at},
+                **levels(OPERAND_LEVELS, loops, "operand_"),
+            },
+            [
+                Access("operand", operand_at, operand_at + rows * plan.keys + cfg.lanes),
+                Access("param", param_at, param_at + entry),
+            ],
+            layer=self.index, note=note,
+        )  # fmt: skip
+        self.context.builder.add(
+            isa.Unit.ROWS,
+            {
+                "mode": {"kind": isa.Rows.PACK, "blocks": plan.key_blocks, "tail": tail}, "count": {"rows": rows},
+                "values": {"count": plan.kept},
+            },
+            [], layer=self.index, note=note,
+        )  # fmt: skip
+        keep(self.context, packed_at + some[0] * plan.kept, rows * plan.kept, self.index, note)
+
+    def _select_values(self, part: Part) -> None:
+        """The ROWS job that chooses the values of a head."""
+        layer, plan = self.layer, self.plan
+        floor = {"by_floor": 1, "floor": largest_left_out(layer)} if layer.value_threshold else {"by_floor": 0}
+        self.context.builder.add(
+            isa.Unit.ROWS,
+            {
+                "mode": {"kind": isa.Rows.SELECT_VALUES}, "values": floor,
+                "select": {"count": plan.keys, "keep": plan.kept, "place": self._list},
+            },
+            [Access("index", self._list, self._list + 1 + plan.kept, write=True)], layer=self.index,
+            note=f"{self._name(part)}: {'up to ' if floor['by_floor'] else ''}{plan.kept} of {plan.keys} values",
+        )  # fmt: skip
+
+    # -- what else is different -------------------------------------------------------------------
+
+    def _scale_load(self, part: Part) -> Load:
+        """Row scales of a whole head."""
+        return Load(
+            (self.index, "scale", part.sample, part.head), "scale", self.plan.scale_slot, lambda _: None
+        )
+
+    def _entry(self, part: Part, scale_at: int) -> int:
+        return scale_at + part.first
+
+    def _value_load(self, part: Part, chunk: Span, ahead: int) -> Load:
+        """Values of the list: not before it is there."""
+        return replace(super()._value_load(part, chunk, ahead), ahead=ahead)
+
+    def _load_values(self, part: Part, chunk: Span, address: int) -> None:
+        """Values of a head by its list."""
+        source = self._head(2, part)
+        first = source.first + part.sample * self.plan.keys * source.pitch
+        counted = bool(self.layer.value_threshold)
+        source = replace(source, first=first, listed=self._list + 1, counted=counted)
+        load_values(source, self.plan, 0, chunk, address)
+
+
+class ValuesQueryLowering(ValuesLowering, QueryLowering):
+    """The same for one query per sample, whose keys move."""
+
+    def __init__(self, context: Context, layer: Attention, index: int):
+        super().__init__(context, layer, index)
+        if layer.value_threshold:
+            self.plan = replace(self.plan, value_chunk=self.plan.value_words)
