@@ -58,7 +58,8 @@ from mapper.window_plan import WindowPlan, window_plan
 class Scheduled:
     """One entry of the schedule: a layer, the layers that run in its epilogue, and what computes it.
 
-    ``engine`` is "array", "sparse", "vector", "vector window" or "rows" (norms); ``plan`` is for the first two.
+    ``engine`` is "array", "array + vector window" (with a depthwise layer in the epilogue), "sparse", "vector",
+    "vector window" or "rows" (norms); ``plan`` is for the first three.
     """
 
     index: int
@@ -68,6 +69,11 @@ class Scheduled:
     engine: str
 
     @property
+    def chain(self) -> tuple[Layer, ...]:
+        """The layer and those in its epilogue."""
+        return self.layer, *self.absorbed
+
+    @property
     def output(self) -> str:
         """The tensor that leaves the chip."""
         return self.final.output
@@ -75,7 +81,7 @@ class Scheduled:
     @property
     def final(self) -> Layer:
         """The layer whose result that is."""
-        return (self.layer, *self.absorbed)[-1]
+        return self.chain[-1]
 
 
 @dataclass(frozen=True)
@@ -213,7 +219,7 @@ def compile_network(
             check_heads(cfg, network, layer)
     apart = {*windows, *sparse}
     fused = fuse_additions(network, apart) if fuse else {}
-    pools = fuse_pools(network, fused, apart) if fuse and not cfg.codec else {}
+    pools = fuse_pools(network, fused, apart, windows) if fuse and not cfg.codec else {}
     tables = fuse_tables(network, fused, apart) if fuse else {}
     sums = fuse_sums(context, fused, tables) if fuse else {}
     absorbed = {layer.name for layer in (*fused.values(), *tables.values(), *sums.values())}
@@ -243,6 +249,7 @@ def compile_network(
             if isinstance(conv, ConvLowering) and conv.pool:
                 behind.append(conv.pool.pool)
                 absorbed.add(conv.pool.pool.name)
+                engine = "array + vector window" if isinstance(conv.pool.pool, Conv) else engine
         elif isinstance(layer, MaxPool | AvgPool):
             steps += list(PoolLowering(context, layer, index).steps())
         elif isinstance(layer, Add | Concat):

@@ -106,14 +106,16 @@ def constant(
     context.builder.add(isa.Unit.LOAD, registers, [written(target, address, size)], layer=layer, note=note)
 
 
-def parameter_load(context: Context, key: Hashable, offset: int, count: int, layer: int) -> Load:
+def parameter_load(
+    context: Context, key: Hashable, offset: int, count: int, layer: int, reserve: int = 0
+) -> Load:
     """Load of ``count`` parameter entries at ``offset`` of the constant region."""
     size = count * context.cfg.param_entry_bytes
 
     def emit(address: int) -> None:
         constant(context, isa.Target.PARAM, address, offset, size, layer, "parameters")
 
-    return Load(key, "param", size, emit)
+    return Load(key, "param", size, emit, reserve=reserve)
 
 
 def fill(

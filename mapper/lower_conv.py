@@ -35,8 +35,8 @@ class ConvLowering(Lowering[Conv]):
         Number under which its jobs are marked.
     add : Add, optional
         Addition whose other operand is read from DRAM while the accumulators drain.
-    pool : MaxPool or AvgPool, optional
-        Pooling of the result, which then stays on chip where that is possible and pays.
+    pool : MaxPool, AvgPool or depthwise Conv, optional
+        Windows over the result, which then stays on chip where that is possible and pays.
     lookup : Lookup, optional
         Table through which results leave; not with a pooling.
 
@@ -57,6 +57,7 @@ class ConvLowering(Lowering[Conv]):
         self.shape = self._shape()
         self.pool = epilogue(context, pool, index, self.shape, residual=add is not None) if pool else None
         self.plan = self.pool.plan if self.pool else plan(self.shape, context.options, residual=add is not None)
+        self.shape = self.plan.shape
         self.chunks = list(chunks(self.plan))
         self.tiles = self.plan.tiles()
 
@@ -213,7 +214,8 @@ class ConvLowering(Lowering[Conv]):
         if not self.plan.parameters_stay:
             offset, count = offset + g * self.plan.blocks * entry, len(self.plan.groups[g])
             key = (self.index, "param", number)
-        return loads.parameter_load(self.context, key, offset, count, self.index)
+        reserve = 0 if self.pool is None else self.pool.reserve
+        return loads.parameter_load(self.context, key, offset, count, self.index, reserve)
 
     @property
     def _output(self) -> str:

@@ -1,12 +1,16 @@
-"""Pooling in the epilogue of a convolution: its words stay in the operand buffer until their windows are complete."""
+"""Pooling or a depthwise convolution in the epilogue of a convolution.
+
+Its words stay in the operand buffer until the windows over them are complete.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from functools import cached_property
 
 from dataflows import isa
-from dataflows.network import Add, AvgPool, Conv, MaxPool, Network
+from dataflows.network import Add, AvgPool, Conv, MaxPool, Network, Tensor
 from mapper import loads
 from mapper.context import Context
 from mapper.conv_plan import ConvPlan
@@ -23,10 +27,12 @@ from mapper.vector_jobs import Kept
 Group = tuple[Block, ...]
 
 
-def fuse_pools(network: Network, fused: dict[str, Add], apart: Collection[str]) -> dict[str, Pool]:
+def fuse_pools(
+    network: Network, fused: dict[str, Add], apart: Collection[str], windows: Collection[str] = ()
+) -> dict[str, Pool]:
     """Convolutions whose result (with an addition, if that is fused) is only pooled: layer name to the pooling.
 
-    Layers named in ``apart`` pool nothing.
+    Depthwise convolutions named in ``windows`` count as pooling. Layers named in ``apart`` pool nothing.
     """
     users: dict[str, list[object]] = {}
     for layer in network.layers:
@@ -37,8 +43,11 @@ def fuse_pools(network: Network, fused: dict[str, Add], apart: Collection[str]) 
         if isinstance(layer, Conv) and layer.name not in apart:
             result = fused[layer.name].output if layer.name in fused else layer.output
             behind = users.get(result, [])
-            if len(behind) == 1 and isinstance(behind[0], MaxPool | AvgPool) and result not in network.outputs:
-                pools[layer.name] = behind[0]
+            if len(behind) != 1 or result in network.outputs:
+                continue
+            pool = behind[0]
+            if isinstance(pool, MaxPool | AvgPool) or (isinstance(pool, Conv) and pool.name in windows):
+                pools[layer.name] = pool
     return pools
 
 
@@ -49,15 +58,18 @@ def epilogue(context: Context, pool: Pool, index: int, shape: ConvShape, *, resi
     """
     tensors, options = context.network.tensors, context.options
     source, target = tensors[pool.inputs[0]], tensors[pool.output]
+    depthwise = isinstance(pool, Conv)
+    inner = _by_rows(shape, tensors[shape.layer.inputs[0]], source) if depthwise else shape
 
     def legal(candidate: ConvPlan) -> bool:
         return PooledTiles(pool, source, target, candidate).legal
 
     def least(candidate: ConvPlan) -> float:
         """Cycles of the vector unit, in which narrow operands spend their time."""
-        return PooledTiles(pool, source, target, candidate).vector_cycles if context.cfg.multiplier else 0
+        vector = depthwise or context.cfg.multiplier
+        return PooledTiles(pool, source, target, candidate).vector_cycles if vector else 0
 
-    inside = cheapest(shape, options, residual=residual, accept=legal, least=least)
+    inside = cheapest(inner, options, residual=residual, accept=legal, least=least)
     if inside is None:
         return None
     bus = min(context.cfg.bus_bytes, options.bytes_per_cycle)
@@ -68,12 +80,20 @@ def epilogue(context: Context, pool: Pool, index: int, shape: ConvShape, *, resi
     return PoolEpilogue(context, pool, index, inside)
 
 
+def _by_rows(shape: ConvShape, source: Tensor, target: Tensor) -> ConvShape:
+    """The shape with the rows of its tensors, which windows need."""
+    (images, height, width, _), (_, out_height, out_width, _) = source.shape, target.shape
+    return replace(
+        shape, images=images, height=height, width=width, out_height=out_height, out_width=out_width
+    )  # fmt: skip
+
+
 class PoolEpilogue:
     """What a convolution's lowering needs to pool its tiles on chip.
 
     Parameters
     ----------
-    pool : MaxPool or AvgPool
+    pool : MaxPool, AvgPool or depthwise Conv
     index : int
         Number under which the convolution's jobs are marked.
     plan : ConvPlan
@@ -88,12 +108,13 @@ class PoolEpilogue:
     @cached_property
     def _windows(self) -> WindowLowering | None:
         """Lowering of the windows, if they slide."""
-        if self.tiles.sliding is None or not isinstance(self.pool, MaxPool):
+        if self.tiles.sliding is None or isinstance(self.pool, AvgPool):
             return None
         return WindowLowering(self.context, self.pool, self.index, self.tiles.sliding)
 
     @cached_property
     def _pooling(self) -> Pooling:
+        assert not isinstance(self.pool, Conv)
         return Pooling(self.context, self.pool, self.index)
 
     def _layout(self, tile: Tile, group: Group) -> loads.Layout:
@@ -121,8 +142,25 @@ class PoolEpilogue:
         # Where parameters of the convolution come group by group, one that stays would lie in their way.
         number = 0 if self.plan.parameters_stay else number
         if self._windows is not None:
-            return [room, self._windows.load_entries(0, 1, number)]
+            return [room, self._window_parameters(group, number)]
         return [room, *(self._pooling.parameter_load(divisor, number) for divisor in self._divisors(tile))]
+
+    @property
+    def reserve(self) -> int:
+        """Bytes of parameters that are on chip together, the convolution's first; 0 where they need no care."""
+        if not isinstance(self.pool, Conv):
+            return 0
+        entries = len(self.plan.shape.blocks) if self.plan.parameters_stay else self.plan.blocks
+        return 2 * entries * self.cfg.param_entry_bytes
+
+    def _window_parameters(self, group: Group, number: int) -> Load:
+        """Entries of the windows: of all channels where those of the convolution are, or of a group."""
+        assert self._windows is not None
+        if isinstance(self.pool, MaxPool):
+            return self._windows.load_entries(0, 1, number)
+        if self.plan.parameters_stay:
+            return self._windows.load_entries(0, len(self.plan.shape.blocks))
+        return self._windows.load_entries(group[0].first // self.cfg.lanes, len(group), number)
 
     def kept(self, tile: Tile, group: Group, address: int) -> Kept:
         """Where the drain of a tile puts its words."""
@@ -147,6 +185,8 @@ class PoolEpilogue:
             chunk = self.tiles.chunk(rows)
             if chunk.end > chunk.first:
                 count = channels[1] - channels[0]
+                if isinstance(self.pool, Conv) and self.plan.parameters_stay:
+                    at = [at[0], at[1] + channels[0] // self.cfg.lanes * self.cfg.param_entry_bytes]
                 self._windows.emit(chunk, tile.images[0], channels[0], count, at, last=mark, pitch=pitch)
             return
         rectangles, divisors, stride = self._rectangles(tile), self._divisors(tile), self.pool.window.stride

@@ -4,7 +4,7 @@ Three cases in which no window needs words of two tiles, or the vector unit keep
 
 * a tile is the whole image (global pooling, small maps);
 * windows do not overlap from tile to tile: kernel rows at most the stride, which divides the tile's rows;
-* 3x3 maxima in the windows of the vector unit, which keep two rows from job to job.
+* 3x3 maxima and depthwise convolutions in the windows of the vector unit, which keep two rows from job to job.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from functools import cached_property
 
 from dataflows.config import Config
 from dataflows.formats import pitch
-from dataflows.network import AvgPool, MaxPool, Tensor
+from dataflows.network import AvgPool, Conv, MaxPool, Tensor
 from mapper.conv_cost import JOB_CYCLES
 from mapper.conv_plan import ConvPlan
 from mapper.conv_shape import Block
@@ -22,7 +22,7 @@ from mapper.tiles import Tile, window_extent
 from mapper.window_plan import Chunk, WindowPlan, suits
 from mapper.window_shape import SIDE
 
-Pool = MaxPool | AvgPool
+Pool = MaxPool | AvgPool | Conv
 
 ALONE_CYCLES = 30
 """What a vector job costs that runs alone: it waits for the one before it, and the next waits for it."""
@@ -69,13 +69,21 @@ class PooledTiles:
         apart = window.padding[0] == 0 and self._reach <= window.stride[0] and rows % window.stride[0] == 0
         if images != 1 or cols != shape.out_width or not (rows == shape.out_height or apart or self.sliding):
             return False
-        entries = len(set(self.pool.divisors.flat)) if isinstance(self.pool, AvgPool) else 1
-        if self.plan.blocks + entries > cfg.param_entries:
+        if isinstance(self.pool, Conv) and not self.sliding:
+            return False
+        if self.plan.blocks + self.entries > cfg.param_entries:
             return False
         if self.folded and (self.source.shape[0] > 1 or any(window.padding)):
             return False
         most = max(self.bytes(rows, group) for rows in ((0, rows), self._last) for group in self.plan.groups)
         return 2 * (most + cfg.operand_word_bytes) <= cfg.memory.operand_bytes
+
+    @property
+    def entries(self) -> int:
+        """Parameter entries of the pooling that a group needs at once: of a convolution one per block."""
+        if isinstance(self.pool, AvgPool):
+            return len(set(self.pool.divisors.flat))
+        return self.plan.blocks if isinstance(self.pool, Conv) else 1
 
     @property
     def vector_cycles(self) -> int:

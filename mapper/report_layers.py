@@ -149,7 +149,7 @@ def parts(row: Row, peak: float, rate: float) -> tuple[Part, ...]:
         bound = min(max(bus - useful, 0), left)
         result.append(Part(BANDWIDTH, bound))
         left -= bound
-    if row.macs and row.stalls and row.engine == "array":
+    if row.macs and row.stalls and row.engine.startswith("array"):
         working = row.cycles_predicted - useful - sum(row.stalls.values())
         partial = min(max(working, 0), left)
         result.append(Part(PARTIAL, partial))
@@ -175,7 +175,7 @@ def least_bytes(outcome: Outcome, entry: Scheduled, sparse: SparseSummary | None
     counted, nor are pixels that no window reaches.
     """
     network, numbers = outcome.program.network, outcome.cfg.numbers
-    chain, tensors = (entry.layer, *entry.absorbed), network.tensors
+    chain, tensors = entry.chain, network.tensors
     names = {entry.output, *(name for layer in chain for name in layer.inputs)} - {layer.output for layer in chain[:-1]}
     sizes = {name: tensors[name].bytes for name in names}
     written = sizes[entry.output]
@@ -195,9 +195,11 @@ def least_bytes(outcome: Outcome, entry: Scheduled, sparse: SparseSummary | None
     if isinstance(entry.layer, HeadConv):  # weights and biases of the heads that are left
         inputs, outputs = tensors[entry.layer.inputs[0]].shape[3], tensors[entry.layer.output].shape[3]
         least += inputs * outputs + outputs * numbers.acc_bits // 8
-    if isinstance(entry.layer, Conv):
-        dense = pitch(entry.layer.weight.size, weight_bits(outcome.cfg, entry.layer))
-        least += entry.layer.bias.size * numbers.acc_bits // 8
+    for layer in chain:
+        if not isinstance(layer, Conv):
+            continue
+        dense = pitch(layer.weight.size, weight_bits(outcome.cfg, layer))
+        least += layer.bias.size * numbers.acc_bits // 8
         least += sparse.entries * outcome.cfg.entry_bytes if sparse else dense
     return least * outcome.batches
 

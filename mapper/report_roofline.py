@@ -18,7 +18,8 @@ LABELS = 6
 
 ARRAY = "array"
 
-NAMES = {"array": ARRAY, "vector window": "vector window", "sparse": "sparse engine"}
+BOTH = "array + vector window"
+NAMES = {"array": ARRAY, BOTH: BOTH, "vector window": "vector window", "sparse": "sparse engine"}
 """Engines that do MACs, as they are called."""
 
 OFFSETS = (-22, 16, 34)
@@ -158,7 +159,7 @@ def _peaks(cfg: Config, shown: Sequence[View]) -> dict[float, list[str]]:
     owners: dict[float, dict[str, list[str]]] = {}
     for view in sorted(shown, key=lambda v: list(NAMES).index(v.row.engine)):
         at = owners.setdefault(view.row.multipliers, {}).setdefault(NAMES[view.row.engine], [])
-        if cfg.multiplier and view.row.engine == "array" and view.row.widths not in at:
+        if cfg.multiplier and view.row.engine.startswith("array") and view.row.widths not in at:
             at.append(view.row.widths)
     if not any(ARRAY in engines for engines in owners.values()):
         peak, none = array_multipliers(cfg), list[str]()

@@ -136,7 +136,7 @@ def rows(
     def row(entry: Scheduled) -> Row:
         layer, index = entry.layer, entry.index
         reasons = predictions[0].stalls.get(index, {})
-        macs = network.macs(layer) * batches
+        macs = sum(network.macs(each) for each in entry.chain) * batches
         found = measured.get(index)
         predicted = scaled(cycles[index] for cycles in each)
         cycles = predicted if found is None else found
@@ -192,6 +192,8 @@ def precision(program: Program, entry: Scheduled) -> Widths:
 def multipliers(cfg: Config, engine: str, widths: Widths | None = None) -> float:
     """MAC multipliers of the engine that runs a layer: products per cycle, on the array at the layer's widths."""
     others = {"vector window": cfg.window_multipliers, "sparse": cfg.sparse_multipliers}
+    if engine == "array + vector window":
+        return array_multipliers(cfg, widths) + cfg.window_multipliers
     return others[engine] if engine in others else array_multipliers(cfg, widths)
 
 
