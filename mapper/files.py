@@ -12,6 +12,7 @@ import numpy as np
 
 from dataflows import isa
 from dataflows.network import Network
+from mapper.c_network import c_files
 from mapper.generated import Generated, Ids
 from mapper.generation import Generation
 from mapper.outcome import Outcome
@@ -30,6 +31,8 @@ def write(out: Output, outcome: Outcome, model: Model, folder: Path) -> None:
     out.write(folder / "program.bin", program.words.astype("<u8").tobytes())
     out.write(folder / "program.lst", "".join(f"{line}\n" for line in disassemble(program.cfg, program.words)))
     out.write(folder / "memory.bin", program.constants.tobytes())
+    for name, source in c_files(program).items():
+        out.write(folder / name, source)
     out.write(folder / "schedule.json", text(schedule(outcome)))
     out.write(folder / "trace.json", json.dumps(trace_events(outcome), separators=(",", ":")))
     out.write(folder / "report.html", report(outcome))

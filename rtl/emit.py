@@ -17,6 +17,7 @@ import dataflows
 from dataflows.config import Config
 from dataflows.errors import InputError
 from rtl import documents
+from rtl.driver_files import driver_files
 from rtl.merge import merge
 from rtl.shared import Library
 from rtl.top import Accelerator
@@ -60,7 +61,7 @@ def component_verilog(component: Component, name: str) -> str:
 
 
 def emit(cfg: Config, out_dir: str | Path) -> Path:
-    """Write ``<name>.v``, ``<name>.vlt``, ``<name>.h``, ``config.json`` and ``registers.md``.
+    """Write ``<name>.v``, ``<name>.vlt``, ``<name>.h``, ``config.json``, ``registers.md`` and the driver in C.
 
     Nothing is done if the folder already holds this configuration, made by this generator. The files are written to a
     temporary folder first, so that a failure leaves what was there.
@@ -95,6 +96,7 @@ def emit(cfg: Config, out_dir: str | Path) -> Path:
             f"{cfg.name}.vlt": documents.lint_waivers(cfg.name),
             f"{cfg.name}.h": documents.c_header(cfg),
             "registers.md": documents.registers_markdown(cfg),
+            **driver_files(),
             "config.json": _config_text(cfg),
         }
         for name, text in contents.items():
@@ -125,6 +127,8 @@ def is_current(cfg: Config, folder: Path) -> bool:
     if not all((folder / name).is_file() for name in (f"{cfg.name}.vlt", f"{cfg.name}.h", "registers.md")):
         return False
     try:
+        if any((folder / name).read_text(encoding="utf-8") != text for name, text in driver_files().items()):
+            return False
         with open(folder / f"{cfg.name}.v", encoding="utf-8") as file:
             heading = file.read(len(_heading(cfg)))
         return heading == _heading(cfg) and (folder / "config.json").read_text(encoding="utf-8") == _config_text(cfg)

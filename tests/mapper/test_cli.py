@@ -28,7 +28,10 @@ LAYER_KEYS = {
 TOTAL_KEYS = {
     "macs", "cycles_predicted", "cycles_measured", "utilization", "dram_read_bytes", "dram_write_bytes", "energy_pj",
 }  # fmt: skip
-FILES = {"program.bin", "program.lst", "memory.bin", "schedule.json", "report.html", "trace.json"}
+FILES = {
+    "program.bin", "program.lst", "memory.bin", "schedule.json", "report.html", "trace.json", "small_network.h",
+    "small_network.c", "small_network.S",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")

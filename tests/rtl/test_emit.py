@@ -350,7 +350,7 @@ def test_nothing_is_done_twice(tiny, monkeypatch):
     assert not is_current(cfg, folder)
 
 
-@pytest.mark.parametrize("name", ["tiny.v", "tiny.vlt", "tiny.h", "config.json", "registers.md"])
+@pytest.mark.parametrize("name", ["tiny.v", "tiny.vlt", "tiny.h", "config.json", "registers.md", "stationary.c"])
 def test_a_file_that_is_gone_is_made_again(tiny, tmp_path, name):
     cfg, folder = tiny
     for path in folder.iterdir():
