@@ -19,6 +19,7 @@ from mapper.graph import FloatGraph
 from mapper.import_builder import Builder
 from mapper.import_operators import apply
 from mapper.import_parts import settled
+from mapper.import_pt2e import SPACE
 from mapper.import_scalars import SCALARS
 from mapper.import_values import Activation, Constant, Where
 
@@ -128,10 +129,12 @@ class _Walk:
     def _node(self, node: dict[str, Any]) -> None:
         target = node["target"].removeprefix("torch.ops.").split(".")
         operator = target[1] if len(target) > 1 else target[0]
+        if target[0] == SPACE:
+            operator = f"{SPACE}.{operator}"
         self.builder.where = _where(node.get("metadata") or {})
         if operator in NO_EFFECT:
             return
-        if target[0] not in ("aten", "_operator", "math", "prims"):
+        if target[0] not in ("aten", "_operator", "math", "prims", SPACE):
             title = ".".join(target[:2])
             raise self.builder.error(f"operator {title} is not supported; only PyTorch's own operators are")
         arguments = {i["name"]: self._argument(i["arg"]) for i in node["inputs"]}

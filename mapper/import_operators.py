@@ -6,6 +6,7 @@ from mapper import (
     import_einsum,
     import_pooling,
     import_products,
+    import_pt2e,
     import_quantize,
     import_shapes,
     import_views,
@@ -13,8 +14,8 @@ from mapper import (
 from mapper.import_registry import OPERATORS, apply
 
 SOURCES = (
-    import_arithmetic, import_attention, import_einsum, import_pooling, import_products, import_quantize, import_shapes,
-    import_views,
+    import_arithmetic, import_attention, import_einsum, import_pooling, import_products, import_pt2e, import_quantize,
+    import_shapes, import_views,
 )  # fmt: skip
 """Modules that register operators; a new one is added here."""
 

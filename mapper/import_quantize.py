@@ -7,9 +7,9 @@ from typing import Any
 import torch
 
 from mapper.fake_quantize import quantized
-from mapper.graph import FakeQuantize
+from mapper.graph import FakeQuantize, Quantized
 from mapper.import_builder import Builder
-from mapper.import_registry import operator
+from mapper.import_registry import activation, operator, pointwise
 from mapper.import_values import Activation, Constant
 
 
@@ -21,13 +21,18 @@ def per_tensor(
     if isinstance(x, Constant):
         scales, zeros = (torch.as_tensor(_plain(v)).reshape(1) for v in (scale, zero_point))
         flat = _round(x.data.reshape(1, -1), scales, zeros, quant_min, quant_max)
-        return Constant(x.name, flat.reshape(x.data.shape), scales.expand(x.data.shape))
+        return Constant(x.name, flat.reshape(x.data.shape), scales.double().expand(x.data.shape))
+    levels = per_tensor_levels(builder, scale, zero_point, quant_min, quant_max)
+    return pointwise(builder, FakeQuantize, activation(builder, x, "fake quantization"), levels=levels)
+
+
+def per_tensor_levels(builder: Builder, scale: Any, zero_point: Any, least: int, most: int) -> Quantized:
+    """Levels with constant parameters."""
     try:
-        levels = quantized(_number(scale), int(_number(zero_point)), quant_min, quant_max)
+        return quantized(number(scale), int(number(zero_point)), least, most)
     except (ValueError, TypeError) as error:
         reason = f"fake quantization to {error} is not supported; 2 to 16 bits with constant scales are"
         raise builder.error(reason) from error
-    return builder.add(FakeQuantize, [x], x.shape, levels=levels)
 
 
 @operator("fake_quantize_per_tensor_affine_cachemask", "_fake_quantize_per_tensor_affine_cachemask_tensor_qparams")
@@ -46,8 +51,8 @@ def per_channel(
     moved = x.data.movedim(axis, 0)
     flat = moved.reshape(len(moved), -1)
     rounded = _round(flat, scale.data, zero_point.data, quant_min, quant_max)
-    steps = scale.data[:, None].expand(flat.shape)
-    return Constant(x.name, *(rows.reshape(moved.shape).movedim(0, axis) for rows in (rounded, steps)))
+    steps = scale.data.double()[:, None].expand(flat.shape)
+    return Constant(x.name, *(part.reshape(moved.shape).movedim(0, axis) for part in (rounded, steps)))
 
 
 @operator("fake_quantize_per_channel_affine_cachemask")
@@ -67,6 +72,13 @@ def _plain(value: Any) -> Any:
     return value.data if isinstance(value, Constant) else value
 
 
-def _number(value: Any) -> float:
+def number(value: Any) -> float:
     """A constant scalar. Raises ``TypeError`` for computed ones."""
     return float(torch.as_tensor(_plain(value)).reshape(()))
+
+
+def parameters(builder: Builder, value: Any) -> torch.Tensor:
+    """A constant tensor of scales or zero points."""
+    if not isinstance(value, Constant):
+        raise builder.error("quantization per channel is supported with constant scales only")
+    return value.data

@@ -15,7 +15,7 @@ from mapper.graph import Floats, Node
 from mapper.import_builder import Builder
 from mapper.import_parts import ordered, whole
 from mapper.import_scores import Scores, on_scores
-from mapper.import_values import Activation, Constant, Ids
+from mapper.import_values import Activation, Constant, Ids, Rounded
 
 Handler = Callable[..., Any]
 F = TypeVar("F", bound=Handler)
@@ -109,6 +109,8 @@ def activation(builder: Builder, value: Any, op: str, rank: int | None = None) -
     """``value``, which must be computed from the inputs; with ``rank`` in the graph's order, of 2 or 4 dimensions."""
     if isinstance(value, Ids):
         raise builder.error(f"{op} is not supported on integers (ids); only an embedding takes them")
+    if isinstance(value, Rounded):
+        raise builder.error(f"{op} between quantization and dequantization is not supported; it computes with reals")
     if not isinstance(value, Activation):
         raise builder.error(f"{op} needs a tensor computed from the model's inputs, not a constant")
     if rank is None:

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from dataflows.errors import InputError
-from mapper.graph import Floats, Shape
+from mapper.graph import Floats, Quantized, Shape
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,13 @@ class Activation:
     shape: tuple[int, ...]
     storage: Storage = field(default_factory=Storage)
     index: torch.Tensor | None = None
+
+
+@dataclass
+class Rounded(Activation):
+    """An activation between quantization and dequantization: integers in the model, real values in the graph."""
+
+    levels: Quantized | None = None
 
 
 @dataclass
