@@ -172,9 +172,11 @@ class Add(Layer):
 
 @dataclass(frozen=True)
 class Concat(Layer):
-    """Channels of all inputs one after the other, each requantized to the output's scale."""
+    """Channels of all inputs one after the other, each requantized to the output's scale; with ``axis`` 2 columns,
+    which are the tokens of sequences."""
 
     op: ClassVar[str] = "concat"
+    axis: int = 3
 
 
 @dataclass(frozen=True)

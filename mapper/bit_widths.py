@@ -19,6 +19,7 @@ from dataflows.formats import container
 from mapper.fake_quantize import early
 from mapper.graph import Add, AvgPool, Clamp, Concat, Conv, Flatten, FloatGraph, MaxPool, Node, Pad, Quantized
 from mapper.graph_attention import Attention, Embedding, Lookup, Norm, Respace, Slice, id_inputs
+from mapper.graph_operators import MOVES, ChannelSlice
 from mapper.layer_specs import LayerSpec
 from mapper.narrow_weights import arrives_with
 from mapper.precision import Precision, Request, counted, resolve, usual
@@ -27,7 +28,7 @@ from mapper.window_shape import is_window
 TELLING = 8
 """Weights of an output channel, at least, that say something when all of them are multiples of one step."""
 
-KEEPS = MaxPool, Clamp, Flatten, Pad, Respace, Slice
+KEEPS = MaxPool, Clamp, Flatten, Pad, Respace, Slice, *MOVES
 """Operators whose result has scale and width of their input."""
 
 ROWS = Attention, Norm, Lookup, Embedding
@@ -173,8 +174,10 @@ class _Solver:
             if not node.inputs:
                 continue
             _, channels, height, width = self.graph.shapes[node.inputs[0]]
-            if isinstance(node, Concat):
+            if isinstance(node, Concat) and node.axis == 1:
                 yield node.output, [self.graph.shapes[name][1] for name in node.inputs[:-1]], f"parts of {node.name}"
+            elif isinstance(node, ChannelSlice):
+                yield node.output, [node.start, node.stop], f"channels of {node.name}"
             elif isinstance(node, Flatten) and height * width > 1:
                 yield node.output, [channels], f"pixels that {node.name} joins"
             elif isinstance(node, Conv) and node.groups > 1 and not self._window(node) and self._signs:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from dataflows import isa
 from dataflows.attention import Append, Attention, Embedding, Lookup, Norm, Positional, Slice
 from dataflows.config import Config
+from dataflows.errors import InputError
 from dataflows.network import Add, AvgPool, Concat, Conv, Layer, MaxPool, Network
 from dataflows.pruning import Gather, HeadConv
 from dataflows.vocabulary import Kind
@@ -280,6 +281,8 @@ def compile_network(
             steps += list(PositionalLowering(context, layer, index).steps())
         elif isinstance(layer, Embedding):
             steps += list(EmbeddingLowering(context, layer, index).steps())
+        else:
+            raise InputError(f"layer {layer.name}: {layer.op} does not run on {cfg.name}")
         schedule.append(Scheduled(index, first, tuple(behind), plan, engine))
     if cfg.codec:
         sizes = compress(context, steps, partial(_rings, cfg), zeros or {})

@@ -7,8 +7,9 @@ from dataclasses import replace
 from dataflows.errors import InputError
 from mapper.graph import Clamp, Concat, FakeQuantize, Flatten, FloatGraph, MaxPool, Node, Quantized
 from mapper.graph_attention import Respace, Slice
+from mapper.graph_operators import ChannelSlice, Upsample
 
-PASS_ON = MaxPool, Clamp, Flatten, Respace, Slice
+PASS_ON = MaxPool, Clamp, Flatten, Respace, Slice, ChannelSlice, Upsample
 """Operators whose input may be quantized instead of their result."""
 
 

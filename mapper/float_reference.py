@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from dataflows.network import Window
-from mapper.functions import FUNCTIONS
+from mapper.functions import function
 from mapper.graph import Add, Affine, AvgPool, Clamp, Concat, Conv, Flatten, FloatGraph, MaxPool, Node, Pad, Sign
 from mapper.graph_attention import Attention, Constant, Embedding, Lookup, Norm, Respace, Slice
+from mapper.graph_operators import ChannelSlice, Multiply, Spread, Upsample
 
 Visit = Callable[[str, torch.Tensor], None]
 
@@ -110,7 +111,18 @@ def compute(node: Node, inputs: list[torch.Tensor]) -> torch.Tensor:
         case Add():
             return x + inputs[1]
         case Concat():
-            return torch.cat(inputs, 1)
+            return torch.cat(inputs, node.axis)
+        case Multiply():
+            return x * inputs[1]
+        case Upsample():
+            return x.repeat_interleave(node.factor[0], 2).repeat_interleave(node.factor[1], 3)
+        case Spread():
+            (rows, columns), (n, c, h, w) = node.stride, x.shape
+            y = x.new_zeros(n, c, (h - 1) * rows + 1, (w - 1) * columns + 1)
+            y[:, :, ::rows, ::columns] = x
+            return y
+        case ChannelSlice():
+            return x[:, node.start : node.stop]
         case Flatten():
             return x.reshape(x.shape[0], -1, 1, 1)
         case Attention():
@@ -118,7 +130,7 @@ def compute(node: Node, inputs: list[torch.Tensor]) -> torch.Tensor:
         case Norm():
             return _norm(node, x)
         case Lookup():
-            return FUNCTIONS[node.function](x)
+            return function(node.function)(x)
         case Embedding():
             return torch.from_numpy(node.table)[x[:, 0, 0].long()].transpose(1, 2)[:, :, None]
         case Slice():

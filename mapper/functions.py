@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch.nn import functional
@@ -15,5 +16,38 @@ FUNCTIONS: dict[str, Function] = {
     "silu": functional.silu,
     "tanh": torch.tanh,
     "sigmoid": torch.sigmoid,
+    "hard_swish": functional.hardswish,
+    "hard_sigmoid": functional.hardsigmoid,
+    "mish": functional.mish,
+    "selu": functional.selu,
+    "softsign": functional.softsign,
+    "log_sigmoid": functional.logsigmoid,
+    "exp": torch.exp,
+    "abs": torch.abs,
+    "one_minus": lambda x: 1 - x,
 }
 """By the name that layers and reports have for them."""
+
+FAMILIES: dict[str, Callable[[torch.Tensor, float], torch.Tensor]] = {
+    "elu": functional.elu,
+    "leaky_relu": functional.leaky_relu,
+    "softplus": functional.softplus,
+}
+"""Functions with a number, which is a part of their name: ``leaky_relu(0.1)``."""
+
+
+def family(name: str, number: float) -> str:
+    """Name of a function with a number."""
+    return f"{name}({number!r})"
+
+
+def function(name: str) -> Function:
+    """The function of a name. Raises ``KeyError`` for names that nobody has."""
+    base, bracket, number = name.partition("(")
+    if not bracket:
+        return FUNCTIONS[name]
+    return partial(_with, FAMILIES[base], float(number.removesuffix(")")))
+
+
+def _with(make: Callable[[torch.Tensor, float], torch.Tensor], number: float, x: torch.Tensor) -> torch.Tensor:
+    return make(x, number)

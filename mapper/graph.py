@@ -162,9 +162,10 @@ class Add(Node):
 
 @dataclass(frozen=True)
 class Concat(Node):
-    """Channels of all inputs one after the other."""
+    """Channels of all inputs one after the other; with ``axis`` 3 columns, which are the tokens of sequences."""
 
     op: ClassVar[str] = "concat"
+    axis: int = 1
 
 
 @dataclass(frozen=True)

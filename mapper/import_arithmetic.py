@@ -14,6 +14,7 @@ from mapper.import_builder import Builder
 from mapper.import_constants import alike, in_a_row, spread
 from mapper.import_parts import whole
 from mapper.import_registry import activation, floats, operator, pointwise, windowed
+from mapper.import_resize import transposed_convolution
 from mapper.import_values import Activation
 from mapper.import_windows import pair, same_padding
 
@@ -32,9 +33,9 @@ def conv2d(
     **_: Any,
 ) -> Activation:
     """Convolution with constant weights."""
-    x = activation(builder, x, "conv2d", 4)
     if transposed:
-        raise builder.error("transposed convolution is not supported; use a convolution, or upsample outside the model")
+        return transposed_convolution(builder, x, weight, bias, stride, padding, groups=groups, dilation=dilation, **_)
+    x = activation(builder, x, "conv2d", 4)
     values = floats(builder, weight, "conv2d")
     if values.ndim != 4 or x.shape[1] != values.shape[1] * groups or values.shape[0] % groups:
         raise builder.error(f"weights {values.shape} in {groups} group(s) do not fit an input of shape {x.shape}")
@@ -72,7 +73,7 @@ def batch_norm(
     if (var + eps <= 0).any():
         raise builder.error("batch_norm has a running variance that is not positive; mend or retrain the model")
     scale = gain / np.sqrt(var + eps)
-    return _affine(builder, x, scale, offset - mean * scale)
+    return affine(builder, x, scale, offset - mean * scale)
 
 
 @operator("_native_batch_norm_legit_no_training", "native_batch_norm")
@@ -81,14 +82,14 @@ def native_batch_norm(builder: Builder, **arguments: Any) -> tuple[Any, None, No
     return batch_norm(builder, **arguments), None, None
 
 
-def _affine(builder: Builder, x: Activation, scale: Any, shift: Any) -> Activation:
+def affine(builder: Builder, x: Activation, scale: Any, shift: Any) -> Activation:
     """``x * scale + shift``, each a scalar or one value per channel."""
     x = whole(builder, x)
     both = [np.broadcast_to(np.asarray(v, np.float32), (builder.shape(x)[1],)).copy() for v in (scale, shift)]
     return pointwise(builder, Affine, x, scale=both[0], shift=both[1])
 
 
-def _per_channel(builder: Builder, x: Activation, value: Any, op: str) -> Any:
+def per_channel(builder: Builder, x: Activation, value: Any, op: str) -> Any:
     """A constant operand as a float or as one value per channel."""
     found = spread(builder, x, value, op)
     if not isinstance(found, float) and found.shape[2:] != (1, 1):
@@ -126,7 +127,7 @@ def _shifted(builder: Builder, x: Activation, other: Any, factor: float) -> Acti
         x = in_a_row(builder, x)
     found = spread(builder, x, other, "add")
     if isinstance(found, float) or found.shape[2:] == (1, 1):
-        return _affine(builder, x, 1.0, factor * (found if isinstance(found, float) else found.reshape(-1)))
+        return affine(builder, x, 1.0, factor * (found if isinstance(found, float) else found.reshape(-1)))
     held = builder.shape(x)
     value = builder.add(Fixed, [], held, value=np.broadcast_to(np.float32(factor) * found, (1, *held[1:])).copy())
     result = builder.add(Add, [x, value], held)
@@ -135,17 +136,17 @@ def _shifted(builder: Builder, x: Activation, other: Any, factor: float) -> Acti
 
 @operator("sub")
 def sub(builder: Builder, x: Any, other: Any, alpha: float = 1) -> Activation:
-    """Difference of an activation and a constant."""
+    """Difference of two activations of equal shape, or of one and a constant."""
     return _sub(builder, x, other, alpha)
 
 
 def _sub(builder: Builder, x: Any, other: Any, alpha: float) -> Activation:
     if isinstance(x, Activation) and not isinstance(other, Activation):
         return _shifted(builder, activation(builder, x, "sub"), other, -alpha)
-    if isinstance(other, Activation) and not isinstance(x, Activation):
-        other = activation(builder, other, "sub")
-        return _affine(builder, other, -alpha, _per_channel(builder, other, x, "sub"))
-    raise builder.error("sub is supported with one constant operand only")
+    other = activation(builder, other, "sub")
+    if isinstance(x, Activation):
+        return add(builder, x, affine(builder, other, -alpha, 0.0))
+    return affine(builder, other, -alpha, per_channel(builder, other, x, "sub"))
 
 
 @operator("rsub")
@@ -154,30 +155,20 @@ def rsub(builder: Builder, x: Any, other: Any, alpha: float = 1) -> Activation:
     return _sub(builder, other, x, alpha)
 
 
-@operator("mul")
-def mul(builder: Builder, x: Any, other: Any) -> Activation:
-    """Product of an activation and a constant."""
-    if not isinstance(x, Activation):
-        x, other = other, x
-    if isinstance(other, Activation):
-        raise builder.error("mul is supported with one constant operand only, not for two computed tensors")
-    x = activation(builder, x, "mul")
-    return _affine(builder, x, _per_channel(builder, x, other, "mul"), 0.0)
-
-
 @operator("div")
 def div(builder: Builder, x: Any, other: Any, rounding_mode: Any = None) -> Activation:
     """Quotient of an activation by a constant."""
     if not isinstance(x, Activation) or isinstance(other, Activation) or rounding_mode is not None:
         raise builder.error("div is supported for a tensor divided by a constant, without rounding, only")
     x = activation(builder, x, "div")
-    divisor = np.asarray(_per_channel(builder, x, other, "div"))
+    divisor = np.asarray(per_channel(builder, x, other, "div"))
     if (divisor == 0).any():
         raise builder.error("div by a constant that is zero")
-    return _affine(builder, x, 1.0 / divisor, 0.0)
+    return affine(builder, x, 1.0 / divisor, 0.0)
 
 
-def _clamp(builder: Builder, x: Any, low: Any, high: Any) -> Activation:
+def clamped(builder: Builder, x: Any, low: Any, high: Any) -> Activation:
+    """A clamp; None for a bound that there is none."""
     x = activation(builder, x, "clamp")
     low, high = -inf if low is None else low, inf if high is None else high
     if not isinstance(low, int | float) or not isinstance(high, int | float):
@@ -197,22 +188,22 @@ def sign(builder: Builder, x: Any) -> Activation:
 @operator("relu")
 def relu(builder: Builder, x: Any) -> Activation:
     """ReLU."""
-    return _clamp(builder, x, 0.0, inf)
+    return clamped(builder, x, 0.0, inf)
 
 
 @operator("relu6")
 def relu6(builder: Builder, x: Any) -> Activation:
     """ReLU6."""
-    return _clamp(builder, x, 0.0, 6.0)
+    return clamped(builder, x, 0.0, 6.0)
 
 
 @operator("hardtanh")
 def hardtanh(builder: Builder, x: Any, min_val: float = -1.0, max_val: float = 1.0) -> Activation:
     """Hardtanh."""
-    return _clamp(builder, x, min_val, max_val)
+    return clamped(builder, x, min_val, max_val)
 
 
 @operator("clamp", "clamp_min", "clamp_max", "clip")
 def clamp(builder: Builder, x: Any, min: Any = None, max: Any = None) -> Activation:
     """Clamp with one or two bounds."""
-    return _clamp(builder, x, min, max)
+    return clamped(builder, x, min, max)

@@ -1,4 +1,4 @@
-"""Operators: attention as one operator, softmax, norms over channels, functions by table, embeddings."""
+"""Operators: attention as one operator, softmax, norms over channels, embeddings."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from mapper.graph_attention import Embedding, Lookup, Norm
+from mapper.graph_attention import Embedding, Norm
 from mapper.import_builder import Builder
 from mapper.import_layout import sequence
 from mapper.import_masks import constant_mask, seen
 from mapper.import_parts import placed, rows
-from mapper.import_registry import activation, floats, operator, pointwise
+from mapper.import_registry import activation, floats, operator
 from mapper.import_scores import attend
 from mapper.import_values import Activation, Ids
 
@@ -98,36 +98,6 @@ def rms_norm(builder: Builder, x: Any, normalized_shape: Any, weight: Any = None
 def fused_rms_norm(builder: Builder, **arguments: Any) -> tuple[Activation, None]:
     """RMS norm whose statistics nobody reads."""
     return rms_norm(builder, **arguments), None
-
-
-def _lookup(builder: Builder, x: Any, function: str) -> Activation:
-    return pointwise(
-        builder, Lookup, activation(builder, x, function), title=builder.title(function), function=function
-    )
-
-
-@operator("gelu")
-def gelu(builder: Builder, x: Any, approximate: str = "none") -> Activation:
-    """GELU, exact or by tanh."""
-    return _lookup(builder, x, "gelu_tanh" if approximate == "tanh" else "gelu")
-
-
-@operator("silu")
-def silu(builder: Builder, x: Any) -> Activation:
-    """SiLU."""
-    return _lookup(builder, x, "silu")
-
-
-@operator("tanh")
-def tanh(builder: Builder, x: Any) -> Activation:
-    """Hyperbolic tangent."""
-    return _lookup(builder, x, "tanh")
-
-
-@operator("sigmoid")
-def sigmoid(builder: Builder, x: Any) -> Activation:
-    """Logistic function."""
-    return _lookup(builder, x, "sigmoid")
 
 
 MAX_ENTRIES = 1 << 16

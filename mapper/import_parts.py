@@ -1,18 +1,19 @@
 """Parts of tensors, and tensors in the order that an operator needs: what views have to become before they are used.
 
-Channels of a part are chosen where they are made: the convolution before gets rows of its weights, in any order. Tokens
-are chosen by a slice. Nothing is moved otherwise.
+Channels of a part are chosen where they are made, if they can be: the convolution before gets rows of its weights, in
+any order. Else they are sliced, as tokens are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import torch
 
-from mapper.graph import Affine, Clamp, Conv, Node
+from mapper.graph import Affine, Clamp, Concat, Conv, Node
 from mapper.graph_attention import Lookup, Respace, Slice
+from mapper.graph_operators import ChannelSlice
 from mapper.import_builder import Builder
 from mapper.import_layout import SEQUENCES, Places, arranged, index, is_whole, plain, sequence
 from mapper.import_values import Activation
@@ -47,10 +48,28 @@ def _pick(builder: Builder, x: Activation, order: list[int], title: str) -> Acti
         case Lookup():
             source = pick(builder, _input(node), order)
             return builder.add(Lookup, [source], shape, title, function=node.function)
-    made = "an input of the model" if node is None else f"{node.name}, {node.op}"
-    raise builder.error(
-        f"channels of {made} are used in parts or in another order; that is supported for results of linear layers"
-    )
+    parts = [_channels(builder, x, start, stop) for start, stop in _runs(order)]
+    return parts[0] if len(parts) == 1 else builder.add(Concat, parts, shape, title)
+
+
+def _runs(order: list[int]) -> Iterator[tuple[int, int]]:
+    """Neighbouring channels: first and last + 1 of each run."""
+    start = 0
+    for i in range(1, len(order) + 1):
+        if i == len(order) or order[i] != order[i - 1] + 1:
+            yield order[start], order[i - 1] + 1
+            start = i
+
+
+def _channels(builder: Builder, x: Activation, start: int, stop: int) -> Activation:
+    """Channels ``start`` to ``stop - 1`` of the graph's tensor of ``x``."""
+    n, count, h, w = builder.shape(x)
+    source = Activation(x.name, (n, count, h, w))
+    if (start, stop) == (0, count):
+        return source
+    key = ("channels", x.name, start, stop)
+    shape = n, stop - start, h, w
+    return builder.once(key, lambda: builder.add(ChannelSlice, [source], shape, start=start, stop=stop))
 
 
 def _input(node: Node) -> Activation:
@@ -74,9 +93,26 @@ def tokens(builder: Builder, x: Activation, start: int, stop: int) -> Activation
     if (start, stop) == (0, h * w):
         return Activation(x.name, (n, c, h, w))
     source = spaced(builder, x, 1, h * w)
+    part = _joined(builder, source, start, stop)
+    if part is not None:
+        return part
     key = ("slice", source.name, start, stop)
     shape = (n, c, 1, stop - start)
     return builder.once(key, lambda: builder.add(Slice, [source], shape, start=start, stop=stop))
+
+
+def _joined(builder: Builder, x: Activation, start: int, stop: int) -> Activation | None:
+    """The tensor whose tokens these are, where tokens of several were joined."""
+    node, first = builder.maker(x.name), 0
+    if not isinstance(node, Concat) or node.axis == 1:
+        return None
+    for name in node.inputs:
+        part = Activation(name, ())
+        shape = builder.shape(part)
+        if (start, stop) == (first, first + shape[3]):
+            return Activation(name, shape)
+        first += shape[3]
+    return None
 
 
 def span(builder: Builder, pixels: torch.Tensor) -> tuple[int, int]:

@@ -10,8 +10,10 @@ import numpy as np
 import torch
 
 from mapper.graph import Concat, Flatten, Pad
+from mapper.graph_attention import Constant as Fixed
 from mapper.import_builder import Builder
-from mapper.import_parts import placed, rows
+from mapper.import_layout import sequence
+from mapper.import_parts import ordered, placed, rows
 from mapper.import_registry import activation, operator
 from mapper.import_values import Activation, Constant, Ids, Storage
 from mapper.import_views import viewed
@@ -19,13 +21,14 @@ from mapper.import_views import viewed
 
 @operator("cat", "concat", "concatenate")
 def cat(builder: Builder, tensors: Sequence[Any], dim: int = 0) -> Activation:
-    """Concatenation over channels."""
-    parts = [activation(builder, t, "cat") for t in tensors if isinstance(t, Activation)]
-    if len(parts) < len(tensors):
-        raise builder.error(
-            "cat of constants and computed tensors is not supported (class tokens among them); "
-            "take the mean over tokens, or one of them, instead"
-        )
+    """Concatenation over channels, or over the tokens of sequences, constants (class tokens) among them."""
+    like = next(t for t in tensors if isinstance(t, Activation))
+    rank = len(like.shape)
+    if rank == 3 and dim % rank == 1:
+        return _cat_sequences(builder, [_tokens(builder, t, like) for t in tensors])
+    parts = [activation(builder, t, "cat") for t in tensors]
+    if rank == 4 and dim % rank == 1:
+        parts = [ordered(builder, p, "cat") for p in parts]
     first = parts[0].shape
     if any(p.index is not None for p in parts):
         return _cat_tokens(builder, parts, dim % len(first))
@@ -36,6 +39,46 @@ def cat(builder: Builder, tensors: Sequence[Any], dim: int = 0) -> Activation:
     if len(parts) == 1:
         return parts[0]
     return builder.add(Concat, parts, (first[0], sum(p.shape[1] for p in parts), *first[2:]))
+
+
+def _tokens(builder: Builder, x: Any, like: Activation) -> Activation:
+    """Tokens (N, L, C); constants become tensors of the graph."""
+    if isinstance(x, Activation):
+        return activation(builder, x, "cat")
+    value = x.floats()
+    if value.ndim != 3 or value.shape[2] != like.shape[2] or not (value == value[:1]).all():
+        raise builder.error(
+            f"cat of tokens {like.shape} and the constant {x.name} of shape {value.shape} is not supported; it must be "
+            f"(N, tokens, {like.shape[2]}), the same for all samples"
+        )
+    held = like.shape[0], value.shape[2], 1, value.shape[1]
+    node = builder.add(Fixed, [], held, value=np.ascontiguousarray(value[:1].transpose(0, 2, 1)[:, :, None]))
+    return sequence(Activation(node.name, held))
+
+
+def _cat_sequences(builder: Builder, parts: list[Activation]) -> Activation:
+    """Tokens of sequences (N, L, C) one after the other."""
+    n, _, channels = parts[0].shape
+    tensors = []
+    for part in parts:
+        if (part.shape[0], part.shape[2]) != (n, channels):
+            raise builder.error(f"cat of tokens needs equal channels, not {', '.join(str(p.shape) for p in parts)}")
+        tensor, where = rows(builder, part, "cat")
+        if not torch.equal(where, torch.arange(where.numel()).reshape(where.shape)):
+            raise builder.error("cat of tokens that are not held one sequence after the other is not supported")
+        tensors.append(tensor)
+    result = builder.add(Concat, tensors, (n, channels, 1, sum(p.shape[1] for p in parts)), axis=3)
+    return sequence(result)
+
+
+@operator("stack")
+def stack(builder: Builder, tensors: Sequence[Any], dim: int = 0) -> Activation:
+    """Vectors (N, C) as the tokens of a sequence (N, L, C)."""
+    parts = [activation(builder, t, "stack") for t in tensors]
+    if any(len(p.shape) != 2 for p in parts) or dim not in (1, -2):
+        shapes = ", ".join(str(p.shape) for p in parts)
+        raise builder.error(f"stack of {shapes} over dimension {dim} is supported for vectors (N, C) as tokens only, 1")
+    return _cat_sequences(builder, [viewed(builder, p, lambda places: places[:, None]) for p in parts])
 
 
 def _cat_tokens(builder: Builder, parts: list[Activation], dim: int) -> Activation:

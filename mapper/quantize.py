@@ -13,6 +13,7 @@ from math import inf
 import numpy as np
 from numpy.typing import NDArray
 
+from dataflows import operators
 from dataflows.errors import InputError
 from dataflows.network import Add, AvgPool, Concat, Conv, Layer, MaxPool, Network, Reshape, Tensor, Window
 from mapper import graph as floats
@@ -23,12 +24,16 @@ from mapper.clipping import NARROW, clipped
 from mapper.fake_quantize import early
 from mapper.graph import FloatGraph, Node
 from mapper.graph_attention import Norm, Respace, id_inputs
+from mapper.graph_operators import ChannelSlice, Multiply, Spread, Upsample
 from mapper.quantize_attention import around_zero, attention_layer, symmetric
 from mapper.sign_padding import check_padding
 from mapper.weight_sharing import is_shared
 from mapper.weights import bias_type, check_scale, quantize_signs, quantize_weights
 
 Order = NDArray[np.int64]
+
+AXES = {1: 3, 3: 2}
+"""Dimensions of concatenations: of (N, C, H, W), and what they are of (N, H, W, C)."""
 
 
 def quantize(graph: FloatGraph, calibration: Calibration, bits: int | Widths = 8) -> Network:
@@ -142,7 +147,16 @@ class _Quantizer:
                 return Add(*common)
             case floats.Concat():
                 self._check_scales(node)
-                return Concat(*common)
+                return Concat(*common, AXES[node.axis])
+            case Multiply():
+                check_scale(node.name, source.scale * sources[1].scale / target.scale)
+                return operators.Multiply(*common)
+            case Upsample():
+                return operators.Upsample(*common, node.factor)
+            case Spread():
+                return operators.Spread(*common, node.stride)
+            case ChannelSlice():
+                return operators.ChannelSlice(*common, node.start, node.stop)
             case floats.Flatten() | Respace():
                 return Reshape(*common)
         raise TypeError(f"{node.name}: {type(node).__name__} cannot be quantized; simplify the graph first")
@@ -182,8 +196,10 @@ class _Quantizer:
                 self.orders[node.output] = np.arange(h * w * c).reshape(h * w, c).T.reshape(-1)
         elif isinstance(node, floats.Concat) and any(order is not None for order in orders):
             self.orders[node.output] = self._joined(node)
-        elif isinstance(node, floats.Add) and any(not _same(orders[0], order) for order in orders):
-            raise InputError(f"{node.where or node.name}: add of a flattened map and a vector is not supported")
+        elif isinstance(node, floats.Add | Multiply) and any(not _same(orders[0], order) for order in orders):
+            raise InputError(f"{node.where or node.name}: {node.op} of a flattened map and a vector is not supported")
+        elif isinstance(node, ChannelSlice) and orders[0] is not None:
+            raise InputError(f"{node.where or node.name}: a part of a flattened map is not supported")
         elif isinstance(node, Norm) and orders[0] is not None:
             raise InputError(f"{node.where or node.name}: a norm over a flattened map is not supported")
         elif orders[0] is not None and not (isinstance(node, floats.Conv) and node.groups == 1):

@@ -13,7 +13,7 @@ from dataflows.errors import InputError
 from dataflows.network import Layer, Tensor
 from mapper import graph_attention as floats
 from mapper.bit_widths import ROWS, groups
-from mapper.functions import FUNCTIONS
+from mapper.functions import function
 from mapper.graph import FloatGraph, Floats, Node
 from mapper.weights import check_scale
 
@@ -71,7 +71,7 @@ def attention_layer(node: Node, common: Common, sources: list[Tensor], target: T
 def lookup_table(node: floats.Lookup, source: Tensor, target: Tensor) -> NDArray[np.int8]:
     """The result for every code, -128 first."""
     real = source.scale * (np.arange(-128, 128, dtype=np.float64) - source.zero)
-    result: NDArray[np.float64] = FUNCTIONS[node.function](torch.from_numpy(real)).numpy()
+    result: NDArray[np.float64] = function(node.function)(torch.from_numpy(real)).numpy()
     if node.low > -inf or node.high < inf:
         result = result.clip(node.low, node.high)
     return codes(result, target)

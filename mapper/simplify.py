@@ -16,8 +16,12 @@ from mapper.exchange import exchange
 from mapper.fake_quantize import absorb
 from mapper.graph import Add, Affine, AvgPool, Clamp, Concat, Conv, Flatten, FloatGraph, MaxPool, Node, Pad, Unfolded
 from mapper.graph_attention import Constant, Embedding, Norm, Respace, Slice
+from mapper.graph_operators import MOVES, Multiply, Spread
 from mapper.keep_levels import keep_levels, may_merge
 from mapper.simplify_sign import alone, merge_sign, sign_early
+
+_CHOOSE = Flatten, Respace, Slice, *MOVES
+"""Nodes whose results are elements of their input (and zeros)."""
 
 Merge = Callable[[Node, Node], Node | None]
 
@@ -82,7 +86,7 @@ def _depthwise(node: Affine) -> Conv:
 
 
 def _merge_clamp(first: Node, node: Node) -> Node | None:
-    if not isinstance(node, Clamp) or isinstance(first, Flatten | Respace | Slice | Embedding | Constant):
+    if not isinstance(node, Clamp) or isinstance(first, (*_CHOOSE, Embedding, Constant)):
         return None
     if first.sign:
         return replace(first, output=node.output) if node.low <= -1 and node.high >= 1 else None
@@ -92,7 +96,8 @@ def _merge_clamp(first: Node, node: Node) -> Node | None:
 
 def _clamp_before_flatten(first: Node, node: Node) -> bool:
     """What only chooses elements and the clamp after it change places, so that the clamp can join what came before."""
-    return isinstance(node, Clamp) and isinstance(first, Flatten | Respace | Slice)
+    zeros = not isinstance(first, Spread) or node.low <= 0 <= node.high
+    return isinstance(node, Clamp) and isinstance(first, _CHOOSE) and zeros
 
 
 def _pad_merger(graph: FloatGraph) -> Merge:
@@ -148,7 +153,7 @@ def _not_negative(graph: FloatGraph) -> set[str]:
     """Tensors that hold no negative value, whatever the input."""
     known: set[str] = set()
     for node in graph.nodes:
-        keeps = isinstance(node, Add | Concat | Flatten | MaxPool | AvgPool | Pad | Clamp | Respace | Slice)
+        keeps = isinstance(node, (Add, Multiply, Concat, MaxPool, AvgPool, Pad, Clamp, *_CHOOSE))
         keeps = keeps and not (isinstance(node, Pad) and node.value < 0)
         if node.low >= 0 or (keeps and node.high >= 0 and all(name in known for name in node.inputs)):
             known.add(node.output)

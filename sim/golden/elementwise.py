@@ -1,11 +1,12 @@
-"""Residual add, concatenation and reshape."""
+"""Residual add, product, concatenation and reshape."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from dataflows.network import Add, Codes, Concat, Reshape, Tensor
-from sim.golden.requantize import Ints, clamp, common_fixed_point, round_shift
+from dataflows.operators import Multiply
+from sim.golden.requantize import Ints, clamp, common_fixed_point, requantize, round_shift
 
 
 def _multipliers(layer: Add | Concat, sources: list[Tensor], result: Tensor) -> tuple[Ints, int]:
@@ -26,11 +27,21 @@ def add(layer: Add, xs: list[Codes], sources: list[Tensor], result: Tensor) -> C
     return clamp(round_shift(np.asarray(total), shift) + result.zero, layer.low, layer.high, result)
 
 
+def multiply(layer: Multiply, xs: list[Codes], sources: list[Tensor], result: Tensor) -> Codes:
+    """Product of tensors; dimensions of 1 of the second one are repeated."""
+    a, b = (x.astype(np.int64) - source.zero for x, source in zip(xs, sources, strict=True))
+    first, second = (np.float32(source.scale) for source in sources)
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):  # the result is checked
+        scale = np.asarray(first * second / np.float32(result.scale))
+    return requantize(a * b, scale, result, layer.low, layer.high, layer.name)
+
+
 def concat(layer: Concat, xs: list[Codes], sources: list[Tensor], result: Tensor) -> Codes:
-    """Channels of tensors (N, H, W, C_i) one after the other, each at the result's scale."""
+    """Channels (or columns) of tensors (N, H, W, C_i) one after the other, each at the result's scale."""
     multiplier, shift = _multipliers(layer, sources, result)
     scaled = [_scaled(x, s.zero, m) for x, s, m in zip(xs, sources, multiplier, strict=True)]
-    return clamp(round_shift(np.concatenate(scaled, axis=3), shift) + result.zero, layer.low, layer.high, result)
+    joined = np.concatenate(scaled, axis=layer.axis)
+    return clamp(round_shift(joined, shift) + result.zero, layer.low, layer.high, result)
 
 
 def reshape(layer: Reshape, x: Codes, result: Tensor) -> Codes:

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataflows.attention import Append, Attention, Constant, Embedding, Lookup, Norm, Positional, Slice
 from dataflows.errors import InputError
 from dataflows.network import Add, AvgPool, Codes, Concat, Conv, Layer, MaxPool, Network, Reshape
+from dataflows.operators import ChannelSlice, Multiply, Spread, Upsample
 from dataflows.pruning import Gather, HeadConv, Select
-from sim.golden import elementwise, pooling, pruning, sequence
+from sim.golden import elementwise, pooling, pruning, resample, sequence
 from sim.golden.attention import attention, unsure
 from sim.golden.caches import append, caches_before, positional
 from sim.golden.conv import conv
@@ -94,6 +95,14 @@ def run_layer(
             result = elementwise.add(layer, xs, sources, target)
         case Concat():
             result = elementwise.concat(layer, xs, sources, target)
+        case Multiply():
+            result = elementwise.multiply(layer, xs, sources, target)
+        case Upsample():
+            result = resample.upsample(layer, xs[0], target)
+        case Spread():
+            result = resample.spread(layer, xs[0], sources[0], target)
+        case ChannelSlice():
+            result = resample.channels(layer, xs[0], target)
         case Reshape():
             result = elementwise.reshape(layer, xs[0], target)
         case Attention():

@@ -156,7 +156,7 @@ def _replace_member(path: Path, where: str, trap: bytes) -> None:
     "function, message",
     [
         (torch.erf, r"operator erf is not supported; supported are .*adaptive_avg_pool2d.*conv2d"),
-        (lambda x: x * x, "mul is supported with one constant operand only"),
+        (lambda x: x[:, :, :3] * x[:, :1, :, :3], "mul of shapes"),
         (lambda x: x.permute(0, 2, 3, 1), r"an output .* not on this view of shape \(1, 6, 6, 2\)"),
         (lambda x: torch.cat([x, x], 2), "cat is supported over channels"),
         (lambda x: x + x.mean((2, 3), keepdim=True), r"tensors of equal shape, not \(1, 2, 6, 6\) and \(1, 2, 1, 1\)"),
