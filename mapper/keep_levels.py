@@ -7,8 +7,9 @@ from dataclasses import replace
 
 from mapper.fake_quantize import PASS_ON
 from mapper.graph import Clamp, Concat, FloatGraph, Node, Pad, Quantized
+from mapper.graph_operators import Spread
 
-KEEPS = *PASS_ON, Pad
+KEEPS = *PASS_ON, Pad, Spread
 """Operators whose results have the levels of their input."""
 
 
