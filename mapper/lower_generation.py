@@ -44,11 +44,38 @@ class QueryLowering(AttentionLowering):
         self.softmax = self.softmax.of_column()
         words, word = self.plan.value_words, self.plan.value_blocks * self.plan.word_bytes
         most = self.cfg.memory.weight_bytes // WEIGHT_PARTS // word
+        self._over = 2 * self.plan.keys * self.plan.depth <= self.cfg.memory.input_bytes
+        """Lower halves of a head's keys lie where the upper ones were: these stay on chip until it is known."""
         self._listed = None if layer.listed is None else numbers_at(context, layer.listed)
         self.plan = replace(
             self.plan, queries_stay=False, head_stays=False,  # keys are in the input buffer, and all is used once
             value_chunk=words if layer.value_threshold else even(words, max(1, most)),
         )  # fmt: skip
+
+    def steps(self) -> Iterator[Step]:
+        """All steps in program order.
+
+        Where the sums of a head fit one bank its lower halves follow the results of the head before in the other one,
+        so that the decision is there when the array needs it.
+        """
+        if not self.layer.threshold or self.plan.keys > self.cfg.acc_bank_words:
+            yield from super().steps()
+            return
+        before: Part | None = None
+        for part in self.plan.parts():
+            banks = [(self._bank(), 0, self.plan.keys)]
+            upper = list(self._pass(part, banks, isa.Nibbles.HIGH))
+            yield from upper
+            results = [] if before is None else list(self._results(before, len(upper), last=False))
+            self.drains += len(results) > 0  # results lie where their scores were
+            yield from results[:1]
+            yield from self._lower(part, banks)
+            yield from results[1:]
+            yield from self._pass(part, banks, isa.Nibbles.LOW)
+            before = part
+        assert before is not None
+        self.drains += 1
+        yield from self._results(before, 0, last=True)
 
     @staticmethod
     def suits(context: Context, layer: Attention) -> bool:
@@ -66,18 +93,38 @@ class QueryLowering(AttentionLowering):
             yield from self._pass(part, banks, isa.Nibbles.NONE)
             return
         yield from self._pass(part, banks, isa.Nibbles.HIGH)
+        yield from self._lower(part, banks)
         yield from self._pass(part, banks, isa.Nibbles.LOW)
 
     def _pass(self, part: Part, banks: list[tuple[int, int, int]], half: isa.Nibbles) -> Iterator[Step]:
-        plan = self.plan
-        most = max(1, min(self.cfg.acc_bank_words, self.cfg.memory.input_bytes // INPUT_PARTS // plan.depth))
-        for bank, first, end in banks:
-            for start, stop in spans(end - first, most):
-                keys = first + start, first + stop
-                operands = self._query_weight(part, half), self._moving_load(part, keys)
-                yield Step(self.index, operands, self._when(half, partial(self._meet, part, keys, bank, start, half)))
+        for bank, start, keys in self._pieces(banks):
+            operands = self._query_weight(part, half), self._moving_load(part, keys, half)
+            yield Step(self.index, operands, self._when(half, partial(self._meet, part, keys, bank, start, half)))
         needed = (self._parameter_load(), self._scale_load(part), self._scratch_load(part))
         yield Step(self.index, needed, self._when(half, partial(self._collect, part, banks, half)))
+
+    def _pieces(self, banks: list[tuple[int, int, int]]) -> Iterator[tuple[int, int, Span]]:
+        """Keys that are loaded together: their bank, their first word in it, and which they are."""
+        most = max(1, min(self.cfg.acc_bank_words, self.cfg.memory.input_bytes // INPUT_PARTS // self.plan.depth))
+        for bank, first, end in banks:
+            for start, stop in spans(end - first, most):
+                yield bank, start, (first + start, first + stop)
+
+    def _lower(self, part: Part, banks: list[tuple[int, int, int]]) -> Iterator[Step]:
+        """Lower halves of all keys over the upper ones, so that they take no room of their own: they may never come.
+
+        They come one behind the other: whoever is to skip them waits for no other load.
+        """
+        if not self._over:
+            return
+        pieces = [keys for *_, keys in self._pieces(banks)]
+
+        def emit(at: list[int]) -> None:
+            for keys, address in zip(pieces, at, strict=True):
+                self._move(part, keys, isa.Nibbles.LOW, address)
+
+        upper = tuple(self._moving_load(part, keys, isa.Nibbles.HIGH) for keys in pieces)
+        yield Step(self.index, upper, self._when(isa.Nibbles.LOW, emit))
 
     def _head(self, position: int, part: Part) -> Source:
         """The head's channels; keys and values by the list, where there is one."""
@@ -114,13 +161,15 @@ class QueryLowering(AttentionLowering):
             since=self.context.made(self.source.name),
         )  # fmt: skip
 
-    def _moving_load(self, part: Part, keys: Span) -> Load:
-        """Keys, or their upper halves."""
+    def _moving_load(self, part: Part, keys: Span, half: isa.Nibbles) -> Load:
+        """Keys or halves of them; lower ones that lie elsewhere come no sooner than needed, behind the decision."""
+        size, since = (keys[1] - keys[0]) * self.plan.depth, self._since(self.keys.name)
+        if half is isa.Nibbles.LOW and not self._over:
+            emit = self._when(half, partial(self._move, part, keys, half))
+            return Load((self.index, "lower", part, keys), "input", size, emit, ahead=0, since=since)
         half = isa.Nibbles.HIGH if self.layer.threshold else isa.Nibbles.NONE
-        return Load(
-            (self.index, "moving", part, keys), "input", (keys[1] - keys[0]) * self.plan.depth,
-            partial(self._move, part, keys, half), since=self._since(self.keys.name),
-        )  # fmt: skip
+        emit = partial(self._move, part, keys, half)
+        return Load((self.index, "moving", part, keys), "input", size, emit, since=since)
 
     def _move(self, part: Part, keys: Span, half: isa.Nibbles, address: int) -> None:
         """LOAD jobs of keys or of halves."""
@@ -133,14 +182,9 @@ class QueryLowering(AttentionLowering):
             load_half(source, tokens, address, half)
 
     def _meet(self, part: Part, keys: Span, bank: int, place: int, half: isa.Nibbles, at: list[int]) -> None:
-        """Array jobs of a piece of keys and the query; lower halves are added to what upper ones have left.
-
-        Lower halves are loaded over the upper ones, so they take no room of their own: they may never come.
-        """
+        """Array jobs of a piece of keys and the query; lower halves are added to what upper ones have left."""
         count, depth = keys[1] - keys[0], self.plan.depth
         weight_at, input_at = at
-        if half is isa.Nibbles.LOW:
-            self._move(part, keys, half, input_at)
         Product(
             rows=count, pitch=depth, words=self.plan.key_words, blocks=1, input_from=input_at, input_at=input_at,
             input_bytes=count * depth, weight_at=weight_at, bank=bank, place=place, keep=half is isa.Nibbles.LOW,

@@ -1,8 +1,4 @@
-"""A token of a decoder of GPT-2 small's shape, all twelve layers, random weights: whole keys, halves, fewer and fewer.
-
-Cycles and bytes are those of the timing model, which are the RTL's (topic gpt2, ``tests/system/test_generation.py``);
-what is decided and chosen is the golden model's.
-"""
+"""A token of a decoder of GPT-2 small's shape, all twelve layers, random weights: keys whole, by halves, fewer."""
 
 from __future__ import annotations
 
@@ -12,11 +8,12 @@ from dataflows.network import Network
 from mapper.compile import compile_network
 from mapper.conv_plan import Options
 from mapper.leave_out import leave_out
-from mapper.timing import predict
+from mapper.run import execute
 from sim import golden
+from sim.runner import Dram
 from tests.attention_networks import random_input
 from tests.bench.bert import LATENCY, RATE
-from tests.bench.figures import Figure, shown
+from tests.bench.figures import FOLDER, Figure, shown
 from tests.bench.gpt2 import CONTEXT, HEADS, HIDDEN, INNER, THRESHOLD
 from tests.bench.pruning import CONFIG
 from tests.decoder_networks import decoder_network, with_tokens
@@ -35,29 +32,27 @@ def cascade(network: Network, share: float) -> Network:
 
 
 def run() -> list[Figure]:
-    """Bytes of keys and values, of the whole step, and cycles."""
+    """Bytes of keys and values, of the whole step, cycles as measured and as predicted."""
     cfg, command, figures = config.load(CONFIG), shown("-m", "tests.bench", "decode"), []
     base: tuple[float, ...] = ()
     for threshold in (0.0, THRESHOLD):
-        whole = decoder_network(
-            LAYERS, HIDDEN, HEADS, CONTEXT, INNER, sharpness=SHARPNESS, threshold=threshold
-        )
+        shape = LAYERS, HIDDEN, HEADS, CONTEXT, INNER
+        whole = decoder_network(*shape, sharpness=SHARPNESS, threshold=threshold)
         before = golden.run(whole, {"x": random_input(whole, 1)})
+        caches = {cache: before[cache] for cache in whole.caches}
         for name, share in KEPT.items():
             network = cascade(with_tokens(whole, 1), share)
-            caches = {cache: before[cache] for cache in whole.caches}
-            values = golden.run(network, {"x": random_input(network, 2)}, caches, CONTEXT - 1)
             program = compile_network(cfg, network, Options(LATENCY, RATE))
-            found = predict(
-                program, LATENCY, RATE, values, position=CONTEXT - 1,
-                decisions=golden.decisions(network, values, CONTEXT - 1),
+            result = execute(
+                program, {"x": random_input(network, 2)}, dram=Dram(latency=LATENCY, bytes_per_cycle=RATE),
+                build_root=FOLDER / "hardware", position=CONTEXT - 1, caches=caches,
             )  # fmt: skip
+            (predicted,) = result.predictions
             layers = [entry.index for entry in program.schedule if entry.layer.op == "attention"]
-            ends = [0, *(found.layer_end[entry.index] for entry in program.schedule)]
-            cycles = sum(ends[place + 1] - ends[place] for place, entry in enumerate(program.schedule)
-                         if entry.index in layers)  # fmt: skip
-            moved = sum(found.dram_read_bytes.values()) + sum(found.dram_write_bytes.values()) + program.words.nbytes
-            numbers = sum(found.dram_read_bytes[index] for index in layers), moved, cycles, found.cycles
+            others = sum(size for index, size in predicted.dram_read_bytes.items() if index not in layers)
+            attention = result.counters["READ_BEATS"] * cfg.bus_bytes - others - program.words.nbytes
+            moved = (result.counters["READ_BEATS"] + result.counters["WRITE_BEATS"]) * cfg.bus_bytes
+            numbers = attention, moved, sum(result.layer_cycles[index] for index in layers), result.cycles
             base = base or numbers
             title = f"{name}{', halves' if threshold else ''}"
             for what, value, first, unit in zip(
@@ -65,4 +60,8 @@ def run() -> list[Figure]:
                 ("bytes", "bytes", "cycles", "cycles"), strict=True,
             ):  # fmt: skip
                 figures.append(Figure(f"{title}: {what}", value, unit, "all keys, whole", first, command))
+            figures += [
+                Figure(f"{title}: predicted cycles", predicted.cycles, "cycles", "measured", result.cycles, command),
+                Figure(f"{title}: wrong tensors", len(result.mismatches), "tensors", "goal", 0, command),
+            ]
     return figures

@@ -75,9 +75,10 @@ def test_random_decoders(cfg: config.Config, seed: int) -> None:
     generate(cfg, with_tokens(whole, tokens), seed, [0, most - tokens])
 
 
-def test_two_banks_of_scores() -> None:
+@pytest.mark.parametrize("threshold", [0.0, 0.3])
+def test_two_banks_of_scores(threshold: float) -> None:
     """More keys than a bank has words, loaded in several parts."""
-    network = with_tokens(decoder_network(1, 24, 2, 90, 8), 1)
+    network = with_tokens(decoder_network(1, 24, 2, 90, 8, threshold=threshold), 1)
     generate(SMALL, network, 0, [0, 70, 89])
 
 
