@@ -65,7 +65,7 @@ def test_imports_point_one_way(path):
 def test_golden_model_is_independent(path):
     names = imported((ROOT / path).read_text("utf-8"), path)
     ours = {name for name in names if name.split(".")[0] in OURS}
-    data = ("attention", "network", "pruning", "run_length", "errors")
+    data = ("attention", "network", "operators", "pruning", "run_length", "errors")
     plain = tuple(f"dataflows.{name}." for name in data)
     assert all(name.startswith((*plain, "sim.golden.")) for name in ours)
     foreign = {name.split(".")[0] for name in names} - OURS
