@@ -1,24 +1,78 @@
-"""Energy of a layer on the array: its multiplications and what its plan moves from and to DRAM.
+"""Energy of layers, from what their jobs move and multiply; every number of it is in :mod:`mapper.energy_table`.
 
-For choosing widths, not for quoting: buffers, registers, control and leakage are not counted. Every number has its node
-and source; ratios between choices hold better than picojoules.
+Queues, control, host registers, clocks and leakage are not counted, nor are multiplications by padding; so this is the
+energy of data movement and products, as the tools of the field count it. Ratios between choices hold better than
+picojoules.
 """
 
 from __future__ import annotations
 
+from dataflows.config import Config
 from dataflows.formats import container
+from dataflows.vocabulary import Kind, Operand
+from mapper.accesses import Traffic, memories
+from mapper.energy_table import DRAM, MAC, REGISTER, DramKind, sram_byte
 
-MAC_PJ = 1.033
-"""One product of 8-bit integers and a 16-bit addition, 45 nm (tables of Aladdin, in AccelForge's component library)."""
+MULTIPLIERS, REGISTERS, DRAM_PLACE = "multipliers", "PE registers", "DRAM"
 
-DRAM_PJ_PER_BIT = 8.0
-"""LPDDR4 (as in the same library)."""
+BITS = 8
+"""Width of the operands that :data:`MAC` is for."""
+
+
+def product(a_bits: int, w_bits: int) -> float:
+    """Picojoules of a product of inputs and weights of so many bits.
+
+    Narrower operands take as much less as they need fewer 2-bit bricks: the product of both widths in memory, over 64;
+    wider ones as much more (an assumption, as in the area of a fusion unit).
+    """
+    return MAC.pj * container(a_bits) * container(w_bits) / BITS**2
 
 
 def layer_energy(macs: int, a_bits: int, w_bits: int, dram_bytes: float) -> float:
-    """Picojoules of ``macs`` products of inputs and weights of so many bits, and of ``dram_bytes`` on the bus.
+    """Picojoules of ``macs`` products and of ``dram_bytes`` on the bus alone, for comparing plans."""
+    return macs * product(a_bits, w_bits) + dram_bytes * 8 * DRAM["lpddr4"].pj
 
-    A product of narrower operands takes as much less as it needs fewer 2-bit bricks: the product of both widths in
-    memory, over 64 (an assumption, as in the area of a fusion unit).
+
+def register_bytes(cfg: Config) -> int:
+    """Bytes that a PE of the array reads and writes in its registers and stores for a product.
+
+    Follows from the links: what is passed on is read and written, what stays is read, sums that are kept or passed on
+    are read and written, wires and adder trees have none.
     """
-    return macs * MAC_PJ * container(a_bits) * container(w_bits) / 64 + dram_bytes * 8 * DRAM_PJ_PER_BIT
+    flow, found = cfg.dataflow, 0
+    widths = {Operand.INPUT: cfg.act_bytes, Operand.WEIGHT: cfg.act_bytes, Operand.OUTPUT: cfg.numbers.acc_bits // 8}
+    for operand, size in widths.items():
+        link = flow.link(operand)
+        stays = link.kind is Kind.LOAD or (link.store and operand is not Operand.OUTPUT)
+        moves = link.kind is Kind.DRAIN or link.delay > 0 or link.store
+        found += size if stays else 2 * size if moves else 0
+    return found
+
+
+def on_chip(cfg: Config, macs: int, bits: tuple[int, int], traffic: Traffic, engine: str) -> dict[str, float]:
+    """Picojoules of a layer on the chip, by place.
+
+    Parameters
+    ----------
+    cfg : Config
+    macs : int
+    bits : (int, int)
+        Widths of inputs and weights.
+    traffic : Counter
+        Bytes by memory and direction.
+    engine : str
+        What multiplies: the array's PEs have registers.
+    """
+    found = {MULTIPLIERS: macs * product(*bits)}
+    if engine == "array":
+        found[REGISTERS] = macs * register_bytes(cfg) * REGISTER.pj
+    sizes = memories(cfg)
+    for (place, write), count in sorted(traffic.items()):
+        memory = sizes[place]
+        found[place] = found.get(place, 0.0) + count * sram_byte(memory.size, memory.word, write=write)
+    return {place: value for place, value in found.items() if value}
+
+
+def of_dram(bytes_moved: int, dram: DramKind) -> dict[str, float]:
+    """Picojoules of bytes on the bus, both ways."""
+    return {DRAM_PLACE: bytes_moved * 8 * DRAM[dram].pj} if bytes_moved else {}

@@ -13,6 +13,7 @@ from dataflows.errors import InputError
 from mapper import layer_specs
 from mapper.budget import Budget, budget
 from mapper.compression_options import COMPRESSION, add_compression, add_leaving_out
+from mapper.energy_table import DRAM, DramKind
 from mapper.generation_options import Generate, add_generation, chosen
 from mapper.layer_specs import LayerSpec
 from mapper.option_values import engine, number, path_to, shape
@@ -90,6 +91,7 @@ class Arguments:
     command: str
     engine: Mapping[str, str] | str = "auto"
     generate: Generate | None = None
+    dram: DramKind = "lpddr4"
 
     def reproduce(self, config: Path, layer: str) -> str:
         """The command that runs one layer alone as this command line would; of a decoder, all of it."""
@@ -205,6 +207,9 @@ def _parser() -> argparse.ArgumentParser:
         type=number(float, "a number between 1/1024 and 2**20", lambda v: 1 / 1024 <= v <= 1 << 20),
     )  # fmt: skip
     g.add_argument(
+        "--dram", choices=tuple(DRAM), default="lpddr4", help="kind of memory, for the energy of its bits (lpddr4)",
+    )  # fmt: skip
+    g.add_argument(
         "--dram-stall", type=number(float, "a probability of at least 0 and below 1", lambda v: 0 <= v < 1),
         default=0.0, metavar="P", help="probability that the memory withholds a ready or valid (0)",
     )  # fmt: skip
@@ -233,5 +238,5 @@ def parse(argv: Sequence[str]) -> Arguments:
         run=a.run, inputs=a.inputs, latency=int(a.dram_latency), bytes_per_cycle=a.dram_bytes_per_cycle,
         stall=a.dram_stall, json=a.json, fuse=not a.no_fuse, layers=a.layers, dump=a.dump, trace=a.trace,
         allow_pickle=a.allow_pickle, seed=int(a.seed), command=shlex.join(["python", "-m", "mapper", *argv]),
-        engine=a.engine, generate=chosen(a),
+        engine=a.engine, generate=chosen(a), dram=a.dram,
     )  # fmt: skip

@@ -81,13 +81,14 @@ class Outcome:
     def rows(self) -> list[table.Row]:
         """One per scheduled layer."""
         return table.rows(
-            self.program, self.predictions, self.samples, self.run, self.quality, self.compression, self.masks
-        )
+            self.program, self.predictions, self.samples, self.run, self.quality, self.compression, self.masks,
+            self.arguments.dram,
+        )  # fmt: skip
 
     @cached_property
     def totals(self) -> dict[str, Any]:
         """Sums over the rows."""
-        return table.totals(self.program, self.rows, self.samples, self.run)
+        return table.totals(self.program, self.rows, self.samples, self.run, self.arguments.dram)
 
     @property
     def bit_exact(self) -> bool | None:

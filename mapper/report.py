@@ -7,9 +7,11 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from mapper import report_energy
 from mapper.compressed_layers import Compression
 from mapper.outcome import Outcome
 from mapper.precisions import precisions
+from mapper.report_energy import joules
 from mapper.report_figure import figure, unit, widths
 from mapper.report_layers import View, dram_rate, total_parts, views
 from mapper.report_roofline import roofline
@@ -20,7 +22,7 @@ from mapper.report_timeline import timeline
 from mapper.report_tokens import pictures
 from mapper.terminal import number, percent, size
 
-FILTERS = {"percent": percent, "size": size, "number": number, "signed": signed}
+FILTERS = {"percent": percent, "size": size, "number": number, "signed": signed, "joules": joules}
 
 
 def environment() -> Environment:
@@ -29,6 +31,7 @@ def environment() -> Environment:
         loader=PackageLoader("mapper"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     result.filters |= FILTERS
+    result.globals["energy_parts"] = report_energy.parts
     return result
 
 

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from dataflows import isa
 from dataflows.config import Config
 from mapper.outcome import Outcome
+from mapper.report_energy import joules
 from mapper.report_layers import LOST, OTHER, USEFUL, View, dram_rate
 from mapper.report_timeline import DOES
 from mapper.table import Row, all_multipliers
@@ -97,6 +98,10 @@ def tiles(outcome: Outcome) -> list[Tile]:
             f"MACs{many}", short(totals["macs"]),
             f"{totals['macs'] / cycles if cycles else 0:.1f} a cycle, "
             f"{2e-3 * totals['macs'] / max(cycles, 1) * cfg.clock_mhz:.3g} GOPS",
+        ),
+        Tile(
+            f"energy{many}", joules(totals["energy_pj"]),
+            f"{totals['energy_pj'] / max(totals['macs'], 1):.3g} pJ per MAC, at 45 nm",
         ),
         Tile(f"DRAM{many}", size(traffic), f"{rate:.2f} B/cycle of {dram_rate(outcome):g}"),
         verdict,
@@ -185,6 +190,7 @@ def _tip(view: View, packed: bool) -> list[tuple[str, str]]:
         rows.append(("cycles, measured", f"{row.cycles_measured:,}"))
     rows += [(part.reason.label, f"{part.cycles:,} ({percent(part.cycles / row.cycles)})") for part in view.parts]
     rows += [("DRAM read", size(row.dram_read_bytes)), ("DRAM written", size(row.dram_write_bytes))]
+    rows.append(("energy", joules(row.energy_pj)))
     rows.append(("every tensor once", size(view.least_bytes)))
     if view.intensity is not None and view.rate is not None and view.roof is not None:
         rows.append(("MACs per byte", f"{view.intensity:.1f}"))

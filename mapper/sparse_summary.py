@@ -66,6 +66,8 @@ class SparseSummary:
         Entries walked / PEs, rounded up; summed over the samples like the layer's cycles.
     engine_cycles : int
         Of the engine's jobs, from the pattern; summed likewise.
+    walked : int
+        Entries walked; summed likewise.
     """
 
     density: float
@@ -77,6 +79,7 @@ class SparseSummary:
     tiles: int
     theoretical_cycles: int
     engine_cycles: int
+    walked: int = 0
 
 
 def summarize(
@@ -108,6 +111,7 @@ def summarize(
         load_balance=walked / (pes * cycles) if cycles else 0.0,
         resident=resident, tiles=len(vectors[0]),
         theoretical_cycles=ceil(walked * share / pes), engine_cycles=round(cycles * share),
+        walked=round(walked * share),
     )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -11,8 +12,11 @@ from dataflows.attention import Attention
 from dataflows.config import Config
 from dataflows.network import Conv
 from dataflows.pruning import HeadConv
+from mapper.accesses import Traffic, accesses, walked
 from mapper.compile import Program, Scheduled
 from mapper.compressed_layers import Compression
+from mapper.energy import of_dram, on_chip
+from mapper.energy_table import DramKind
 from mapper.packed import weight_bits
 from mapper.sparse_summary import SparseSummary, summaries
 from mapper.timing import Prediction
@@ -33,8 +37,8 @@ class Row:
     per cycle, no whole number where a product takes several. ``bits`` are the widths of "input", "weight" (None without
     weights) and "output". ``stalls`` are predicted cycles by reason
     (:data:`mapper.timing_causes.REASONS`); with ``array_busy``, in which the array works, they add up to
-    ``cycles_predicted``. ``sparse`` is for layers on the sparse engine, ``compression`` for
-    those whose weights are pruned or clustered.
+    ``cycles_predicted``. ``energy`` has the picojoules of ``energy_pj`` by place (:mod:`mapper.energy`). ``sparse`` is
+    for layers on the sparse engine, ``compression`` for those whose weights are pruned or clustered.
     """
 
     index: int
@@ -54,9 +58,10 @@ class Row:
     utilization_all: float
     dram_read_bytes: int
     dram_write_bytes: int
-    energy_pj: float | None
+    energy_pj: float
     sqnr_db: float | None
     mismatches: int | None
+    energy: dict[str, float] = field(default_factory=dict)
     array_busy: int = 0
     stalls: dict[str, int] = field(default_factory=dict)
     sparse: SparseSummary | None = None
@@ -99,6 +104,7 @@ def layer_cycles(program: Program, ends: Mapping[int, int], total: int) -> dict[
 def rows(
     program: Program, predictions: Sequence[Prediction], samples: int, run: Run | None,
     quality: Mapping[str, float | None], compression: Mapping[str, Compression], masks: Sequence[Masks],
+    dram: DramKind = "lpddr4",
 ) -> list[Row]:
     """Every row of the schedule.
 
@@ -117,11 +123,14 @@ def rows(
         Pruned and clustered layers, by name.
     masks : sequence of Masks
         Activations that are not zero, of the first batches.
+    dram : str
+        Kind of memory, for its energy.
     """
     network = program.network
     batches = samples // network.tensors[network.inputs[0]].shape[0]
     reads, writes = traffic(program, predictions[0], batches, run.block_words if run else None)
     sparse = summaries(program, masks, batches)
+    moved = accesses(program)
     each = [layer_cycles(program, prediction.layer_end, prediction.cycles) for prediction in predictions]
 
     def scaled(cycles: Iterable[int]) -> int:
@@ -141,6 +150,8 @@ def rows(
         predicted = scaled(cycles[index] for cycles in each)
         cycles = predicted if found is None else found
         widths = precision(program, entry)
+        places = _energy(program.cfg, entry.engine, macs, widths, moved[index], batches, sparse.get(index))
+        places |= of_dram(reads.get(index, 0) + writes.get(index, 0), dram)
         slots, every = multipliers(program.cfg, entry.engine, widths), all_multipliers(program.cfg, widths)
         return Row(
             index=index, name=layer.name, fused=" + ".join(a.name for a in entry.absorbed) or None, op=layer.op,
@@ -153,7 +164,7 @@ def rows(
             utilization_all=ratio(macs, cycles * every),
             dram_read_bytes=reads.get(index, 0),
             dram_write_bytes=writes.get(index, 0),
-            energy_pj=None, sqnr_db=quality.get(entry.output),
+            energy_pj=sum(places.values()), energy=places, sqnr_db=quality.get(entry.output),
             mismatches=wrong.get(entry.final.name, 0) if run else None,
             array_busy=scaled(p.array_busy.get(index, 0) for p in predictions),
             stalls={reason: scaled(p.stalls[index][reason] for p in predictions) for reason in reasons},
@@ -162,6 +173,17 @@ def rows(
         )  # fmt: skip
 
     return [row(entry) for entry in program.schedule]
+
+
+def _energy(
+    cfg: Config, engine: str, macs: int, widths: Widths, moved: Traffic, batches: int, sparse: SparseSummary | None
+) -> dict[str, float]:
+    """Picojoules of a layer on chip, by place; on the sparse engine only what is walked is multiplied."""
+    traffic = Counter({place: count * batches for place, count in moved.items()})
+    if sparse:
+        macs = sparse.walked
+        traffic.update(walked(cfg, macs))
+    return on_chip(cfg, macs, (widths[0], widths[1] or widths[0]), traffic, engine)
 
 
 def _measured(program: Program, run: Run) -> dict[int, int]:
@@ -217,7 +239,9 @@ def all_multipliers(cfg: Config, widths: Widths | None = None) -> float:
     return array_multipliers(cfg, widths) + cfg.window_multipliers + cfg.sparse_multipliers
 
 
-def totals(program: Program, table: list[Row], samples: int, run: Run | None) -> dict[str, Any]:
+def totals(
+    program: Program, table: list[Row], samples: int, run: Run | None, dram: DramKind = "lpddr4"
+) -> dict[str, Any]:
     """Sums over all rows; DRAM bytes include the program that is read and the time stamps that are written."""
     network = program.network
     batches = samples // network.tensors[network.inputs[0]].shape[0]
@@ -226,6 +250,12 @@ def totals(program: Program, table: list[Row], samples: int, run: Run | None) ->
     reads = sum(r.dram_read_bytes for r in table) + program.words.nbytes * batches
     writes = sum(r.dram_write_bytes for r in table) + mark_bytes * batches
     cycles = run.cycles if run else predicted
+    if run:
+        reads, writes = run.dram["read_bytes"], run.dram["write_bytes"]
+    energy: Counter[str] = Counter()
+    for r in table:
+        energy.update(r.energy)
+    energy |= of_dram(reads + writes, dram)  # with commands and time stamps
     return {
         "macs": macs,
         "cycles_predicted": predicted,
@@ -234,9 +264,10 @@ def totals(program: Program, table: list[Row], samples: int, run: Run | None) ->
         "utilization_all": ratio(
             macs, sum(r.cycles * all_multipliers(program.cfg, (r.act_bits, r.weight_bits)) for r in table)
         ),
-        "dram_read_bytes": run.dram["read_bytes"] if run else reads,
-        "dram_write_bytes": run.dram["write_bytes"] if run else writes,
-        "energy_pj": None,
+        "dram_read_bytes": reads,
+        "dram_write_bytes": writes,
+        "energy_pj": sum(energy.values()),
+        "energy": energy,
         "cycles_per_sample": cycles / samples,
         "seconds_per_sample": cycles / samples / (program.cfg.clock_mhz * 1e6),
         "program_bytes": program.words.nbytes,

@@ -12,6 +12,7 @@ from dataflows.config import Config
 from mapper.allocation_table import allocation_table
 from mapper.outcome import Outcome
 from mapper.precisions import precisions
+from mapper.report_energy import summary as energy_line
 from mapper.table import aligned, all_multipliers
 
 if TYPE_CHECKING:
@@ -159,6 +160,7 @@ def summary(outcome: Outcome) -> list[str]:
         verdict = "every tensor equals" if outcome.bit_exact else "the RTL DISAGREES with"
         speed = f"{outcome.run.cycles_per_second:,.0f} cycles/s"
         lines.append(f"{verdict} the golden model; simulated in {outcome.run.seconds:.1f} s ({speed})")
+    lines.append(energy_line(total["energy"], outcome.samples))
     return [*lines, *outcome.notes]
 
 

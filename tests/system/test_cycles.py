@@ -1,5 +1,6 @@
 """On a memory of fixed latency and bandwidth every layer ends in the predicted cycle, on every configuration."""
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,8 @@ import pytest
 from dataflows import config, isa
 from dataflows.config import Config
 from dataflows.vocabulary import Kind, Operand
+from mapper.accesses import accesses
+from mapper.compile import Program
 from mapper.run import execute
 from mapper.timing import predict
 from sim.runner import Dram
@@ -32,6 +35,18 @@ def slow_or_fast(bus_bytes: int, rng: np.random.Generator) -> Dram:
     return Dram(latency, round(float(bus_bytes * rng.choice([1, 0.5, 2, rng.uniform(0.1, 1.5)])), 2))
 
 
+def check_words(program: Program, counters: dict[str, int]) -> None:
+    """Words that energy is counted for are those that streamers have read: a cycle each, and at most one per job."""
+    cfg, moved = program.cfg, sum(accesses(program).values(), Counter())
+    streamers = (
+        (isa.Unit.INPUT, "input buffer", cfg.input_read_bytes),
+        (isa.Unit.WEIGHT, "weight buffer", cfg.weight_read_bytes),
+    )
+    for unit, place, size in streamers:
+        words, jobs = moved[place, False] // size, sum(job.unit is unit for job in program.jobs)
+        assert words <= counters[f"{unit.name}_BUSY"] <= words + jobs, unit.name
+
+
 @pytest.mark.parametrize(
     "cfg",
     [pytest.param(c, id=c.name, marks=[pytest.mark.regress] if c.name in LARGE else []) for c in CONFIGURATIONS],
@@ -50,6 +65,7 @@ def test_layers_end_in_the_predicted_cycles(cfg: Config) -> None:
         ends = np.cumsum([result.layer_cycles[entry.index] for entry in program.schedule])
         assert [found.layer_end[entry.index] for entry in program.schedule] == ends.tolist(), f"case {case}, {dram}"
         assert found.cycles == result.cycles, f"case {case}, {dram}"
+        check_words(program, result.counters)
         steps = cfg.multiplier is not None and cfg.dataflow.output.kind is Kind.DRAIN  # a word is there for some cycles
         if cfg.dataflow.matrix and not steps:  # each word that moves makes the array work
             moving = isa.Unit.WEIGHT if cfg.dataflow.moving is Operand.WEIGHT else isa.Unit.INPUT
