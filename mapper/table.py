@@ -252,9 +252,9 @@ def totals(
     cycles = run.cycles if run else predicted
     if run:
         reads, writes = run.dram["read_bytes"], run.dram["write_bytes"]
-    energy: Counter[str] = Counter()
-    for r in table:
-        energy.update(r.energy)
+    energy: dict[str, float] = {}
+    for place, pj in (item for r in table for item in r.energy.items()):
+        energy[place] = energy.get(place, 0.0) + pj
     energy |= of_dram(reads + writes, dram)  # with commands and time stamps
     return {
         "macs": macs,

@@ -40,7 +40,7 @@ def test_memories_cost_what_the_table_says_and_more_where_they_are_larger(write:
 
 @pytest.mark.parametrize(
     ("name", "size"),
-    # of a product: what is passed on or kept and changed twice, what is only read once; sums have 4 bytes (6 of 16 bits)
+    # of a product: what is passed on or changed counts twice, what is only read once; sums have 4 bytes (6 of 16 bits)
     [("ws16", 2 + 1 + 8), ("os16", 2 + 2 + 8), ("is8", 1 + 2 + 8), ("diannao", 0), ("eyeriss", 2 + 2 + 12)],
 )
 def test_registers_follow_from_the_dataflow(name: str, size: int) -> None:
