@@ -69,8 +69,9 @@ class Attention(Layer):
         return self.inputs[3] if len(self.inputs) > 3 else None
 
     def keys(self, tensors: Mapping[str, Tensor]) -> int:
-        """Keys of a row."""
-        return tensors[self.listed or self.inputs[1]].shape[2]
+        """Keys of a row; of candidates the most that there can be, one per step."""
+        count = tensors[self.listed or self.inputs[1]].shape[2]
+        return min(count, self.candidates) if self.candidates else count
 
     def macs(self, tensors: Mapping[str, Tensor]) -> int:
         """Queries times keys and probabilities times values, whatever the mask."""

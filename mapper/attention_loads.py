@@ -156,10 +156,13 @@ def load_half(source: Source, tokens: Span, address: int, half: isa.Nibbles) -> 
     )  # fmt: skip
 
 
-def turn_query(source: Source, plan: AttentionPlan, sample: int, address: int) -> None:
-    """The query of a sample as the weights of one column: channel d is lane 0 of row d. Other lanes hold anything."""
+def turn_query(source: Source, plan: AttentionPlan, token: int, address: int) -> None:
+    """A query (counted over all samples) as the weights of one column: channel d is lane 0 of row d.
+
+    Other lanes hold anything.
+    """
     lanes, depth = plan.cfg.lanes, plan.depth
-    source.load((sample, sample + 1), isa.Target.WEIGHT, address, 1, [(depth, lanes)], "query")
+    source.load((token, token + 1), isa.Target.WEIGHT, address, 1, [(depth, lanes)], "query")
     rest = plan.key_words * plan.word_bytes - depth * lanes
     if rest:
         source.clear(address + depth * lanes, rest, [])

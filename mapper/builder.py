@@ -13,6 +13,7 @@ from contextlib import contextmanager
 
 from dataflows import isa
 from dataflows.config import Config
+from mapper.candidates import Search
 from mapper.program import Job, Registers
 from mapper.scoreboard import Access, Scoreboard
 from mapper.sparse_plan import SparseJob
@@ -29,6 +30,8 @@ class Builder:
         self.jobs: list[Job] = []
         self.sparse: dict[int, SparseJob] = {}
         """What SPARSE jobs walk, by index."""
+        self.searches: dict[int, Search] = {}
+        """What ROWS jobs search, by index."""
         self._predicated = False
         self._board = Scoreboard()
         self._needs: list[set[int]] = []

@@ -21,6 +21,7 @@ from mapper.attention_plan import NUMERATOR_SLOTS, AttentionPlan
 from mapper.blocks import Blocks
 from mapper.builder import Builder
 from mapper.caches import check_halves
+from mapper.candidates import Search
 from mapper.check_transformers import check_transformers
 from mapper.check_widths import check_layers, check_tensors
 from mapper.classifier_plan import ClassifierPlan
@@ -29,6 +30,7 @@ from mapper.context import Constants, Context, Place
 from mapper.conv_plan import Options
 from mapper.engines import sparse_layers
 from mapper.lower_attention import AttentionLowering
+from mapper.lower_candidates import CandidateLowering
 from mapper.lower_classifier import ClassifierLowering
 from mapper.lower_conv import ConvLowering
 from mapper.lower_copy import CopyLowering, EmbeddingLowering
@@ -105,6 +107,8 @@ class Program:
         How the tensors are kept that are compressed.
     sparse : dict
         What the jobs of the sparse engine walk, by index.
+    searches : dict
+        What the jobs of the row engine search, by index.
     """
 
     cfg: Config
@@ -117,6 +121,7 @@ class Program:
     schedule: tuple[Scheduled, ...]
     blocks: dict[str, Blocks] = field(default_factory=dict)
     sparse: dict[int, SparseJob] = field(default_factory=dict)
+    searches: dict[int, Search] = field(default_factory=dict)
 
 
 def fuse_additions(network: Network, apart: Collection[str] = ()) -> dict[str, Add]:
@@ -175,7 +180,9 @@ def _array_lowering(
 
 
 def _attention_lowering(context: Context, layer: Attention, index: int) -> AttentionLowering:
-    """What lowers an attention layer: whether its keys move, and whether values are left out."""
+    """What lowers an attention layer: whether its keys are searched or move, and whether values are left out."""
+    if layer.candidates:
+        return CandidateLowering(context, layer, index)
     moving = QueryLowering.suits(context, layer)
     check_halves(context.cfg, context.network, layer, moving)
     if ValuesLowering.suits(context, layer):
@@ -294,7 +301,7 @@ def compile_network(
     sizes[isa.Region.ACTIVATION] += context.scratch_bytes
     return Program(
         cfg, network, words, jobs, image, context.places, sizes, tuple(schedule), context.blocks,
-        context.builder.sparse,
+        context.builder.sparse, context.builder.searches,
     )  # fmt: skip
 
 
@@ -313,6 +320,7 @@ def _rings(cfg: Config, scratch: int = 0) -> dict[str, Ring]:
             "scale": Ring(cfg.attention.scales),
             "scratch": Ring(scratch, ALIGNMENT),
             "slot": Ring(NUMERATOR_SLOTS),  # of numerators in the input memory
+            "columns": Ring(1),  # of one head
         }
     return engine | {
         "input": Ring(memory.input_bytes, cfg.input_granule),

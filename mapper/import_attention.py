@@ -12,6 +12,7 @@ from mapper.graph_attention import Embedding, Norm
 from mapper.import_builder import Builder
 from mapper.import_layout import sequence
 from mapper.import_masks import constant_mask, seen
+from mapper.import_memory import known
 from mapper.import_parts import placed, rows
 from mapper.import_registry import activation, floats, operator
 from mapper.import_scores import attend
@@ -24,10 +25,12 @@ def scaled_dot_product_attention(
     is_causal: bool = False, scale: float | None = None, **_: Any,
 ) -> Activation:  # fmt: skip
     """Attention of (..., heads, tokens, channels of a head)."""
-    q, k, v = (activation(builder, x, "scaled_dot_product_attention") for x in (query, key, value))
+    q = activation(builder, query, "scaled_dot_product_attention")
+    k, v = (known(builder, x, "scaled_dot_product_attention") for x in (key, value))
     if dropout_p:
         raise builder.error("attention has dropout; call model.eval() before exporting")
-    scores = (*np.broadcast_shapes(q.shape[:-2], k.shape[:-2]), q.shape[-2], k.shape[-2])
+    keys = k.shape if isinstance(k, Activation) else tuple(k.data.shape)
+    scores = (*np.broadcast_shapes(q.shape[:-2], keys[:-2]), q.shape[-2], keys[-2])
     allowed = None
     if is_causal:
         allowed = torch.ones(scores[-2:], dtype=torch.bool).tril()

@@ -16,6 +16,7 @@ from mapper.import_builder import Builder
 from mapper.import_heads import heads, joined
 from mapper.import_layout import arranged, index
 from mapper.import_masks import Mask, classified, constant_mask, seen
+from mapper.import_memory import remembered
 from mapper.import_values import Activation, Constant
 
 
@@ -36,9 +37,10 @@ class Scores:
 
 
 def attend(
-    builder: Builder, q: Activation, k: Activation, v: Activation, factor: float, allowed: torch.Tensor | None = None
-) -> Activation:
-    """Attention of queries, keys and values (..., L, D).
+    builder: Builder, q: Activation, k: Activation | Constant, v: Activation | Constant, factor: float,
+    allowed: torch.Tensor | None = None,
+) -> Activation:  # fmt: skip
+    """Attention of queries, keys and values (..., L, D); keys and values may be those of the model.
 
     Parameters
     ----------
@@ -46,14 +48,20 @@ def attend(
     allowed : bool tensor (..., Lq, Lk), True where a key counts
     """
     depth = q.shape[-1]
-    if k.shape[-1] != depth or v.shape[-1] != depth or k.shape[-2] != v.shape[-2]:
+    keys, values = (x.shape if isinstance(x, Activation) else tuple(x.data.shape) for x in (k, v))
+    if len(keys) < 2 or len(values) < 2 or keys[-1] != depth or values[-1] != depth or keys[-2] != values[-2]:
         raise builder.error(
-            f"attention of queries {q.shape}, keys {k.shape} and values {v.shape} is not supported; heads of all three "
+            f"attention of queries {q.shape}, keys {keys} and values {values} is not supported; heads of all three "
             "must have as many channels, and keys and values as many tokens"
         )
-    lead = tuple(np.broadcast_shapes(q.shape[:-2], k.shape[:-2], v.shape[:-2]))
-    parts = [heads(builder, _over(builder, x, lead), role) for x, role in ((q, "q"), (k, "k"), (v, "v"))]
-    first = parts[0]
+    lead = tuple(np.broadcast_shapes(q.shape[:-2], keys[:-2], values[:-2]))
+    first = heads(builder, _over(builder, q, lead), "q")
+    parts = [first]
+    for x, role in ((k, "k"), (v, "v")):
+        if isinstance(x, Constant):
+            parts.append(remembered(builder, x, lead, first, role))
+        else:
+            parts.append(heads(builder, _over(builder, x, lead), role))
     for part, role in zip(parts[1:], ("keys", "values"), strict=True):
         if not torch.equal(part.sample, first.sample) or not torch.equal(part.head, first.head):
             raise builder.error(f"attention: {role} have samples and heads in another order than queries")

@@ -157,7 +157,7 @@ class QueryLowering(AttentionLowering):
         plan = self.plan
         return Load(
             (self.index, "query", part, half), "weight", plan.key_words * plan.word_bytes,
-            lambda at: turn_query(self._head(0, part), plan, part.sample, at),
+            lambda at: turn_query(self._head(0, part), plan, part.sample * plan.queries + part.first, at),
             since=self.context.made(self.source.name),
         )  # fmt: skip
 

@@ -16,6 +16,7 @@ from dataflows.network import Layer, Network
 from dataflows.pruning import PROBABILITY_BITS, Gather, HeadConv, Select
 from mapper.attention_plan import selects_values
 from mapper.builder import Builder
+from mapper.candidates import check_candidates, longest_list
 from mapper.context import Context
 from mapper.scoreboard import Access
 
@@ -94,7 +95,7 @@ def check_selections(cfg: Config, network: Network) -> None:
                 )
             before = layer.output if layer.heads == kind else before
     if cfg.attention is not None:
-        size = list_places(network)[1] + longest_values_list(network)
+        size = list_places(network)[1] + longest_values_list(network) + longest_list(network)
         room = cfg.attention.indices - lists_from(cfg, network)
         if size > room:
             raise InputError(f"lists of {size} indices do not fit the {room} of {cfg.name}; raise attention.indices")
@@ -102,8 +103,13 @@ def check_selections(cfg: Config, network: Network) -> None:
 
 def _check_values(cfg: Config, network: Network, layer: Attention, field: str) -> None:
     """A layer that leaves out single keys or values, by a field of it."""
-    if field == "candidates":
-        raise InputError(f"layer {layer.name}: single keys cannot be left out ({field})")
+    if layer.candidates:
+        check_candidates(cfg, network, layer)
+    if layer.candidates and selection_of(network, layer, heads=False):
+        raise InputError(
+            f"layer {layer.name} attends to candidates: its keys are no tokens that could be selected by their "
+            "importance; leave --candidates or --keep-tokens out for this layer"
+        )
     if not cfg.values:
         what = "drops small numerators" if field == "least" else "leaves out values"
         raise InputError(f"layer {layer.name} {what} ({field}), which needs attention.values = true")
@@ -127,6 +133,11 @@ def longest_values_list(network: Network) -> int:
 def values_list(cfg: Config, network: Network) -> int:
     """Index of the length of that list: behind the lists of selections."""
     return lists_from(cfg, network) + list_places(network)[1]
+
+
+def candidates_list(cfg: Config, network: Network) -> int:
+    """Index of the first list of candidates: behind those of selections and values."""
+    return values_list(cfg, network) + longest_values_list(network)
 
 
 def largest_left_out(layer: Attention) -> int:
