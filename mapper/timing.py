@@ -27,6 +27,7 @@ from mapper.timing_plane import PlaneArray
 from mapper.timing_read import ReadMaster
 from mapper.timing_row_engine import RowEngine
 from mapper.timing_rows import Rows
+from mapper.timing_search import Searches
 from mapper.timing_sparse import Masks, SparseEngine
 from mapper.timing_store import Packer
 from mapper.timing_vector import Lanes
@@ -78,7 +79,7 @@ def _predict(machine: Machine, masks: Masks, lists: Lists) -> Prediction:
     reads, writes, array = ReadMaster(machine), WriteMaster(machine), Array(machine)
     reads.load = load = Loader(machine, reads, lists)
     lanes = Lanes(machine)
-    engine = RowEngine(machine, lanes) if program.cfg.attention else None
+    engine = RowEngine(machine, lanes, Searches(program, lists)) if program.cfg.attention else None
     packer = Packer(machine, Words(lanes, engine, writes.wake), writes)
     machine.engines |= {isa.Unit.LOAD: load, isa.Unit.VECTOR: lanes, isa.Unit.STORE: packer}
     machine.engines |= {isa.Unit.ROWS: engine} if engine else {}

@@ -22,6 +22,11 @@ def gathered(job: Job) -> bool:
     return bool(job.registers.get("gather", {}).get("indexed"))
 
 
+def counted(job: Job) -> bool:
+    """Whether the list of a gathered job has a length."""
+    return bool(job.registers.get("gather", {}).get("counted"))
+
+
 def gathers(program: Program) -> bool:
     """Whether rows are chosen by lists, so that cycles depend on data: on pages that the rows cross."""
     return any(job.unit is isa.Unit.LOAD and gathered(job) for job in program.jobs)
@@ -42,6 +47,7 @@ class Lists:
 
     def __init__(self, program: Program, activations: Mapping[str, Codes], position: int = 0):
         self.program, self.position, attention = program, position, program.cfg.attention
+        self.activations = activations
         self.values: NDArray[np.int64] = np.arange(attention.indices if attention else 0)
         self._images = {
             (place.region, place.offset): np.ascontiguousarray(activations[name]).view(np.uint8).ravel()
@@ -76,10 +82,17 @@ class Lists:
                 return found
         return None
 
+    def limited(self, job: Job, name: str) -> Mapping[str, int]:
+        """A level of a job, which goes at most as far as the list where that is counted."""
+        level = job.registers[name]
+        if not counted(job):
+            return level
+        return {**level, "count": min(level["count"], int(self.values[job.registers["gather"]["first"]]))}
+
     def starts(self, job: Job) -> Sequence[Iterator[int]]:
         """Row addresses of a gathered job, for each iteration of ``row_c``."""
         r = job.registers
-        first, level = r["gather"].get("first", 0), r["row_c"]
+        first, level = r["gather"].get("first", 0) + counted(job), self.limited(job, "row_c")
         inner = {**r, "row_c": {"count": 1, "step": 0}}
         if r["gather"].get("positioned"):
             chosen = list(range(self.position, self.position + level["count"]))

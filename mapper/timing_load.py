@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataflows import isa
 from mapper.program import Job
 from mapper.timing_bus import QUEUE, bursts, pieces
-from mapper.timing_gather import Lists, gathered
+from mapper.timing_gather import Lists, counted, gathered
 from mapper.timing_load_job import LoadJob, fills, writes_list
 from mapper.timing_machine import Machine
 from mapper.timing_read import ADDRESS, SPLIT, ReadMaster
@@ -17,6 +17,7 @@ JOBS = 4  # jobs in the queue between the two sides
 OPEN = 1  # job out of that queue, to its first segment
 WRITE = 1  # piece taken, to its write
 DONE = 2  # last write of a job taken, to its tokens
+LENGTH = 4  # job by a list with a length there, to its take
 LISTED = 1  # tokens of a job that has written a list, to a job that may go by it
 
 
@@ -44,6 +45,7 @@ class Loader:
         self._idle: int | None = 0  # from when on no gathered job has addresses left that the generator does not have
         self._unlisted = 0  # jobs that write lists and are not done as far as that is known
         self._listed = 0  # from when on all lists are there otherwise
+        self._known: int | None = None  # when the length of the next job's list is
         self._bursts: Iterator[tuple[int, int, int]] = iter(())
         self._burst = (0, 0, 0)
         # Data side, by number of the job: taken; out of the queue; last segment open.
@@ -58,6 +60,8 @@ class Loader:
     def accepts(self, job: Job) -> bool:
         """Whether the queue of jobs has room, and the address generator for a job that reads."""
         now, number = self.machine.kernel.cycle, len(self._taken) - JOBS
+        if counted(job) and not self._has_length(now):
+            return False
         if number >= 0 and (number >= len(self._popped) or self._popped[number] >= now):
             return False
         if fills(job):
@@ -65,12 +69,23 @@ class Loader:
         if self._idle is None or self._idle > now:
             return False
         if gathered(job):
-            return not self._unlisted and self._listed <= now
+            return self._all_listed(now)
         return self._free is not None and self._free <= now
+
+    def _has_length(self, now: int) -> bool:
+        """Whether the length of a list has been read, which begins when all lists are there and none is gone by."""
+        if self._known is None and self._idle is not None and self._idle <= now and self._all_listed(now):
+            self._known = now + LENGTH
+            self.machine.at(self._known, self.progress)
+        return self._known is not None and self._known <= now
+
+    def _all_listed(self, now: int) -> bool:
+        """Whether all lists are there that LOAD jobs write."""
+        return not self._unlisted and self._listed <= now
 
     def take(self, job: Job) -> None:
         """A job that it is ready for."""
-        now = self.machine.kernel.cycle
+        now, self._known = self.machine.kernel.cycle, None
         load = LoadJob(job, now, self.lists)
         self._jobs.append(load)
         self._taken.append(now)

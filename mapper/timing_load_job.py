@@ -49,7 +49,8 @@ class LoadJob:
 
     def __init__(self, job: Job, taken: int, lists: Lists):
         self.job, self.taken = job, taken
-        self.segment, self.segments = job.registers["segment"]["bytes"], iterations(job, SEGMENTS)
+        self.segment = job.registers["segment"]["bytes"]
+        self.segments = iterations(job, SEGMENTS[:-1]) * lists.limited(job, SEGMENTS[-1])["count"]
         self.last = self.segment * (self.segments - 1)
         self.position = self.beats = 0
         self.halves = bool(job.registers.get("gather", {}).get("nibbles"))

@@ -9,7 +9,8 @@ from mapper.kernel import Process, Signal
 from mapper.program import Job
 from mapper.timing_array import TREE_RADIX
 from mapper.timing_machine import Machine
-from mapper.timing_row_job import Room, RowJob, selects
+from mapper.timing_row_job import Room, RowJob, searches, selects
+from mapper.timing_search import Searches, Searching
 from mapper.timing_vector import Lanes
 
 JOBS = 4  # open jobs
@@ -31,14 +32,15 @@ DONE = 1  # last word out, and last scale there, to the tokens
 class RowEngine:
     """Engine of ROWS: it takes words of VECTOR, and offers its own to STORE."""
 
-    def __init__(self, machine: Machine, lanes: Lanes):
-        cfg = machine.cfg
+    def __init__(self, machine: Machine, lanes: Lanes, searches: Searches):
+        cfg, self.searches = machine.cfg, searches
         self.machine, self.lanes, self.wake = machine, lanes, Signal(machine.kernel)
         self.progress = machine.progress[isa.Unit.ROWS]
         tree = sum(TREE_RADIX**stage < cfg.lanes for stage in range(cfg.lanes))
         self._collect, self._total = COLLECT + tree, SOFTMAX + tree
         self._ring, self._rows, self._queue, self._scales = map(Room, (2 * cfg.row_blocks, ROWS, QUEUE, SCALED))
         self._open = 0
+        self._searching: Searching | None = None
         self._begun: int | None = -1  # the last job taken
         self._collecting, self._emitting, self._leaving = deque[RowJob](), deque[RowJob](), deque[RowJob]()
         self._taken = self._read = self._done = -1  # the last word taken, word read, job done
@@ -51,7 +53,7 @@ class RowEngine:
 
     def accepts(self, job: Job) -> bool:
         """Whether the job before was begun, and not too many are open; a selection has the engine alone."""
-        if selects(job) and self._open:
+        if (selects(job) or searches(job)) and self._open:
             return False
         return self._open < JOBS and self._begun is not None and self._begun < self.machine.kernel.cycle
 
@@ -59,6 +61,12 @@ class RowEngine:
         """A job that it is ready for."""
         if selects(job):
             self._select(job)
+            return
+        if searches(job):
+            self._searching = Searching(job, self.machine.kernel.cycle, self.lanes, self.searches)
+            self._open += 1
+            self._begun = None
+            self.wake.fire()
             return
         found = RowJob(job, self.machine.kernel.cycle, self.machine.cfg.lanes)
         self._open += 1
@@ -73,6 +81,7 @@ class RowEngine:
         """Take words from VECTOR and read them, as far as it is known when."""
         while True:
             self.lanes.read()
+            self._search()
             before = self._taken, self._read
             while self._collecting and self._take_word(self._collecting[0]):
                 pass
@@ -183,6 +192,20 @@ class RowEngine:
             yield
 
         self.machine.kernel.schedule(time, closed())
+
+    def _search(self) -> None:
+        """The open search, if there is one, which has the engine alone."""
+        search = self._searching
+        if search is None:
+            return
+        search.work()
+        if search.ended is None:
+            return
+        self._searching, self._begun, self._done = None, search.ended, search.ended
+        self._taken = max(self._taken, search.last)
+        self.machine.sources[search.job.index] = search.source
+        self.machine.give(search.job, search.taken, search.ended)
+        self._close(search.ended + 1)
 
     def _select(self, job: Job) -> None:
         """A selection: as long as one of random values takes, as importance is not known."""

@@ -13,6 +13,11 @@ def selects(job: Job) -> bool:
     return bool(job.registers["mode"]["kind"] in (Rows.SELECT_TOKENS, Rows.SELECT_HEADS))
 
 
+def searches(job: Job) -> bool:
+    """Whether the row of a job of ROWS is a query that searches."""
+    return bool(job.registers["mode"]["kind"] == Rows.SEARCH)
+
+
 class Room:
     """Places of which each is taken, and free again in the cycle after something."""
 

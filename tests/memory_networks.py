@@ -42,8 +42,9 @@ def random_memory(seed: int, most_keys: int, most_depth: int, *, heads: int | No
     rng = np.random.default_rng([seed, 62])
     keys = int(rng.choice([1, most_keys, *rng.integers(1, most_keys + 1, 3)]))
     depth = int(rng.choice([1, most_depth, *rng.integers(1, most_depth + 1, 3)]))
+    samples, queries, some = (int(rng.choice(sizes)) for sizes in ([1, 1, 2, 3], [1, 1, 2, 5], [1, 1, 2, 3]))
     return memory_network(
-        int(rng.choice([1, 1, 2, 3])), int(rng.choice([1, 1, 2, 5])), keys, heads or int(rng.choice([1, 1, 2, 3])), depth,
+        samples, queries, keys, heads or some, depth,
         steps=int(rng.choice([1, 2, *rng.integers(1, 2 * keys + 1, 3), keys * depth + 1])), seed=seed,
         span=int(rng.choice([128, 128, 128, 3, 1])), least=int(rng.choice([0, 0, 2, 60])),
         sharpness=float(rng.choice([0.01, 1.5, 1.5, 200])),

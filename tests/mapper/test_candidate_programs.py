@@ -87,6 +87,7 @@ def test_refused() -> None:
         CFGS[0], memory_network(1, 1, 71, 1, 8, steps=4)
     )
     assert "9 keys of 41 channels do not fit" in _refused(CFGS[0], memory_network(1, 1, 9, 1, 41, steps=4))
-    assert "steps of its search must be 1 to 65535, not 65536" in _refused(CFGS[0], _changed(network, candidates=1 << 16))
+    far = _changed(network, candidates=1 << 16)
+    assert "steps of its search must be 1 to 65535, not 65536" in _refused(CFGS[0], far)
     few = pruning(WS16, values=True, candidates=70, indices=16)
     assert "lists of 42 indices do not fit the 16" in _refused(few, _changed(network, candidates=40))

@@ -18,6 +18,7 @@ from tests.values_program import ValuesProgram
 LIMIT = 100_000
 CFG = small_attention(4, 8, name="values4x8", attention={
     "row_elements": 64, "scales": 64, "tables": 2, "indices": 128, "pruning": True, "values": True,
+    "candidates": 40, "candidate_columns": 16,
 })  # fmt: skip
 
 
