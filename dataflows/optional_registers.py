@@ -137,6 +137,7 @@ _VALUES = (
     Field("largest", 1, "columns hold the largest probability instead of the sum; alike in all rows of a head"),
     Field("by_floor", 1, "what is above floor stays, select.keep is of no meaning (SELECT_VALUES)"),
     Field("floor", 17, "with by_floor: largest column that does not stay, with 16 fraction bits"),
+    Field("numbered", 1, "the list has the numbers that the last selection of tokens gave its keys (SELECT_VALUES)"),
     Field("least", 7, "numerators below it become 0 (SOFTMAX)"),
     Field("count", 16, "elements that leave per row, at least 1 and as many as stay (PACK)"),
 )

@@ -156,7 +156,8 @@ class ValuesLowering(AttentionLowering):
         self.context.builder.add(
             isa.Unit.ROWS,
             {
-                "mode": {"kind": isa.Rows.SELECT_VALUES}, "values": floor,
+                "mode": {"kind": isa.Rows.SELECT_VALUES},
+                "values": {**floor, "numbered": int(layer.listed is not None)},
                 "select": {"count": plan.keys, "keep": plan.kept, "place": self._list},
             },
             [Access("index", self._list, self._list + 1 + plan.kept, write=True)], layer=self.index,

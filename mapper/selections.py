@@ -116,11 +116,6 @@ def _check_values(cfg: Config, network: Network, layer: Attention, field: str) -
     keys = layer.keys(network.tensors)
     if layer.keep_values is not None and not 1 <= layer.keep_values <= keys:
         raise InputError(f"layer {layer.name}: of {keys} values 1 to {keys} can be kept, not {layer.keep_values}")
-    if layer.listed is not None and selects_values(layer, keys):
-        raise InputError(
-            f"layer {layer.name}: its keys go by the list of a selection of tokens, so single values of them cannot be "
-            f"left out ({field}) as well; leave one of both out"
-        )
 
 
 def longest_values_list(network: Network) -> int:

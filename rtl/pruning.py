@@ -95,6 +95,7 @@ class PruningRowsEngine(wiring.Component):
                 selector.job.p["values"].eq(job.mode.kind == isa.Rows.SELECT_VALUES),
                 selector.job.p.by_floor.eq(values.by_floor),
                 selector.job.p.floor.eq(values.floor),
+                selector.job.p.numbered.eq(values.numbered),
                 packer.job.valid.eq(self.job.valid & packs & quiet & ~selecting),
                 packer.job.p.rows.eq(job.count.rows),
                 packer.job.p.blocks.eq(job.mode.blocks),

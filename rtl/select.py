@@ -17,10 +17,10 @@ FLOOR_BITS = 17
 def select_layout(values: bool = False) -> data.StructLayout:
     """A selection: of ``count`` tokens (or ``heads``) the best ``keep``; ``place`` is the first index of its lists.
 
-    ``fresh``: nothing has been selected before, so places are numbers. With ``values`` it may be one of keys of a head,
-    and then with ``by_floor`` what is above ``floor`` stays.
+    ``fresh``: nothing has been selected before, so places are numbers. With ``values`` it may be one of keys of a head:
+    then with ``by_floor`` what is above ``floor`` stays, and with ``numbered`` the list has their numbers as tokens.
     """
-    more = {"values": 1, "by_floor": 1, "floor": FLOOR_BITS} if values else {}
+    more = {"values": 1, "by_floor": 1, "floor": FLOOR_BITS, "numbered": 1} if values else {}
     return data.StructLayout({
         "heads": 1, "fresh": 1, "count": NUMBER_BITS, "keep": NUMBER_BITS, "place": NUMBER_BITS, **more,
     })  # fmt: skip
@@ -44,7 +44,8 @@ class Selector(wiring.Component):
 
     A selection of keys, whose values count in a head, moves nothing and writes one list with its length in front:
     ``list[place]`` is the length, ``list[place + 1 + i]`` the i-th key. If none stays the length is 1, and key 0 in it.
-    Besides flags say which keys stay.
+    Besides flags say which keys stay. With ``numbered`` it has numbers, as the last selection of tokens has left them,
+    in place of keys.
 
     Parameters
     ----------
@@ -74,7 +75,7 @@ class Selector(wiring.Component):
     ------
     The top-k engine's cycles (:func:`dataflows.top_k.cycles`, one more to load), except that an element of its output
     takes two cycles for its two entries, while ``list`` is ready. Of keys an element takes one cycle, and the length
-    another one, behind them all.
+    another one, behind them all; with ``numbered`` two.
     """
 
     def __init__(self, lanes: int, words: int, values: bool = False):
@@ -184,29 +185,32 @@ class Selector(wiring.Component):
             numbers.read_enable.eq(step & ~last_entry),
             numbers.read_address.eq(first + place),
             number.eq(Mux(job.fresh, place, numbers.read_data)),
-            numbers.write_enable.eq(step & second),
+            numbers.write_enable.eq(step & second & (~job["values"] if self.values else 1)),
             numbers.write_address.eq(first + done),
             numbers.write_data.eq(number),
             self.list.p.index.eq(job.place + done + Mux(second, job.keep, 0)),
             self.list.p.value.eq(Mux(second, number, place)),
         ]
         for port, mine in ((self.tokens, ~job.heads), (self.heads, job.heads)):
-            enable = Cat(step & second & mine & (done[:lane_bits] == lane) for lane in range(self.lanes))
+            moves = step & second & mine
+            if self.values:
+                moves = moves & ~job["values"]
+            enable = Cat(moves & (done[:lane_bits] == lane) for lane in range(self.lanes))
             m.d.comb += [
                 port.write.eq(enable), port.write_word.eq(done >> lane_bits), port.write_value.eq(elements[0])
             ]  # fmt: skip
         if self.values:
-            self._elaborate_keys(m, begin, job, place, left, last, done, step, last_entry)
+            self._elaborate_keys(m, begin, job, place, left, last, done, step, second, last_entry)
 
-    def _elaborate_keys(self, m, begin, job, key, left, last, done, step, last_entry):
+    def _elaborate_keys(self, m, begin, job, key, left, last, done, step, second, last_entry):
         """A list of keys: an entry per element, before them a 0 that they replace, behind them the length; flags."""
         opening, closing = Signal(), Signal()
         words, lane_bits = self.top_k.o, exact_log2(self.lanes)
         with m.If(job["values"]):
             m.d.comb += [
-                last_entry.eq(1),
+                last_entry.eq(second | ~job.numbered),  # in the first of two cycles a number is read
                 words.ready.eq((left == 0) & self.busy & ~opening & ~closing),
-                self.list.valid.eq((left != 0) | opening | closing),
+                self.list.valid.eq((left != 0) & last_entry | opening | closing),
                 step.eq((left != 0) & self.list.ready),
                 self.list.p.index.eq(job.place + Mux(closing, 0, done + 1)),
             ]
@@ -218,7 +222,7 @@ class Selector(wiring.Component):
                 chosen = Cat(key[:lane_bits] == lane for lane in range(self.lanes))
                 m.d.comb += [self.mask.eq(chosen), self.mask_word.eq(key >> lane_bits), self.mask_value.eq(1)]
             nothing_left = words.valid & words.ready & words.p.last & (words.p.count == 0)
-            with m.If(nothing_left | step & (left == 1) & last):
+            with m.If(nothing_left | step & last_entry & (left == 1) & last):
                 m.d.sync += [self.busy.eq(1), closing.eq(1)]
             with m.If(self.list.ready):
                 m.d.sync += opening.eq(0)

@@ -75,7 +75,8 @@ class PruningModel:
         else:
             assert 1 <= keep <= count, "more values than there are"
             stay = sorted(sorted(range(count), key=lambda key: (-columns[key], key))[:keep])
-        listed = [max(1, len(stay)), *(stay or [0])]
+        left = [self.numbers[False][key] for key in stay] if job["values"]["numbered"] else stay
+        listed = [max(1, len(stay)), *(left or [0])]
         assert 2 * (place + len(listed)) <= len(lists), "lists beyond their memory"
         self.flags[:count] = [key in stay for key in range(count)]
         lists[2 * place : 2 * (place + len(listed))] = np.array(listed, "<u2").view(np.uint8)

@@ -15,7 +15,7 @@ from mapper.conv_plan import Options
 from mapper.leave_out import leave_out
 from tests.attention_networks import encoder_network, random_input, random_transformer
 from tests.decoder_networks import decoder_network, random_decoder, with_tokens
-from tests.mapper.test_attention_programs import SMALL, WS16, _changed
+from tests.mapper.test_attention_programs import SMALL, WS16
 from tests.mapper.test_generation_programs import generate
 from tests.mapper.test_programs import check_program
 from tests.mapper.test_pruning_programs import pruning
@@ -66,6 +66,17 @@ def test_decoders(cfg: config.Config, seed: int) -> None:
         generate(cfg, without_values(with_tokens(whole, tokens), seed), seed, [0, most - tokens])
 
 
+@pytest.mark.parametrize("cfg", CFGS, ids=lambda cfg: cfg.name)
+@pytest.mark.parametrize("fields", [{"keep_values": 3}, {"value_threshold": 0.05}])
+@pytest.mark.parametrize("threshold", [0.0, 0.3])
+def test_values_of_listed_keys(cfg: config.Config, fields: dict[str, float], threshold: float) -> None:
+    """Fewer and fewer keys, and of these single values."""
+    whole = with_tokens(decoder_network(3, 24, 2, 20, 8, threshold=threshold), 1)
+    names = [layer.name for layer in whole.layers if isinstance(layer, Attention)]
+    network = leave_out(whole, dict(zip(names, (0.7, 0.4, 0.2), strict=True)))
+    generate(cfg, _with(network, **fields), 0, [0, 9, 19])
+
+
 def _refused(cfg: config.Config, network: Network) -> str:
     with pytest.raises(InputError) as error:
         compile_network(cfg, network, Options())
@@ -84,12 +95,6 @@ def test_refused() -> None:
     assert "lists of 21 indices do not fit the 16 of" in _refused(few, some)
     wide = encoder_network(1, 96, 1, 33, 8)
     assert "need 3456 bytes of the weight buffer, which has 2048" in _refused(CFGS[1], _with(wide, value_threshold=0.1))
-    whole = with_tokens(decoder_network(2, 24, 2, 37, 8), 1)
-    first = next(layer.name for layer in whole.layers if isinstance(layer, Attention))
-    listed = leave_out(whole, {first: 0.4})
-    last = [i for i, x in enumerate(listed.layers) if isinstance(x, Attention)][-1]
-    found = _refused(CFGS[0], _changed(listed, last, keep_values=2))
-    assert "its keys go by the list of a selection of tokens" in found
 
 
 def _with(network: Network, **fields: object) -> Network:

@@ -104,5 +104,12 @@ def test_lists_and_flags(lanes, words, stall):
             written, flags, _ = await select(ctx, {"fresh": 1, "count": count, "keep": left, "place": 0})
             keys = np.flatnonzero(largest(array, left)).tolist()
             assert written == dict(enumerate(keys + keys)) and not flags
+            # Keys that are the tokens of that selection: their numbers, which it leaves as they are.
+            for kept in {1, rng.randint(1, left)}:
+                job = {"values": 1, "count": left, "keep": kept, "place": place, "numbered": 1}
+                stays = largest(array[:left], kept)
+                written, flags, _ = await select(ctx, job)
+                assert written == {place + i: v for i, v in enumerate([kept, *np.array(keys)[stays].tolist()])}
+                assert [flags[i] for i in range(left)] == stays.astype(int).tolist()
 
-    simulate(dut, [testbench], cycles=60000)
+    simulate(dut, [testbench], cycles=90000)
