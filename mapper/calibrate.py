@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from dataflows.errors import InputError
+from mapper.clipping import NARROW
 from mapper.float_reference import execute
 from mapper.graph import FloatGraph
 from mapper.graph_attention import has_lengths
+from mapper.histogram import BINS, Histogram, Range, Wanted
+from mapper.range_methods import METHODS
 
 Samples = Mapping[str, NDArray[np.float32]]
-Method = Literal["minmax", "percentile"]
-
-BINS = 4096
-"""Histogram bins of the percentile method, over the whole range of a tensor."""
 
 
 @dataclass(frozen=True)
@@ -28,25 +26,29 @@ class Calibration:
 
     Attributes
     ----------
-    ranges : smallest and largest value that it has to represent
-    histograms : how its values are distributed, where narrow tensors need to know
+    ranges : smallest and largest value that was seen
+    histograms : how its values are distributed, where the method or narrow tensors need to know
+    method : one of :data:`mapper.range_methods.METHODS`
+    percentile : of the method of that name
     """
 
-    ranges: dict[str, tuple[float, float]]
+    ranges: dict[str, Range]
     histograms: dict[str, Histogram] = field(default_factory=dict)
+    method: str = "minmax"
+    percentile: float = 99.99
 
-
-@dataclass(frozen=True)
-class Histogram:
-    """Counts of values in bins of equal width over ``low``..``high``, all that was seen."""
-
-    low: float
-    high: float
-    counts: NDArray[np.float64]
+    def range(self, name: str, bits: int = 8, ternary: bool = False) -> Range:
+        """Smallest and largest value that a tensor of ``bits`` bits has to represent."""
+        found, method = self.histograms.get(name), METHODS[self.method]
+        if bits <= NARROW and not method.narrow:
+            method = METHODS["mse"]
+        if found is None or method.choose is None:
+            return self.ranges[name]
+        return method.choose(found, Wanted(bits, ternary, self.percentile))
 
 
 def observe(
-    graph: FloatGraph, samples: Samples, method: Method = "minmax", percentile: float = 99.99, batch: int = 16,
+    graph: FloatGraph, samples: Samples, method: str = "minmax", percentile: float = 99.99, batch: int = 16,
     histograms: bool = False,
 ) -> Calibration:  # fmt: skip
     """Run samples through the graph and note the range of every tensor.
@@ -56,23 +58,25 @@ def observe(
     samples
         One float array (samples, C, H, W) per graph input.
     method
-        ``minmax`` takes everything that was seen; ``percentile`` cuts what lies outside ``100 - percentile`` and
-        ``percentile`` percent of a tensor's values (resolution: 1/4096 of its range).
+        How ranges are chosen: one of :data:`mapper.range_methods.METHODS`.
+    percentile
+        Of the method ``percentile``: it cuts what lies outside ``100 - percentile`` and ``percentile`` percent of a
+        tensor's values (resolution: 1/4096 of its range).
     batch
         Samples run at a time.
     histograms
-        Whether to count values, too, for tensors of few bits.
+        Whether to count values even if the method does not need it, for tensors of few bits.
 
     Raises
     ------
     InputError
         For unknown methods and percentiles, and when a tensor is not finite.
     """
-    if method not in ("minmax", "percentile"):
-        raise InputError(f"calibration method must be minmax or percentile, not {method!r}")
+    if method not in METHODS:
+        raise InputError(f"calibration method must be one of {', '.join(METHODS)}, not {method!r}")
     if not 50 < percentile <= 100:
         raise InputError(f"percentile must be above 50 and at most 100, not {percentile}")
-    ranges: dict[str, tuple[float, float]] = {}
+    ranges: dict[str, Range] = {}
 
     def note(name: str, value: torch.Tensor) -> None:
         low, high = (float(bound) for bound in torch.aminmax(value))
@@ -83,16 +87,12 @@ def observe(
 
     for chunk in _chunks(graph, samples, batch):
         execute(graph, chunk, note)
-    if method == "minmax" and not histograms:
-        return Calibration(ranges)
-    counted = _count(graph, samples, ranges, batch)
-    if method == "percentile":
-        ranges = {name: _cut(found, percentile / 100) for name, found in counted.items()}
-    return Calibration(ranges, counted if histograms else {})
+    counts = histograms or METHODS[method].choose is not None
+    return Calibration(ranges, _count(graph, samples, ranges, batch) if counts else {}, method, percentile)
 
 
 def _count(
-    graph: FloatGraph, samples: Samples, ranges: dict[str, tuple[float, float]], batch: int
+    graph: FloatGraph, samples: Samples, ranges: dict[str, Range], batch: int
 ) -> dict[str, Histogram]:
     """Histograms over the full ranges."""
     counts = {name: np.zeros(BINS) for name in ranges}
@@ -105,17 +105,6 @@ def _count(
     for chunk in _chunks(graph, samples, batch):
         execute(graph, chunk, count)
     return {name: Histogram(low, high, counts[name]) for name, (low, high) in ranges.items()}
-
-
-def _cut(found: Histogram, part: float) -> tuple[float, float]:
-    """The range that holds the values between two quantiles."""
-    low, high, total = found.low, found.high, np.cumsum(found.counts)
-    if not total[-1]:
-        return low, high
-    first = int(np.searchsorted(total, (1 - part) * total[-1], side="right"))
-    last = int(np.searchsorted(total, part * total[-1], side="left"))
-    step = (high - low) / BINS
-    return low + step * first, low + step * (min(last, BINS - 1) + 1)
 
 
 def _chunks(graph: FloatGraph, samples: Samples, batch: int) -> Iterator[dict[str, NDArray[np.float32]]]:

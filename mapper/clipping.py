@@ -1,7 +1,7 @@
-"""Ranges of narrow activations: what is clipped against what is rounded.
+"""The range of least squared error: what is clipped against what is rounded.
 
-With few bits the full range of a tensor leaves steps too coarse for most of its values. The range taken is the one of
-least squared error over the histogram of the calibration samples.
+With few bits the full range of a tensor leaves steps too coarse for most of its values, so that this is how narrow
+tensors get theirs; ``--calibration-method mse`` chooses it for wider ones.
 """
 
 from __future__ import annotations
@@ -9,23 +9,31 @@ from __future__ import annotations
 import numpy as np
 
 from mapper.activation_scale import activation_scale
-from mapper.calibrate import Histogram
+from mapper.histogram import Histogram, Range, Wanted
 
 NARROW = 4
-"""Widest tensors whose range is searched."""
+"""Widest tensors whose range is searched whatever the method is."""
+
+FINEST = 8
+"""Widest tensors for which bins are fine enough to tell."""
 
 STEPS = 24
 """Fractions of each end of the range that are tried."""
 
 
+def least_error(found: Histogram, wanted: Wanted) -> Range:
+    """Smallest and largest value; the whole range of tensors of more than 8 bits."""
+    return found.whole if wanted.bits > FINEST else clipped(found, wanted.bits, wanted.ternary)
+
+
 def clipped(found: Histogram, bits: int, ternary: bool = False) -> tuple[float, float]:
     """Smallest and largest value for a tensor of ``bits`` bits, or a ternary one."""
-    low, high = min(found.low, 0.0), max(found.high, 0.0)
+    low, high = found.whole
     counts = found.counts
     used = counts > 0
     if not used.any():
         return low, high
-    values = (found.low + (np.arange(len(counts)) + 0.5) * ((found.high - found.low) / len(counts)))[used]
+    values = (found.low + (np.arange(len(counts)) + 0.5) * found.width)[used]
     weights = counts[used]
     best = low, high
     lowest, highest = -1 if ternary else -(1 << bits - 1), (1 << bits - 1) - 1

@@ -20,7 +20,6 @@ from mapper import graph as floats
 from mapper.activation_scale import activation_scale
 from mapper.bit_widths import KEEPS, Widths, uniform
 from mapper.calibrate import Calibration
-from mapper.clipping import NARROW, clipped
 from mapper.fake_quantize import early
 from mapper.graph import FloatGraph, Node
 from mapper.graph_attention import Norm, Respace, id_inputs
@@ -91,9 +90,9 @@ class _Quantizer:
         elif (levels := self._levels(name)) is not None and not (name in self.symmetric and levels.zero):
             scale, zero = float(np.float32(levels.scale)), levels.zero
         elif name in self.symmetric:
-            scale, zero = around_zero(*self._range(name, bits, ternary))
+            scale, zero = around_zero(*self.calibration.range(name, bits, ternary))
         else:
-            scale, zero = activation_scale(*self._range(name, bits, ternary), bits, ternary)
+            scale, zero = activation_scale(*self.calibration.range(name, bits, ternary), bits, ternary)
         if sign:
             self.signs.add(name)
         n, c, h, w = self.graph.shapes[name]
@@ -106,11 +105,6 @@ class _Quantizer:
         if levels is None or levels.bits > bits or (self.widths.ternary and bits == 2 and levels.least < -1):
             return None
         return levels
-
-    def _range(self, name: str, bits: int, ternary: bool) -> tuple[float, float]:
-        """Smallest and largest value of a tensor."""
-        found = self.calibration.histograms.get(name)
-        return self.calibration.ranges[name] if found is None or bits > NARROW else clipped(found, bits, ternary)
 
     def _layer(self, node: Node) -> Layer:
         sources = [self.tensors[name] for name in node.inputs]

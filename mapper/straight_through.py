@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from mapper.activation_scale import activation_scale
-from mapper.calibrate import BINS, Histogram
 from mapper.clipping import clipped
+from mapper.histogram import BINS, Histogram
 from mapper.narrow_weights import levels, two_scales
 from mapper.precision import Precision
 

@@ -191,7 +191,7 @@ def test_percentile_cuts_outliers(tmp_path):
     samples = {graph.inputs[0]: np.random.default_rng(0).uniform(0, 1, (8, 1, 50, 50)).astype(np.float32)}
     samples[graph.inputs[0]][0, 0, 0, 0] = 1000
     assert observe(graph, samples).ranges[graph.inputs[0]][1] == 1000
-    low, high = observe(graph, samples, "percentile", 99.9).ranges[graph.inputs[0]]
+    low, high = observe(graph, samples, "percentile", 99.9).range(graph.inputs[0])
     assert 0 <= low < 0.3
     assert 0.9 < high < 1.5
 
@@ -208,7 +208,7 @@ def test_calibration_refuses(tmp_path):
     graph = imported(nn.Sequential(nn.ReLU()), tmp_path, (1, 1, 2, 2))
     name = graph.inputs[0]
     ones = np.ones((2, 1, 2, 2), np.float32)
-    with pytest.raises(InputError, match="method must be minmax or percentile, not 'max'"):
+    with pytest.raises(InputError, match="method must be one of minmax, percentile, entropy, mse, not 'max'"):
         observe(graph, {name: ones}, "max")
     with pytest.raises(InputError, match="percentile must be above 50 and at most 100, not 3"):
         observe(graph, {name: ones}, "percentile", 3)
