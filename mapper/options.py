@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Any, NoReturn
 
 from dataflows.errors import InputError
 from mapper import layer_specs
@@ -18,8 +18,7 @@ from mapper.generation_options import Generate, add_generation, chosen
 from mapper.layer_specs import LayerSpec
 from mapper.option_values import engine, number, path_to, shape
 from mapper.precision import Request, request
-
-Method = Literal["minmax", "percentile"]
+from mapper.range_methods import METHODS
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -66,7 +65,7 @@ class Arguments:
     out: Path | None
     input_shape: tuple[int, ...] | None
     calibration: Path | None
-    method: Method
+    method: str
     percentile: float
     bits: LayerSpec[Request]
     auto_bits: Budget | None
@@ -103,6 +102,8 @@ class Arguments:
             words += ["--calibration", str(self.calibration)]
         if self.method == "percentile":
             words += ["--percentile", str(self.percentile)]
+        elif self.method != "minmax":
+            words += ["--calibration-method", self.method]
         words += ["--bits", self.bits.text] if self.bits.text else []
         for name in COMPRESSION:
             spec: LayerSpec[Any] = getattr(self, name)
@@ -163,7 +164,10 @@ def _parser() -> argparse.ArgumentParser:
 
     g = p.add_argument_group("quantization")
     g.add_argument("--calibration", type=Path, metavar="FILE.npz", help="samples that show the range of every tensor")
-    g.add_argument("--calibration-method", choices=("minmax", "percentile"), help="with or without outliers")
+    g.add_argument(
+        "--calibration-method", choices=tuple(METHODS),
+        help="range of an activation: " + "; ".join(f"{name}: {m.meaning}" for name, m in METHODS.items()),
+    )  # fmt: skip
     g.add_argument(
         "--percentile", type=number(float, "a number above 50 and at most 100", lambda v: 50 < v <= 100), metavar="P",
         help="percentile of --calibration-method percentile (99.99)",
@@ -226,9 +230,9 @@ def parse(argv: Sequence[str]) -> Arguments:
     for name in ("inputs", "dump", "trace", "dram_stall"):
         if getattr(a, name) not in (None, 0.0) and not a.run:
             raise InputError(f"--{name.replace('_', '-')} works on a simulation; add --run")
-    if a.percentile is not None and a.calibration_method == "minmax":
-        raise InputError("--percentile contradicts --calibration-method minmax; leave one out")
-    method: Method = a.calibration_method or ("minmax" if a.percentile is None else "percentile")
+    if a.percentile is not None and a.calibration_method not in (None, "percentile"):
+        raise InputError(f"--percentile contradicts --calibration-method {a.calibration_method}; leave one out")
+    method = a.calibration_method or ("minmax" if a.percentile is None else "percentile")
     return Arguments(
         model=a.model, configs=tuple(a.config or [_default_config()]), out=a.out, input_shape=a.input_shape,
         calibration=a.calibration, method=method, percentile=99.99 if a.percentile is None else a.percentile,
