@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dataflows import isa
+from dataflows.config import Config
 from dataflows.network import Network
 from mapper.c_network import c_files
 from mapper.generated import Generated, Ids
@@ -39,13 +41,37 @@ def write(out: Output, outcome: Outcome, model: Model, folder: Path) -> None:
     if outcome.generated is not None and outcome.tokens is not None:
         _tokens(out, outcome.generated, outcome.tokens, folder)
     if outcome.run is not None:
-        network = program.network
-        results = {}
-        for suffix, codes in (("", outcome.run.outputs), ("_golden", outcome.run.golden)):
-            for name in network.outputs:
-                values = dequantize_output(network, name, codes[name])
-                results[name + suffix] = model.graph.modelled(name, values) if name in model.graph.ranks else values
-        out.write_arrays(folder / "outputs.npz", results)
+        found, golden = outputs(model, outcome.run.outputs), outputs(model, outcome.run.golden)
+        out.write_arrays(folder / "outputs.npz", found | {f"{name}_golden": values for name, values in golden.items()})
+
+
+def outputs(model: Model, codes: Tensors) -> dict[str, NDArray[np.float32]]:
+    """Outputs of the network as the model itself has them, as real numbers in its shapes."""
+    results = {}
+    for name in model.network.outputs:
+        values = dequantize_output(model.network, name, codes[name])
+        results[name] = model.graph.modelled(name, values) if name in model.graph.ranks else values
+    return results
+
+
+def write_all(out: Output, results: Sequence[tuple[Outcome, Model]], root: Path, document: Path | None) -> None:
+    """Everything about one or several configurations: in ``root``, or in a folder there each; JSON in ``document``."""
+    outcomes = [outcome for outcome, _ in results]
+    count = len(outcomes)
+    for outcome, model in results:
+        write(out, outcome, model, own(root, outcome.cfg, count))
+        if outcome.arguments.dump:
+            dump(out, outcome, model, own(outcome.arguments.dump, outcome.cfg, count))
+    if count > 1:
+        compare(out, outcomes, root)
+    if document:
+        documents = [outcome.document() for outcome in outcomes]
+        document.write_text(text(documents[0] if count == 1 else documents))
+
+
+def own(folder: Path, cfg: Config, count: int) -> Path:
+    """The folder of one accelerator: a folder in ``folder`` where there are several."""
+    return folder if count == 1 else folder / cfg.name
 
 
 def _tokens(out: Output, generated: Generated, made: Ids, folder: Path) -> None:

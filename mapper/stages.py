@@ -50,6 +50,9 @@ BUILD = ROOT / "build" / "hardware"
 JUDGED = 32
 """Samples that SQNR is computed from, at most (rounded up to a batch)."""
 
+ESTIMATED = "cycles on the sparse engine are estimated from shares of zeros; --run knows the activations"
+"""Note where nothing was run."""
+
 KEEP_BYTES = 1 << 30
 """Tensors of a run are kept for SQNR up to this size; beyond, the golden model's first batch serves."""
 
@@ -96,17 +99,26 @@ def load(arguments: Arguments, accelerators: Sequence[Config], progress: Progres
     """Import, calibrate, quantize, cut out the layers asked for; before that, look for the tools."""
     if arguments.run:
         simulation().check_tools()
+    return chosen(quantized(read(arguments, progress), accelerators, arguments, progress), arguments, progress)
+
+
+def read(arguments: Arguments, progress: Progress) -> FloatGraph:
+    """The model file as a float graph."""
     with progress.step(f"import {arguments.model}"):
-        graph = import_model(arguments.model, arguments.input_shape, arguments.allow_pickle)
+        return import_model(arguments.model, arguments.input_shape, arguments.allow_pickle)
+
+
+def quantized(graph: FloatGraph, accelerators: Sequence[Config], arguments: Arguments, progress: Progress) -> Model:
+    """Compress as the options say, calibrate, quantize for all accelerators alike."""
     notes: list[str] = []
     original = graph
     if any(getattr(arguments, name).values for name in COMPRESSION):
         with progress.step("prune and cluster"):
             graph = _compress(graph, arguments)
         notes.append("pruned or clustered on the way: SQNR compares with the float model after that, not before")
-    chosen = common_widths(graph, accelerators, arguments.bits)
-    notes += chosen.notes
-    signs = {name for name in graph.inputs if chosen.tensors[name] == 1}
+    common = common_widths(graph, accelerators, arguments.bits)
+    notes += common.notes
+    signs = {name for name in graph.inputs if common.tensors[name] == 1}
     if arguments.calibration:
         calibration = load_samples(arguments.calibration, graph)
     else:
@@ -115,11 +127,11 @@ def load(arguments: Arguments, accelerators: Sequence[Config], progress: Progres
         progress.warn(notes[-1])
     samples = load_samples(arguments.inputs, graph) if arguments.inputs else _first_batch(graph, calibration)
     for name in signs:
-        check_signs(name, calibration[name], samples[name])
+        check_signs(name, calibration[name])
     with progress.step("calibrate and quantize"):
-        narrow = arguments.auto_bits is not None or min(chosen.tensors.values()) <= NARROW
+        narrow = arguments.auto_bits is not None or min(common.tensors.values()) <= NARROW
         observed = observe(graph, calibration, arguments.method, arguments.percentile, histograms=narrow)
-        network = quantize(graph, observed, chosen)
+        network = quantize(graph, observed, common)
     allocation = None
     if arguments.auto_bits is not None:
         with progress.step("allocate bits"):
@@ -129,18 +141,29 @@ def load(arguments: Arguments, accelerators: Sequence[Config], progress: Progres
         if arguments.generate is None:
             network = _cut_down(network, arguments)
         notes.append("parts are left out while running: SQNR is that of tensors that are still whole")
-    if arguments.generate is not None:
-        whole = Model(graph, original, network, {}, {}, tuple(notes), allocation=allocation)
-        return _generated(whole, arguments, progress)
-    inputs = {name: quantize_input(network, name, values) for name, values in samples.items()}
-    engine = resolved(network, arguments.engine)
-    model = Model(graph, original, network, samples, inputs, tuple(notes), engine, allocation)
+    model = Model(graph, original, network, {}, {}, tuple(notes), allocation=allocation)
+    return _generated(model, arguments, progress) if arguments.generate else fed(model, samples, str(arguments.inputs))
+
+
+def fed(model: Model, samples: Floats, source: str) -> Model:
+    """The model with other samples to run; ``source`` is where they come from, for messages."""
+    for name in model.graph.inputs:
+        if model.network.tensors[name].bits == 1:
+            check_signs(name, samples[name])
+    inputs = {name: quantize_input(model.network, name, values) for name, values in samples.items()}
+    model = replace(model, samples=samples, inputs=inputs)
     if model.count % model.batch:
         raise InputError(
-            f"{arguments.inputs} holds {model.count} samples, but the model takes {model.batch} at a time; "
+            f"{source} holds {model.count} samples, but the model takes {model.batch} at a time; "
             "give a multiple of that, or export the model with batch 1"
         )
-    return model if arguments.layers is None else _cut(model, arguments, progress)
+    return model
+
+
+def chosen(model: Model, arguments: Arguments, progress: Progress) -> Model:
+    """The engines that the options name, and the part of the model that they name."""
+    model = replace(model, engine=resolved(model.network, arguments.engine))
+    return model if arguments.layers is None or model.generated else _cut(model, arguments, progress)
 
 
 def _generated(model: Model, arguments: Arguments, progress: Progress) -> Model:
@@ -157,7 +180,6 @@ def _generated(model: Model, arguments: Arguments, progress: Progress) -> Model:
     whole[..., : len(seen)] = seen
     return replace(
         model, network=network, samples={name: whole}, inputs={name: as_ids(found.fed)}, generated=found,
-        engine=resolved(network, arguments.engine),
         notes=(*model.notes, "a sample is a run of one token: of the prompt, or generated before"),
     )  # fmt: skip
 
@@ -206,31 +228,44 @@ def schedule(model: Model, cfg: Config, config_file: Path, arguments: Arguments,
     """Compile for one accelerator and predict the cycles."""
     rate = arguments.bytes_per_cycle or cfg.bus_bytes
     with progress.step(f"schedule on {cfg.name}"):
-        zeros = _zeros(model) if cfg.codec or cfg.sparse else None
+        zeros = zeros_of(model, cfg)
         options = Options(arguments.latency, rate, model.engine)
         program = compile_network(cfg, model.network, options, fuse=arguments.fuse, zeros=zeros)
-    with progress.step("predict cycles"):
-        prediction: Prediction = predict(program, arguments.latency, rate, zeros=zeros)
-    if arguments.trace is not None:
-        index = part.position(model.network, arguments.trace, "layer to trace:")
-        if index not in (entry.index for entry in program.schedule):
-            raise InputError(f"layer {arguments.trace!r} does not run by itself and cannot be traced (try --no-fuse)")
+    _check_traced(model, program, arguments)
     if model.allocation:  # commands that repeat a layer are to have its widths
         arguments = replace(arguments, bits=model.allocation.spec, auto_bits=None)
-    samples = model.count if arguments.run else model.batch
-    notes = (*model.notes, *_compression_note(program))
-    if program.sparse and not arguments.run:
-        notes = (*notes, "cycles on the sparse engine are estimated from shares of zeros; --run knows the activations")
+    notes = (*model.notes, *_compression_note(program), *((ESTIMATED,) if program.sparse else ()))
     compression = compressed_layers(model.network, cfg, model.original, model.graph)
     masks = (Masks(zeros=zeros),)
+    prediction = predicted(program, zeros, arguments, progress)
     return Outcome(
-        arguments, config_file, program, prediction, samples, None, {}, notes, compression, masks, model.allocation,
-        model.generated,
+        arguments, config_file, program, prediction, model.batch, None, {}, notes, compression, masks,
+        model.allocation, model.generated,
     )
 
 
-def _zeros(model: Model) -> dict[str, float]:
-    """Shares of zeros of the first batch."""
+def predicted(
+    program: Program, zeros: Mapping[str, float] | None, arguments: Arguments, progress: Progress
+) -> Prediction:
+    """Cycles of one batch on the memory that the options describe."""
+    with progress.step("predict cycles"):
+        rate = arguments.bytes_per_cycle or program.cfg.bus_bytes
+        return predict(program, arguments.latency, rate, zeros=zeros)
+
+
+def _check_traced(model: Model, program: Program, arguments: Arguments) -> None:
+    """Refuse to trace a layer that is part of another one's job."""
+    if arguments.trace is None:
+        return
+    index = part.position(model.network, arguments.trace, "layer to trace:")
+    if index not in (entry.index for entry in program.schedule):
+        raise InputError(f"layer {arguments.trace!r} does not run by itself and cannot be traced (try --no-fuse)")
+
+
+def zeros_of(model: Model, cfg: Config) -> dict[str, float] | None:
+    """Shares of zeros of the first batch, where the accelerator makes something of them."""
+    if not (cfg.codec or cfg.sparse):
+        return None
     first = {name: values[: model.batch] for name, values in model.samples.items()}
     return quality.zeros(model.network, float_reference.run(model.graph, first))
 
@@ -246,6 +281,7 @@ def _compression_note(program: Program) -> tuple[str, ...]:
 def execute(outcome: Outcome, model: Model, waveform: Path | None, progress: Progress) -> Outcome:
     """Run on the RTL, compare with the golden model, judge against the float model."""
     arguments, program = outcome.arguments, outcome.program
+    _check_traced(model, program, arguments)
     with progress.step("load the RTL generator"):
         front = simulation()
     batches = model.count // model.batch
@@ -274,12 +310,14 @@ def execute(outcome: Outcome, model: Model, waveform: Path | None, progress: Pro
         if tensors is None:
             tensors = [front.golden.run(model.network, {n: v[: model.batch] for n, v in model.inputs.items()})]
         judged = _judge(model, tensors[: -(-JUDGED // model.batch)])
-    notes, known = outcome.notes, len(run.predictions)
+    notes, known = tuple(note for note in outcome.notes if note != ESTIMATED), len(run.predictions)
     if 0 < known < batches:
         notes = (*notes, f"cycles are predicted from the data of the first {known} of {batches} batches, and scaled")
     prediction = run.predictions[0] if run.predictions else outcome.prediction
     masks = tuple(run.masks) or outcome.masks
-    return replace(outcome, run=run, quality=judged, prediction=prediction, masks=masks, notes=notes)
+    return replace(
+        outcome, run=run, samples=model.count, quality=judged, prediction=prediction, masks=masks, notes=notes
+    )
 
 
 def _judge(model: Model, tensors: list[Tensors]) -> dict[str, float | None]:
