@@ -74,7 +74,7 @@ def test_the_same_as_the_command_line(path, rtl, tmp_path):
     assert ours == theirs
     names = {place.name for place in (tmp_path / "cli").iterdir()}
     assert {place.name for place in (tmp_path / "api").iterdir()} == names >= {"outputs.npz", "report.html"}
-    for name in ("program.bin", "memory.bin", "outputs.npz", "small_network.c"):
+    for name in ("program.bin", "memory.bin", "small_network.c"):  # an archive holds the time of its making
         assert (tmp_path / "api" / name).read_bytes() == (tmp_path / "cli" / name).read_bytes()
     golden = quantized.golden(images(3, 1))
     with np.load(tmp_path / "api" / "outputs.npz") as found:
