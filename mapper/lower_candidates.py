@@ -57,7 +57,7 @@ class CandidateLowering(QueryLowering):
         yield self._search_step(parts[0])
         for part, behind in zip_longest(parts, parts[1:]):
             bank = self._bank()
-            loaded = self._query_weight(part, isa.Nibbles.NONE), self._moving_load(part, (0, self.plan.keys))
+            loaded = self._query_weight(part, isa.Nibbles.NONE), self._key_rows(part)
             values = self._value_load(part, (0, self.plan.value_words), 0)
             meet = partial(self._meet_candidates, part, bank)
             yield Step(self.index, (*loaded, values), meet)
@@ -175,15 +175,16 @@ class CandidateLowering(QueryLowering):
         first = source.first + part.sample * self._all_keys * source.pitch
         return replace(source, first=first, listed=self._list(part) + 1, counted=True)
 
-    def _moving_load(self, part: Part, keys: Span) -> Load:
-        """Keys of the list, behind the search."""
-        return replace(super()._moving_load(part, keys), ahead=0)
+    def _key_rows(self, part: Part) -> Load:
+        """Keys of the list, one per segment: there are as many as the list has. Not before the search."""
+        count, depth = self.plan.keys, self.plan.depth
 
-    def _move(self, part: Part, keys: Span, half: isa.Nibbles, address: int) -> None:
-        """The LOAD job of keys, one per segment: there are as many as the list has."""
-        depth = self.plan.depth
-        loops: Loops = [(1, 0), (1, 0), (keys[1], depth)]
-        self._head(1, part).load(keys, isa.Target.INPUT, address, depth, loops, "candidates")
+        def emit(address: int) -> None:
+            loops: Loops = [(1, 0), (1, 0), (count, depth)]
+            self._head(1, part).load((0, count), isa.Target.INPUT, address, depth, loops, "candidates")
+
+        key, since = (self.index, "candidates", part), self._since(self.keys.name)
+        return Load(key, "input", count * depth, emit, ahead=0, since=since)
 
     def _value_load(self, part: Part, chunk: Span, ahead: int) -> Load:
         """Values of the list, together with its keys: later another list may lie there."""
