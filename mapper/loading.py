@@ -15,7 +15,9 @@ import torch
 from dataflows.errors import InputError
 from mapper.graph import FloatGraph
 from mapper.import_export import import_export
+from mapper.import_onnx import import_onnx
 from mapper.import_torchscript import import_torchscript
+from mapper.onnx_model import looks_like_onnx
 from mapper.simplify import simplify
 
 HOW_TO_EXPORT = 'torch.export.save(torch.export.export(model.eval(), (example,)), "model.pt2")'
@@ -27,7 +29,7 @@ def import_model(path: str | Path, input_shape: Sequence[int] | None = None, all
     Parameters
     ----------
     path
-        A ``torch.export`` or TorchScript archive under any name.
+        A ``torch.export`` or TorchScript archive or an ONNX model, under any name.
     input_shape
         (N, C, H, W) or (N, features) of the input, where the file does not say.
     allow_pickle
@@ -44,8 +46,10 @@ def import_model(path: str | Path, input_shape: Sequence[int] | None = None, all
         graph = _from_archive(path, data, input_shape, allow_pickle)
     elif data[:1] == b"\x80":
         graph = _from_pickle(path, data, input_shape, allow_pickle)
+    elif looks_like_onnx(data):
+        graph = import_onnx(path, data, input_shape)
     else:
-        raise InputError(f"{path} is not a PyTorch model file; make one with {HOW_TO_EXPORT}")
+        raise InputError(f"{path} is neither a PyTorch nor an ONNX model file; make one with {HOW_TO_EXPORT}")
     return simplify(graph)
 
 

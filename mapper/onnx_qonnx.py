@@ -12,6 +12,7 @@ import torch
 
 from mapper.fake_quantize import quantized
 from mapper.graph import FakeQuantize
+from mapper.import_registry import pointwise
 from mapper.import_values import Activation, Constant
 from mapper.onnx_registry import Call, onnx_operator
 from mapper.onnx_values import Array
@@ -58,7 +59,7 @@ def quant(call: Call) -> Any:
         levels = quantized(scale, int(zero), least, most)
     except ValueError as error:
         raise call.error(f"{call.op} to {error} is not supported; 2 to 16 bits are") from error
-    return call.builder.add_like(FakeQuantize, x, levels=levels)
+    return pointwise(call.builder, FakeQuantize, x, levels=levels)
 
 
 def _constant(call: Call, least: int, most: int) -> Constant:
@@ -114,7 +115,7 @@ def trunc(call: Call) -> Any:
         x = call.run("mul", self=x, other=factor)
     if down:
         x = call.run("sub", self=x, other=down)
-    return call.builder.add_like(FakeQuantize, x, levels=quantized(after, 0, least, most))
+    return pointwise(call.builder, FakeQuantize, x, levels=quantized(after, 0, least, most))
 
 
 for _domain in DOMAINS:

@@ -9,6 +9,7 @@ import torch
 
 from mapper.fake_quantize import quantized
 from mapper.graph import FakeQuantize
+from mapper.import_registry import pointwise
 from mapper.import_values import Activation, Constant
 from mapper.onnx_registry import MICROSOFT, Call, onnx_operator
 from mapper.onnx_values import Array, Codes, Raw
@@ -37,7 +38,7 @@ def rounded(call: Call, x: Any, step: float, zero: int, kind: str) -> Codes:
     if not isinstance(x, Activation):
         raise call.error(f"{call.op} needs a tensor computed from the model's inputs")
     levels = quantized(step, zero, *RANGES[kind])
-    return Codes(call.builder.add_like(FakeQuantize, x, levels=levels), step, zero, kind)
+    return Codes(pointwise(call.builder, FakeQuantize, x, levels=levels), step, zero, kind)
 
 
 def codes(call: Call, index: int, scale: int, zero: int) -> Activation:

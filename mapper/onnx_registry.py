@@ -99,7 +99,8 @@ class Call:
 
     def shape(self, index: int) -> tuple[int, ...]:
         """Shape of an input."""
-        found = self.value(index)
+        found = self.get(index)
+        found = found.value if isinstance(found, Codes | Raw) else found
         return tuple(found.shape if isinstance(found, Activation) else found.data.shape)
 
     def array(self, index: int, what: str) -> NDArray[Any]:
@@ -131,7 +132,7 @@ class Call:
             return [int(v) for v in np.atleast_1d(self.array(index, name))]
         return None if default is None else list(default)
 
-    def run(self, operator: str, **arguments: Any) -> Any:
+    def run(self, operator: str, /, **arguments: Any) -> Any:
         """Import an operator of PyTorch's in place of this one."""
         constant = operator in CONSTANT_ONLY and not any(isinstance(v, Activation) for v in arguments.values())
         if operator not in OPERATORS and not constant:

@@ -8,15 +8,13 @@ import numpy as np
 
 from mapper.import_values import Activation, Ids
 from mapper.onnx_registry import Call, onnx_operator
-from mapper.onnx_values import Array, Codes, Raw
+from mapper.onnx_values import Array
 
 
 @onnx_operator("Shape")
 def shape(call: Call) -> Any:
     """Shape of a tensor, which is known."""
-    found = call.get(0)
-    sizes = found.value.shape if isinstance(found, Codes | Raw) else call.shape(0)
-    part = sizes[slice(call.attribute("start", 0), call.attribute("end"))]
+    part = call.shape(0)[slice(call.attribute("start", 0), call.attribute("end"))]
     return Array("shape", np.array(part, np.int64))
 
 
