@@ -21,7 +21,7 @@ from mapper.onnx_values import Array, Codes, Raw, Value
 
 FLOATS = {onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE, onnx.TensorProto.BFLOAT16}
 IDS = {onnx.TensorProto.INT64, onnx.TensorProto.INT32}
-INTEGERS = {onnx.TensorProto.INT8: "int8", onnx.TensorProto.UINT8: "uint8"}
+INTEGERS: dict[int, str] = {onnx.TensorProto.INT8: "int8", onnx.TensorProto.UINT8: "uint8"}
 """Element types of inputs: real values, choices of rows, and integers that stand for real values."""
 
 
@@ -76,12 +76,13 @@ class _Walk:
         if kind.elem_type not in FLOATS | IDS | INTEGERS.keys():
             found = onnx.TensorProto.DataType.Name(kind.elem_type).lower()
             raise InputError(
-                f"input {name} holds {found}; inputs must be floating point, int8 or uint8 with a scale, or int64 or int32 "
-                "for an embedding"
+                f"input {name} holds {found}; inputs must be floating point, int8 or uint8 with a scale, or int64 or "
+                "int32 for an embedding"
             )
         shape = self._shape(name, kind, alone)
         made = self.builder.input(name, shape, ids=kind.elem_type in IDS)
-        self.values[name] = Raw(made, INTEGERS[kind.elem_type]) if kind.elem_type in INTEGERS else made
+        integers = INTEGERS.get(kind.elem_type)
+        self.values[name] = made if integers is None else Raw(made, integers)
 
     def _shape(self, name: str, kind: Any, alone: bool) -> tuple[int, ...]:
         """Fixed shape of an input: dimensions left open come from ``input_shape``."""
@@ -92,7 +93,8 @@ class _Walk:
                 raise InputError(f"input {name}: the file does not say its shape; {how}")
             return given
         sizes = [d.dim_value if d.HasField("dim_value") else None for d in kind.shape.dim]
-        said = ", ".join(d.dim_param or "?" if s is None else str(s) for d, s in zip(kind.shape.dim, sizes, strict=True))
+        pairs = zip(kind.shape.dim, sizes, strict=True)
+        said = ", ".join(dim.dim_param or "?" if size is None else str(size) for dim, size in pairs)
         if given is not None:
             if len(given) != len(sizes) or any(s not in (None, g) for s, g in zip(sizes, given, strict=True)):
                 raise InputError(

@@ -49,7 +49,7 @@ def import_model(path: str | Path, input_shape: Sequence[int] | None = None, all
     elif looks_like_onnx(data):
         graph = import_onnx(path, data, input_shape)
     else:
-        raise InputError(f"{path} is neither a PyTorch nor an ONNX model file; make one with {HOW_TO_EXPORT}")
+        raise InputError(f"{path} is not a PyTorch model file, nor one of ONNX; make one with {HOW_TO_EXPORT}")
     return simplify(graph)
 
 

@@ -29,8 +29,8 @@ def _norm(call: Call, target: str, **more: Any) -> Any:
     there, axis = call.shape(0), int(call.attribute("axis", -1))
     epsilon = float(call.attribute("epsilon", 1e-5))
     return call.run(
-        target, input=call.value(0), normalized_shape=list(there[axis % len(there) :]), weight=call.value(1), eps=epsilon,
-        **more,
+        target, input=call.value(0), normalized_shape=list(there[axis % len(there) :]), weight=call.value(1),
+        eps=epsilon, **more,
     )  # fmt: skip
 
 

@@ -16,7 +16,9 @@ from mapper.import_values import Activation, Constant
 from mapper.onnx_registry import Call, onnx_operator
 
 
-def pads(call: Call, size: Sequence[int], kernel: Sequence[int], strides: Sequence[int], spread: Sequence[int]) -> list[int]:
+def pads(
+    call: Call, size: Sequence[int], kernel: Sequence[int], strides: Sequence[int], spread: Sequence[int]
+) -> list[int]:
     """Padding (top, left, bottom, right) of a window, from ``pads`` or ``auto_pad``."""
     kind = call.attribute("auto_pad", "NOTSET")
     if kind in ("NOTSET", ""):
@@ -41,7 +43,7 @@ def window(call: Call, kernel: Sequence[int]) -> tuple[list[int], list[int], lis
     dilation = call.ints("dilations", default=[1, 1]) or []
     around = pads(call, size, kernel, strides, dilation)
     if min(around) < 0 or len(around) != 4 or min(*strides, *dilation, *kernel) < 1:
-        raise call.error(f"{call.op} has pads {around}, strides {strides} and dilations {dilation}, which make no window")
+        raise call.error(f"{call.op} has pads {around}, strides {strides}, dilations {dilation}, which make no window")
     return strides, around, dilation
 
 

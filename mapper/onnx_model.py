@@ -49,11 +49,7 @@ def read_model(path: Path, data: bytes) -> onnx.ModelProto:
     if model.functions:
         model = inliner.inline_local_functions(model)
     _sort(path, model.graph)
-    try:
-        onnx.checker.check_model(model)
-    except (onnx.checker.ValidationError, ValueError) as error:
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        raise InputError(f"{path} is not a valid ONNX model: {' '.join(lines[:2])[:300]}") from error
+    _check_nodes(path, model)
     return model
 
 
@@ -89,17 +85,30 @@ def _load_external(path: Path, model: onnx.ModelProto) -> None:
             continue
         place = external_data_helper.ExternalDataInfo(tensor).location
         if not (path.parent / place).is_file():
-            raise InputError(f"{path}: the data of {tensor.name} lie in {place}, which is missing; put it beside the model")
+            raise InputError(f"{path}: {tensor.name} has its data in {place}, which is missing; put it beside the model")
         try:
             external_data_helper.load_external_data_for_tensor(tensor, str(path.parent))
         except (OSError, ValueError, onnx.checker.ValidationError) as error:
-            raise InputError(f"{path}: the data of {tensor.name} cannot be read from {place}: {_first(error)}") from error
+            raise InputError(f"{path}: the data of {tensor.name} in {place} cannot be read: {_first(error)}") from error
         tensor.data_location = onnx.TensorProto.DEFAULT
         del tensor.external_data[:]
 
 
 def _first(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+
+
+def _check_nodes(path: Path, model: onnx.ModelProto) -> None:
+    """Refuse nodes without what their operators need; operators that ONNX does not know are met later."""
+    context = onnx.checker.DEFAULT_CONTEXT
+    context.ir_version = model.ir_version
+    context.opset_imports = {entry.domain: entry.version for entry in model.opset_import}
+    for node in model.graph.node:
+        if node.domain in ("", "ai.onnx") and onnx.defs.has(node.op_type):
+            try:
+                onnx.checker.check_node(node, context)
+            except onnx.checker.ValidationError as error:
+                raise InputError(f"{path}: node {title(node)} ({node.op_type}) is not valid: {_first(error)}") from error
 
 
 def constants(graph: onnx.GraphProto) -> Iterator[str]:
@@ -144,7 +153,7 @@ def _sort(path: Path, graph: onnx.GraphProto) -> None:
                 before = makers.get(source)
                 if before is not None and state[id(before)] == 1:
                     raise InputError(
-                        f"{path}: the graph has a cycle: {title(node)} reads {source}, which depends on {title(node)} itself"
+                        f"{path}: the graph has a cycle: {title(node)} reads {source}, which depends on that node"
                     )
                 stack.append((source, f"node {title(node)} ({node.op_type})"))
     kept = [onnx.NodeProto() for _ in order]

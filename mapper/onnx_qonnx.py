@@ -104,8 +104,8 @@ def trunc(call: Call) -> Any:
     mode = str(call.attribute("rounding_mode", "FLOOR")).upper()
     if zero or shift < 0 or mode not in ("FLOOR", "ROUND"):
         raise call.error(
-            f"{call.op} by {shift} bits with zero point {zero:g} and rounding mode {mode} is not supported; only zero point "
-            "0, fewer bits than before, and FLOOR or ROUND are"
+            f"{call.op} by {shift} bits with zero point {zero:g} and rounding mode {mode} is not supported; only zero "
+            "point 0, fewer bits than before, and FLOOR or ROUND are"
         )
     least, most = limits(call, bits)
     x = call.value(0)

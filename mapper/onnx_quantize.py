@@ -51,14 +51,14 @@ def codes(call: Call, index: int, scale: int, zero: int) -> Activation:
         raise call.error(f"{call.op} needs a quantized tensor as input {index}; put QuantizeLinear before it")
     if (found.scale, found.zero) != (step, origin):
         raise call.error(
-            f"{call.op} reads with scale {step:g} and zero point {origin} what was quantized with {found.scale:g} and "
-            f"{found.zero}; both must be the same ({kind})"
+            f"{call.op} reads with scale {step:g} and zero point {origin} what was quantized with {found.scale:g} "
+            f"and {found.zero} ({kind})"
         )
     return found.value
 
 
 def dequantized(call: Call, index: int, scale: int, zero: int, axis: int | None = None) -> Constant:
-    """Integers of the model as real values that know their scales; one of these for all, or one per place of ``axis``."""
+    """Integers of the model as real values that know their scales: one for all of them, or one per place of ``axis``."""
     found = call.get(index)
     name = found.name if isinstance(found, Array) else call.op
     values = call.array(index, "weights")

@@ -108,7 +108,7 @@ def gather(call: Call) -> Any:
     x, axis = call.value(0), int(call.attribute("axis", 0))
     if isinstance(call.get(1), Ids):
         if axis != 0:
-            raise call.error(f"Gather by an input of the model is supported over dimension 0, rows of a table, not {axis}")
+            raise call.error(f"Gather by an input of the model is supported over rows of a table, not dimension {axis}")
         return call.run("embedding", weight=x, indices=call.value(1))
     places = call.array(1, "a choice of places")
     if not isinstance(x, Activation) or places.ndim > 1:
@@ -192,13 +192,13 @@ def _scales(call: Call) -> list[float] | None:
 def _repeats(call: Call, factor: int) -> bool:
     """Whether nearest sampling takes every pixel ``factor`` times."""
     place = np.arange(3 * factor)
-    asymmetric = call.attribute("coordinate_transformation_mode", "half_pixel") == "asymmetric"
-    at = place / factor if asymmetric else (place + 0.5) / factor - 0.5
+    mode = call.attribute("coordinate_transformation_mode", "half_pixel")
+    at = place / factor if mode == "asymmetric" else (place + 0.5) / factor - 0.5
     rounding = {
         "round_prefer_floor": np.ceil(at - 0.5), "round_prefer_ceil": np.floor(at + 0.5), "floor": np.floor(at),
         "ceil": np.ceil(at),
     }  # fmt: skip
-    if call.attribute("coordinate_transformation_mode", "half_pixel") not in ("asymmetric", "half_pixel", "pytorch_half_pixel"):
+    if mode not in ("asymmetric", "half_pixel", "pytorch_half_pixel"):
         return factor == 1
     taken = np.clip(rounding[call.attribute("nearest_mode", "round_prefer_floor")], 0, 2)
     return bool((taken == place // factor).all())

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mapper.import_values import Activation, Constant
 
-PLAIN = "float16 float32 float64 int8 int16 int32 int64 uint8 bool".split()
+PLAIN = ("float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "bool")
 """Element types that PyTorch takes as they are."""
 
 
@@ -32,7 +32,7 @@ class Array:
 
 @dataclass(frozen=True)
 class Codes:
-    """Integers ``q`` of a tensor of real values ``scale * (q - zero)``, which are ``value``; they have type ``type``."""
+    """Integers ``q`` of type ``type`` that stand for real values ``scale * (q - zero)``, which are ``value``."""
 
     value: Activation
     scale: float

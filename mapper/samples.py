@@ -109,7 +109,8 @@ def quantize_input(network: Network, name: str, array: NDArray[np.floating[Any]]
     _, height, width, channels = tensor.shape
     if array.shape[1:] not in ((channels, height, width), (channels,)) or (array.ndim == 2 and height * width > 1):
         raise InputError(f"input {name} has shape {array.shape}; (samples, {channels}, {height}, {width}) is needed")
-    values = np.rint(array.astype(np.float64) / tensor.scale) + tensor.zero
+    quotients = array.astype(np.float32) / np.float32(tensor.scale)  # in float32, as ONNX defines it
+    values = np.rint(quotients.astype(np.float64)) + tensor.zero
     if tensor.bits == 1:
         values = np.where(array >= 0, 1.0, -1.0)
     if tensor.bits == 16 and any(isinstance(la, Embedding) and name in la.inputs for la in network.layers):

@@ -57,7 +57,7 @@ def test_no_file(tmp_path):
     "content, message",
     [
         (b"", "is empty"),
-        (b"hello, this is text", "not a PyTorch model file; make one with " + HOW),
+        (b"hello, this is text", "not a PyTorch model file, nor one of ONNX; make one with " + HOW),
         (bytes(range(1, 256)), "not a PyTorch model file"),
         (b"PK\x03\x04", "truncated or damaged archive"),
         (b"\x80", "damaged or not a PyTorch file"),

@@ -1,0 +1,72 @@
+"""Models quantized by ONNX Runtime: the golden model's integers are those of its kernels."""
+
+import numpy as np
+import onnx
+import pytest
+
+from dataflows.network import Network
+from mapper.calibrate import observe
+from mapper.loading import import_model
+from mapper.quantize import quantize
+from mapper.samples import quantize_input
+from sim import golden
+from tests.mapper import onnx_models as models
+
+FORMS = [
+    (form, channels, kind, symmetric)
+    for form in ("QDQ", "QOperator")
+    for channels, kind, symmetric in ((True, "QUInt8", False), (False, "QInt8", True), (True, "QInt8", False))
+]
+
+
+def network_of(model: onnx.ModelProto, path) -> Network:
+    """The integer network of an ONNX model."""
+    onnx.save(model, path)
+    graph = import_model(path)
+    x = models.samples(model, 2, seed=9)
+    return quantize(graph, observe(graph, {graph.inputs[0]: x}))
+
+
+def golden_codes(network: Network, x: np.ndarray) -> list[np.ndarray]:
+    """Integers of all outputs, as the model has them."""
+    (source,) = network.inputs
+    values = golden.run(network, {source: quantize_input(network, source, x)})
+    found = []
+    for name in network.outputs:
+        whole = values[name].transpose(0, 3, 1, 2)
+        order = network.output_order.get(name)
+        found.append(whole if order is None else whole.reshape(len(whole), -1)[:, order])
+    return found
+
+
+def compared(model: onnx.ModelProto, path, x: np.ndarray, plain: bool = False) -> list[np.ndarray]:
+    """Differences in steps of every quantized tensor, as it comes out of the whole network."""
+    shown = models.exposed(model)
+    got, expected = golden_codes(network_of(shown, path), x), models.run(shown, x, plain)
+    assert len(got) == len(expected)
+    for values in expected[1:]:
+        assert len(np.unique(values)) > 10
+    return [a.reshape(b.shape).astype(int) - b for a, b in zip(got, expected, strict=True)]
+
+
+@pytest.mark.parametrize("name", models.NETWORKS)
+@pytest.mark.parametrize("form", FORMS, ids=lambda form: "-".join(map(str, form)))
+def test_integers_are_those_of_onnx_runtime(name, form, tmp_path):
+    model = models.quantized(models.NETWORKS[name](), tmp_path / "q.onnx", *form)
+    x = models.samples(model, 24)
+    differences = compared(model, tmp_path / "shown.onnx", x)
+    print([float((d!=0).mean()) for d in differences], max(abs(d).max() for d in differences))
+    total = sum(d.size for d in differences)
+    assert sum(int((d != 0).sum()) for d in differences) <= 1e-4 * total
+    assert max(int(np.abs(d).max()) for d in differences) <= 1
+
+
+@pytest.mark.parametrize("name", models.NETWORKS)
+@pytest.mark.parametrize("kind", ["QUInt8", "QInt8"])
+def test_powers_of_two_are_exact(name, kind, tmp_path):
+    """Nodes as ONNX defines them: dequantize, compute, quantize."""
+    model = models.quantized(models.NETWORKS[name](), tmp_path / "q.onnx", "QDQ", True, kind)
+    model = models.powers_of_two(model)
+    x = models.samples(model, 16)
+    for difference in compared(model, tmp_path / "shown.onnx", x, plain=True):
+        assert not difference.any()
