@@ -55,7 +55,6 @@ def test_integers_are_those_of_onnx_runtime(name, form, tmp_path):
     model = models.quantized(models.NETWORKS[name](), tmp_path / "q.onnx", *form)
     x = models.samples(model, 24)
     differences = compared(model, tmp_path / "shown.onnx", x)
-    print([float((d!=0).mean()) for d in differences], max(abs(d).max() for d in differences))
     total = sum(d.size for d in differences)
     assert sum(int((d != 0).sum()) for d in differences) <= 1e-4 * total
     assert max(int(np.abs(d).max()) for d in differences) <= 1
