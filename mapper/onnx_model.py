@@ -85,7 +85,8 @@ def _load_external(path: Path, model: onnx.ModelProto) -> None:
             continue
         place = external_data_helper.ExternalDataInfo(tensor).location
         if not (path.parent / place).is_file():
-            raise InputError(f"{path}: {tensor.name} has its data in {place}, which is missing; put it beside the model")
+            where = f"{path}: {tensor.name} has its data in {place}"
+            raise InputError(f"{where}, which is missing; put it beside the model")
         try:
             external_data_helper.load_external_data_for_tensor(tensor, str(path.parent))
         except (OSError, ValueError, onnx.checker.ValidationError) as error:
@@ -108,7 +109,8 @@ def _check_nodes(path: Path, model: onnx.ModelProto) -> None:
             try:
                 onnx.checker.check_node(node, context)
             except onnx.checker.ValidationError as error:
-                raise InputError(f"{path}: node {title(node)} ({node.op_type}) is not valid: {_first(error)}") from error
+                place = f"{path}: node {title(node)} ({node.op_type})"
+                raise InputError(f"{place} is not valid: {_first(error)}") from error
 
 
 def constants(graph: onnx.GraphProto) -> Iterator[str]:

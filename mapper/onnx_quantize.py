@@ -58,7 +58,7 @@ def codes(call: Call, index: int, scale: int, zero: int) -> Activation:
 
 
 def dequantized(call: Call, index: int, scale: int, zero: int, axis: int | None = None) -> Constant:
-    """Integers of the model as real values that know their scales: one for all of them, or one per place of ``axis``."""
+    """Integers of the model as real values that know their scales: one for all, or one per place of ``axis``."""
     found = call.get(index)
     name = found.name if isinstance(found, Array) else call.op
     values = call.array(index, "weights")

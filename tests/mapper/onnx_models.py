@@ -148,8 +148,9 @@ def quantized(
     try:
         onnx.save(model, path.with_suffix(".float.onnx"))
         quantize_static(
-            path.with_suffix(".float.onnx"), path, _Samples(samples(model, 8, seed=0)), quant_format=QuantFormat[form], per_channel=channels,
-            activation_type=QuantType[activations], weight_type=QuantType.QInt8, extra_options=options,
+            path.with_suffix(".float.onnx"), path, _Samples(samples(model, 8, seed=0)), quant_format=QuantFormat[form],
+            per_channel=channels, activation_type=QuantType[activations], weight_type=QuantType.QInt8,
+            extra_options=options,
         )  # fmt: skip
     finally:
         logging.disable(before)
@@ -168,7 +169,8 @@ def exposed(model: onnx.ModelProto) -> onnx.ModelProto:
     result.CopyFrom(model)
     del result.graph.output[:]
     for node in model.graph.node:
-        if not node.op_type.startswith(("QuantizeLinear", "QLinear", "QGemm")) or makers.get(node.input[0]) == "Flatten":
+        rounds = node.op_type.startswith(("QuantizeLinear", "QLinear", "QGemm"))
+        if not rounds or makers.get(node.input[0]) == "Flatten":
             continue
         at = RESULT.get(node.op_type, 3)
         kind = helper.np_dtype_to_tensor_dtype(constants[node.input[at + 1]].dtype)
