@@ -13,6 +13,7 @@ from mapper.outcome import Outcome
 from mapper.precisions import precisions
 from mapper.report_energy import joules
 from mapper.report_figure import figure, unit, widths
+from mapper.report_generated import written
 from mapper.report_layers import View, dram_rate, total_parts, views
 from mapper.report_roofline import roofline
 from mapper.report_sparse import SparseSection, sparse_section
@@ -50,7 +51,8 @@ def render(
         run=outcome.run, notes=notes(outcome), tiles=tiles(outcome), counters=counters(outcome),
         roofline=roofline(outcome, layers), figure=figure(outcome.cfg), precisions=precisions(outcome),
         unit=unit(outcome.cfg), widths=widths(outcome.cfg), sections=sections(outcome.cfg),
-        sparse=sparse, pictures=pictures(outcome), compressed=compressed, synthesis=synthesis(outcome.cfg),
+        sparse=sparse, pictures=pictures(outcome), written=written(outcome), compressed=compressed,
+        synthesis=synthesis(outcome.cfg),
         dram_rate=dram_rate(outcome), columns=_columns(outcome), **_layers(outcome, layers),
         **_timeline(outcome, layers),
     )  # fmt: skip

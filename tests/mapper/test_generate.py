@@ -85,6 +85,8 @@ def test_tokens_are_those_of_the_whole_network(model, whole, tmp_path, capsys):
     assert result["generated"] == {"prompt": wanted[:3], "tokens": wanted[3:], "text": text}
     assert np.load(tmp_path / "tokens.npy").tolist() == wanted
     assert (tmp_path / "text.txt").read_text() == text
+    page = (tmp_path / "report.html").read_text()
+    assert f'<span class="soft">{text[:3]}</span>{text[3:]}</pre>' in page and "computed by the golden model" in page
     assert result["samples"] == 1 and text in capsys.readouterr().out
 
 
