@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,6 +44,7 @@ def run(arguments: Arguments, accelerators: Accelerators) -> int:
     from rich.console import Console  # from here on, everything heavy
 
     from mapper import files, stages, terminal
+    from mapper.advice import advise
     from mapper.progress import Progress
     from mapper.writing import Output
 
@@ -66,6 +68,8 @@ def run(arguments: Arguments, accelerators: Accelerators) -> int:
                 except stages.simulation().SimulationError as error:
                     print(f"error: {cfg.name}: {error}", file=sys.stderr)
                     return DISAGREED
+            if arguments.advise:
+                outcome = replace(outcome, advice=advise(outcome, model, arguments, progress))
             outcomes.append(outcome)
         with progress.step("write"):
             files.write_all(out, [(outcome, model) for outcome in outcomes], root, document)

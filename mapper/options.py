@@ -42,6 +42,8 @@ examples
       inputs and weights of 4 bits, except in one layer (docs/bits.md)
   python -m mapper gpt.pt2 --config configs/ws16_attention.toml --generate 100 --prompt start.npy --run
       a causal decoder goes on behind a prompt, token by token on the RTL, keys and values in caches
+  python -m mapper model.pt2 --advise
+      what a larger buffer, a wider bus, more rows or another dataflow would bring
   python -m mapper model.pt2 --run --layers layer1.0.conv1..layer1.0.conv2 --trace layer1.0.conv2
       two layers alone, and a waveform of the second one
 
@@ -91,6 +93,7 @@ class Arguments:
     engine: Mapping[str, str] | str = "auto"
     generate: Generate | None = None
     dram: DramKind = "lpddr4"
+    advise: bool = False
 
     def reproduce(self, config: Path, layer: str) -> str:
         """The command that runs one layer alone as this command line would; of a decoder, all of it."""
@@ -186,6 +189,11 @@ def _parser() -> argparse.ArgumentParser:
     add_generation(p)
 
     g = p.add_argument_group("mapping")
+    g.add_argument(
+        "--advise", action="store_true",
+        help="map the model again on designs that differ in one thing (a memory, the bus, rows, columns, the dataflow) "
+        "and say what each would bring",
+    )  # fmt: skip
     g.add_argument("--objective", metavar="GOAL", default="cycles", help="cycles; energy and edp come later")
     g.add_argument("--no-fuse", action="store_true", help="every layer leaves the chip by itself")
     g.add_argument(
@@ -242,5 +250,5 @@ def parse(argv: Sequence[str]) -> Arguments:
         run=a.run, inputs=a.inputs, latency=int(a.dram_latency), bytes_per_cycle=a.dram_bytes_per_cycle,
         stall=a.dram_stall, json=a.json, fuse=not a.no_fuse, layers=a.layers, dump=a.dump, trace=a.trace,
         allow_pickle=a.allow_pickle, seed=int(a.seed), command=shlex.join(["python", "-m", "mapper", *argv]),
-        engine=a.engine, generate=chosen(a), dram=a.dram,
+        engine=a.engine, generate=chosen(a), dram=a.dram, advise=a.advise,
     )  # fmt: skip

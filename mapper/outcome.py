@@ -21,6 +21,7 @@ from mapper.timing import Prediction
 from mapper.timing_sparse import Masks
 
 if TYPE_CHECKING:
+    from mapper.advice import Change
     from mapper.run import Run
 
 
@@ -46,6 +47,8 @@ class Outcome:
         How widths were chosen.
     generated : Generated or None
         Tokens, where the samples are those of a decoder.
+    advice : tuple of Change
+        What other designs would bring, where that was asked for.
     """
 
     arguments: Arguments
@@ -60,6 +63,7 @@ class Outcome:
     masks: tuple[Masks, ...] = (Masks(),)
     allocation: Allocation | None = None
     generated: Generated | None = None
+    advice: tuple[Change, ...] = ()
 
     @property
     def cfg(self) -> Config:
@@ -151,5 +155,6 @@ class Outcome:
             "notes": list(self.notes),
             "selections": run.selections if run else {},
             "bit_allocation": self.allocation.document() if self.allocation else None,
+            "advice": [change.document() for change in self.advice],
             "generated": self.generated.document() if self.generated else None,
         }

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from dataflows.config import Config
+from mapper.advice_table import advice_table
 from mapper.allocation_table import allocation_table
 from mapper.outcome import Outcome
 from mapper.precisions import precisions
@@ -202,6 +203,8 @@ def show(console: Console, outcomes: Sequence[Outcome]) -> None:
             tables = precision_table(outcome), sparse_table(outcome), compression_table(outcome), chosen
             for more in filter(None, tables):
                 console.print(more)
+        if outcome.advice:
+            console.print(advice_table(outcome))
         if outcome.generated is not None:
             console.print(continuation(outcome), markup=False, soft_wrap=True)
         for line in summary(outcome):
