@@ -58,18 +58,10 @@ def execute(graph: FloatGraph, inputs: Mapping[str, NDArray[np.float32]], visit:
     live: dict[str, torch.Tensor] = {}
     with torch.inference_mode():
         for name in graph.inputs:
-            live[name] = torch.tensor(graph.held(name, inputs[name]), dtype=torch.float32)
-            live[name] = _rounded(graph, name, live[name])
+            live[name] = given(graph, name, inputs[name])
             visit(name, live[name])
         for node in graph.nodes:
-            result = compute(node, [live[name] for name in node.inputs])
-            if not node.inputs:
-                result = result.expand(len(inputs[graph.inputs[0]]), *result.shape[1:])
-            if node.sign:
-                result = torch.where(result >= 0, 1.0, -1.0)
-            elif node.low > -inf or node.high < inf:
-                result = result.clamp(node.low, node.high)
-            result = _rounded(graph, node.output, result)
+            result = finished(graph, node, [live[name] for name in node.inputs], len(inputs[graph.inputs[0]]))
             visit(node.output, result)
             live[node.output] = result
             for name in node.inputs:
@@ -84,6 +76,26 @@ def _rounded(graph: FloatGraph, name: str, value: torch.Tensor) -> torch.Tensor:
     if levels is None:
         return value
     return torch.fake_quantize_per_tensor_affine(value, levels.scale, levels.zero, levels.least, levels.most)
+
+
+def given(graph: FloatGraph, name: str, values: NDArray[np.float32]) -> torch.Tensor:
+    """An input as its readers see it, (samples, C, H, W)."""
+    return _rounded(graph, name, torch.tensor(graph.held(name, values), dtype=torch.float32))
+
+
+def finished(graph: FloatGraph, node: Node, inputs: list[torch.Tensor], samples: int) -> torch.Tensor:
+    """Result of one node as its readers see it, (samples, C, H, W)."""
+    result = bounded(node, compute(node, inputs))
+    if not node.inputs:
+        result = result.expand(samples, *result.shape[1:])
+    return _rounded(graph, node.output, result)
+
+
+def bounded(node: Node, result: torch.Tensor) -> torch.Tensor:
+    """The clamp of a node, or its sign."""
+    if node.sign:
+        return torch.where(result >= 0, 1.0, -1.0)
+    return result.clamp(node.low, node.high) if node.low > -inf or node.high < inf else result
 
 
 def compute(node: Node, inputs: list[torch.Tensor]) -> torch.Tensor:

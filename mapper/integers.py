@@ -63,6 +63,16 @@ class Integers:
             return _fixed(codes * np.sign(sides)[:, None], step * np.abs(sides), bits)
         return _fixed(*narrow_weights.levels(weight, bits, precision.scheme), bits)
 
+    @staticmethod
+    def alike(weight: Reals, precision: Precision) -> Integers:
+        """The same with one scale for all channels."""
+        whole = Integers.of(weight.reshape(1, -1), precision)
+
+        def quotients(scale: Scales) -> Reals:
+            return whole.quotients(scale[:1]).reshape(weight.shape)
+
+        return Integers(whole.bits, whole.lowest, np.repeat(whole.scale, len(weight)), quotients)
+
     def at(self, scale: Scales) -> Codes:
         """The integers (out channels, weights of one) with these scales."""
         codes = np.clip(np.rint(self.quotients(scale)), self.lowest, _highest(self.bits))

@@ -25,6 +25,7 @@ from mapper.graph import FloatGraph, Node
 from mapper.graph_attention import Norm, Respace, id_inputs
 from mapper.graph_operators import ChannelSlice, Multiply, Spread, Upsample
 from mapper.quantize_attention import around_zero, attention_layer, symmetric
+from mapper.rounded_model import RoundedModel
 from mapper.sign_padding import check_padding
 from mapper.weight_sharing import is_shared
 from mapper.weights import bias_type, check_scale, quantize_signs, quantize_weights
@@ -35,7 +36,9 @@ AXES = {1: 3, 3: 2}
 """Dimensions of concatenations: of (N, C, H, W), and what they are of (N, H, W, C)."""
 
 
-def quantize(graph: FloatGraph, calibration: Calibration, bits: int | Widths = 8) -> Network:
+def quantize(
+    graph: FloatGraph, calibration: Calibration, bits: int | Widths = 8, one_scale: bool = False
+) -> Network:
     """The integer network for a simplified float graph.
 
     Parameters
@@ -46,13 +49,23 @@ def quantize(graph: FloatGraph, calibration: Calibration, bits: int | Widths = 8
         Ranges of all its tensors, with histograms for those of 4 bits and less.
     bits : int or Widths
         Width of every tensor and precision of every layer; a number is one width for all of them.
+    one_scale : bool
+        One scale for all weights of a layer, not one per output channel.
 
     Raises
     ------
     InputError
         When an accumulator could overflow, or scales cannot be represented; the message names the layer.
     """
-    return _Quantizer(graph, calibration, uniform(graph, bits) if isinstance(bits, int) else bits).run()
+    return rounded_model(graph, calibration, bits, one_scale).network
+
+
+def rounded_model(
+    graph: FloatGraph, calibration: Calibration, bits: int | Widths = 8, one_scale: bool = False
+) -> RoundedModel:
+    """The integer network beside the float graph, with the weights that its integers stand for; as :func:`quantize`."""
+    quantizer = _Quantizer(graph, calibration, uniform(graph, bits) if isinstance(bits, int) else bits, one_scale)
+    return RoundedModel(graph, quantizer.run(), quantizer.rounded)
 
 
 @dataclass
@@ -60,10 +73,12 @@ class _Quantizer:
     graph: FloatGraph
     calibration: Calibration
     widths: Widths
+    one_scale: bool
 
     def run(self) -> Network:
         self.tensors: dict[str, Tensor] = {}
         self.orders: dict[str, Order] = {}  # of flattened maps: where the model's element j is
+        self.rounded: dict[str, floats.Floats] = {}  # what the integers of layers stand for
         self.signs: set[str] = set()  # tensors of +1 and -1
         self.levels = early(self.graph)
         self.symmetric = symmetric(self.graph)
@@ -178,8 +193,16 @@ class _Quantizer:
             signs = source.bits > 1 and source.name in self.signs
             made = quantize_signs(node.name, weight, bias, source, factor, precision, signs)
         else:
-            made = quantize_weights(node.name, weight, bias, source, target.scale, factor, precision, steps)
+            options = factor, precision, steps, self.one_scale
+            made = quantize_weights(node.name, weight, bias, source, target.scale, *options)
+            self._note_rounded(node, made[0] * made[1].reshape(-1, 1, 1, 1), order)
         return Conv(*common, *made, node.window, node.groups, precision.w_bits)
+
+    def _note_rounded(self, node: floats.Conv, weight: floats.Floats, order: Order | None) -> None:
+        """Keep weights in the order of the model's channels."""
+        if order is not None:
+            weight = weight[:, order] if node.groups == 1 else weight[order]
+        self.rounded[node.name] = np.ascontiguousarray(weight, np.float32)
 
     def _follow_order(self, node: Node) -> None:
         """Note the order of the result's elements where it differs from the model's."""

@@ -26,7 +26,7 @@ def bias_type(source: Tensor) -> np.dtype[np.signedinteger[Any]]:
 def quantize_weights(
     layer: str, weight: Floats, bias: Floats, source: Tensor, target_scale: float,
     factor: NDArray[np.float64] | None = None, precision: Precision | None = None,
-    steps: NDArray[np.float64] | None = None,
+    steps: NDArray[np.float64] | None = None, one_scale: bool = False,
 ) -> tuple[Codes, NDArray[np.float32], Codes]:
     """Integer weights, their scale per output channel, and the bias in units of input scale * weight scale.
 
@@ -41,6 +41,7 @@ def quantize_weights(
         channels get the scale of the largest weight, times their factor, unless a bias needs a coarser one
     precision : width of the integers, and how weights become them (linear, as wide as the inputs)
     steps : scales that the weights came with; they are kept if the integers fit
+    one_scale : the same scale for all channels, except of weights with ``factor`` or ``steps``
 
     Raises
     ------
@@ -51,12 +52,14 @@ def quantize_weights(
     flat = weight.reshape(len(weight), -1).astype(np.float64)
     limit = 1 << source.acc_bits - 1
     kept = None if steps is None else Integers.given(flat, steps, precision.w_bits)
-    integers = kept or Integers.of(flat, precision, factor)
+    alike = one_scale and kept is None and factor is None
+    integers = kept or (Integers.alike(flat, precision) if alike else Integers.of(flat, precision, factor))
     room = limit / 2 if kept is None else limit * 1.001  # a bias takes half of the range at most; a given one fits
     for_bias = np.abs(bias.astype(np.float64)) / (source.scale * room)
     for_range = SCALE_MIN * target_scale / source.scale if kept is None else 0.0
     # A channel whose weights matter less than its bias, or not at all, gets a coarser scale.
     scale = np.maximum(np.maximum(integers.scale, for_bias), for_range).astype(np.float32)
+    scale = np.full_like(scale, scale.max()) if alike else scale
     exact = scale.astype(np.float64)
     codes = integers.at(scale)
     bias_codes = np.clip(np.rint(bias / (source.scale * exact)), -limit, limit - 1).astype(bias_type(source))
