@@ -15,9 +15,9 @@ from mapper.budget import Budget
 from mapper.calibrate import Calibration, Samples
 from mapper.compile import compile_network
 from mapper.conv_plan import Options
-from mapper.energy import layer_energy
 from mapper.graph import FloatGraph
 from mapper.layer_specs import LayerSpec
+from mapper.plan_energy import layer_energy
 from mapper.precision import Request
 from mapper.quantize import quantize
 from mapper.sensitivity import Operand, measure, operands

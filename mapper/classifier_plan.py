@@ -17,6 +17,7 @@ from dataflows.plane_order import PlaneOrder
 from mapper.conv_plan import Options
 from mapper.conv_shape import ConvShape
 from mapper.plane_plan import folds, spread
+from mapper.search import Search
 
 Range = tuple[int, int]
 """(first, count)."""
@@ -51,6 +52,7 @@ class ClassifierPlan:
     job_sums: int
     cycles: float = 0
     dram_bytes: int = 0
+    search: Search | None = None
 
     @property
     def order(self) -> PlaneOrder:
@@ -132,4 +134,5 @@ def classifier_plan(shape: ConvShape, options: Options) -> ClassifierPlan | None
     traffic = shape.out_width * (plan.weight_bytes(plan.sums, shape.channels) + shape.channels * cfg.act_bytes)
     first = options.latency + plan.weight_bytes(plan.job_sums, inputs) / bus
     cycles = first + max(plan.steps, traffic / bus) + rows * plan.batch_sums + 2 * options.latency
-    return replace(plan, cycles=cycles, dram_bytes=traffic + shape.out_width * shape.out_channels * cfg.act_bytes)
+    traffic += shape.out_width * shape.out_channels * cfg.act_bytes
+    return replace(plan, cycles=cycles, dram_bytes=traffic, search=Search(options.objective, 1, 1))

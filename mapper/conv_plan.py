@@ -8,6 +8,8 @@ from functools import cached_property
 from math import ceil, prod
 
 from mapper.conv_shape import Block, ConvShape
+from mapper.objectives import Objective
+from mapper.search import Search
 from mapper.tiles import Tile
 
 ENGINES = ("auto", "array", "sparse")
@@ -20,13 +22,15 @@ class Options:
 
     ``engine`` is "auto" (the faster one), "array" or "sparse" for all layers that both can run, or says so by the name
     of a layer; layers left out are "auto". ``layout`` is the layout of input tiles (:mod:`mapper.conv_shape`) of all
-    layers that can have it, or says so by the name of a layer; None is the fastest one of each.
+    layers that can have it, or says so by the name of a layer; None is the fastest one of each. ``objective`` is what
+    plans of the array make least (:mod:`mapper.search`).
     """
 
     latency: int = 100  # cycles
     bytes_per_cycle: float = 16
     engine: Mapping[str, str] | str = "auto"
     layout: Mapping[str, str] | str | None = None
+    objective: Objective = "cycles"
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,7 @@ class ConvPlan:
     cycles: float = 0
     dram_bytes: int = 0
     slices_outer: bool = False
+    search: Search | None = None
 
     @cached_property
     def groups(self) -> tuple[tuple[Block, ...], ...]:

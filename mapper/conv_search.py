@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from dataclasses import fields, replace
 from math import ceil
+
+import numpy as np
 
 from dataflows.errors import InputError
 from dataflows.formats import pitch
-from mapper.conv_cost import costed
+from mapper.conv_cost import costed, least_cycles
 from mapper.conv_plan import ConvPlan, Options
 from mapper.conv_shape import ConvShape
+from mapper.search import choose
 
 WEIGHT_SLOTS = 4
 """A streamed weight chunk is at most this fraction of the buffer, so that loading runs ahead of computing."""
@@ -18,7 +21,7 @@ WEIGHT_SLOTS = 4
 DEFAULT = Options()
 
 NEAR = 0.002
-"""Plans this close in estimated cycles count as equal; then the one with less DRAM traffic is taken."""
+"""Plans this close in estimated cycles count as equal; then the one of less energy is taken."""
 
 BLOCKS = (1, 2, 4, 8, 16, 32, 64)
 """Blocks of output channels per accumulator bank that are tried."""
@@ -44,10 +47,34 @@ def plan(shape: ConvShape, options: Options, *, residual: bool = False) -> ConvP
     InputError
         When no plan fits; it names the buffer.
     """
+    key = _key(shape, options, residual)
+    known = _known.get(key)
+    if known is not None and known.search is not None:
+        return replace(known, shape=shape, search=replace(known.search, reused=True))
     found = cheapest(shape, options, residual=residual)
     if found is None:
         raise InputError(_no_fit(shape))
+    _known[key] = replace(found, shape=_bare(shape))
     return found
+
+
+_known: dict[Hashable, ConvPlan] = {}
+"""Plans of shapes that were searched before."""
+
+
+def _key(shape: ConvShape, options: Options, residual: bool) -> Hashable:
+    """All that a plan depends on: weights and names are not among it."""
+    geometry = tuple(getattr(shape, f.name) for f in fields(shape) if f.name not in ("cfg", "layer"))
+    layer = shape.layer.window, shape.layer.groups, layouts(shape, options)
+    assumed = options.latency, options.bytes_per_cycle, options.objective
+    return id(shape.cfg), geometry, layer, assumed, residual  # what is known holds the configuration
+
+
+def _bare(shape: ConvShape) -> ConvShape:
+    """The shape with weights that take no memory."""
+    layer = shape.layer
+    weight, bias = (np.broadcast_to(x.dtype.type(0), x.shape) for x in (layer.weight, layer.bias))
+    return replace(shape, layer=replace(layer, weight=weight, bias=bias))
 
 
 def cheapest(
@@ -58,17 +85,21 @@ def cheapest(
 
     A plan takes no less than the cycles ``least``.
     """
-    fitting = [
+    fitting = (
         c for c in candidates(shape, options)
         if (not residual or _residual_bytes(c) <= shape.cfg.memory.operand_bytes) and accept(c)
-    ]  # fmt: skip
-    if not fitting:
-        return None
-    plans = [costed(c, options, residual=residual) for c in fitting]
-    plans = [replace(p, cycles=max(p.cycles, least(p))) for p in plans]
-    fastest = min(p.cycles for p in plans)
-    near = (p for p in plans if p.cycles <= fastest * (1 + NEAR))
-    return min(near, key=lambda p: (p.dram_bytes, p.cycles))
+    )  # fmt: skip
+    fast = options.objective == "cycles"
+
+    def cost(candidate: ConvPlan) -> ConvPlan:
+        p = costed(candidate, options, residual=residual)
+        return replace(p, cycles=max(p.cycles, least(p)))
+
+    def bound(candidate: ConvPlan) -> float:
+        return least_cycles(candidate, options) if fast else 0
+
+    found = choose(fitting, cost, options.objective, bound=bound, near=NEAR if fast else 0.0)
+    return None if found is None else replace(found[0], search=found[1])
 
 
 def layouts(shape: ConvShape, options: Options) -> tuple[str, ...]:

@@ -8,29 +8,12 @@ picojoules.
 from __future__ import annotations
 
 from dataflows.config import Config
-from dataflows.formats import container
 from dataflows.vocabulary import Kind, Operand
 from mapper.accesses import Traffic, memories
-from mapper.energy_table import DRAM, MAC, REGISTER, DramKind, sram_byte
+from mapper.energy_table import DRAM, REGISTER, DramKind, sram_byte
+from mapper.plan_energy import product
 
 MULTIPLIERS, REGISTERS, DRAM_PLACE = "multipliers", "PE registers", "DRAM"
-
-BITS = 8
-"""Width of the operands that :data:`MAC` is for."""
-
-
-def product(a_bits: int, w_bits: int) -> float:
-    """Picojoules of a product of inputs and weights of so many bits.
-
-    Narrower operands take as much less as they need fewer 2-bit bricks: the product of both widths in memory, over 64;
-    wider ones as much more (an assumption, as in the area of a fusion unit).
-    """
-    return MAC.pj * container(a_bits) * container(w_bits) / BITS**2
-
-
-def layer_energy(macs: int, a_bits: int, w_bits: int, dram_bytes: float) -> float:
-    """Picojoules of ``macs`` products and of ``dram_bytes`` on the bus alone, for comparing plans."""
-    return macs * product(a_bits, w_bits) + dram_bytes * 8 * DRAM["lpddr4"].pj
 
 
 def register_bytes(cfg: Config) -> int:
@@ -49,7 +32,9 @@ def register_bytes(cfg: Config) -> int:
     return found
 
 
-def on_chip(cfg: Config, macs: int, bits: tuple[int, int], traffic: Traffic, engine: str) -> dict[str, float]:
+def on_chip(
+    cfg: Config, macs: int, bits: tuple[int, int], traffic: Traffic, engine: str, in_windows: int = 0
+) -> dict[str, float]:
     """Picojoules of a layer on the chip, by place.
 
     Parameters
@@ -62,10 +47,12 @@ def on_chip(cfg: Config, macs: int, bits: tuple[int, int], traffic: Traffic, eng
         Bytes by memory and direction.
     engine : str
         What multiplies: the array's PEs have registers.
+    in_windows : int
+        MACs in windows of the vector unit behind the array.
     """
     found = {MULTIPLIERS: macs * product(*bits)}
-    if engine == "array":
-        found[REGISTERS] = macs * register_bytes(cfg) * REGISTER.pj
+    if engine.startswith("array"):
+        found[REGISTERS] = (macs - in_windows) * register_bytes(cfg) * REGISTER.pj
     sizes = memories(cfg)
     for (place, write), count in sorted(traffic.items()):
         memory = sizes[place]

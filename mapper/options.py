@@ -16,6 +16,7 @@ from mapper.compression_options import COMPRESSION, add_compression, add_leaving
 from mapper.energy_table import DRAM, DramKind
 from mapper.generation_options import Generate, add_generation, chosen
 from mapper.layer_specs import LayerSpec
+from mapper.objectives import OBJECTIVES, Objective
 from mapper.option_values import engine, number, path_to, shape
 from mapper.precision import Request, request
 from mapper.range_methods import METHODS
@@ -94,6 +95,7 @@ class Arguments:
     generate: Generate | None = None
     dram: DramKind = "lpddr4"
     advise: bool = False
+    objective: Objective = "cycles"
 
     def reproduce(self, config: Path, layer: str) -> str:
         """The command that runs one layer alone as this command line would; of a decoder, all of it."""
@@ -123,6 +125,7 @@ class Arguments:
         words += [] if self.fuse else ["--no-fuse"]
         if self.engine != "auto":
             words += ["--engine", self.engine if isinstance(self.engine, str) else _joined(self.engine)]
+        words += ["--objective", self.objective] if self.objective != "cycles" else []
         words += ["--allow-pickle"] if self.allow_pickle else []
         return shlex.join([*words, "--seed", str(self.seed)])
 
@@ -194,7 +197,9 @@ def _parser() -> argparse.ArgumentParser:
         help="map the model again on designs that differ in one thing (a memory, the bus, rows, columns, the dataflow) "
         "and say what each would bring",
     )  # fmt: skip
-    g.add_argument("--objective", metavar="GOAL", default="cycles", help="cycles; energy and edp come later")
+    g.add_argument(
+        "--objective", metavar="GOAL", default="cycles", help="what plans make least: cycles, energy or edp (cycles)"
+    )
     g.add_argument("--no-fuse", action="store_true", help="every layer leaves the chip by itself")
     g.add_argument(
         "--engine", type=engine, default="auto", metavar="WHICH",
@@ -231,10 +236,8 @@ def _parser() -> argparse.ArgumentParser:
 def parse(argv: Sequence[str]) -> Arguments:
     """Check a command line. Raises ``InputError``; ``--help`` prints and leaves."""
     a = _parser().parse_args(argv)
-    if a.objective != "cycles":
-        if a.objective in ("energy", "edp"):
-            raise InputError(f"--objective {a.objective}: comes with the energy table of a later version; use cycles")
-        raise InputError(f"--objective must be cycles, energy or edp, not {a.objective!r}")
+    if a.objective not in OBJECTIVES:
+        raise InputError(f"--objective must be {', '.join(OBJECTIVES[:-1])} or {OBJECTIVES[-1]}, not {a.objective!r}")
     for name in ("inputs", "dump", "trace", "dram_stall"):
         if getattr(a, name) not in (None, 0.0) and not a.run:
             raise InputError(f"--{name.replace('_', '-')} works on a simulation; add --run")
@@ -250,5 +253,5 @@ def parse(argv: Sequence[str]) -> Arguments:
         run=a.run, inputs=a.inputs, latency=int(a.dram_latency), bytes_per_cycle=a.dram_bytes_per_cycle,
         stall=a.dram_stall, json=a.json, fuse=not a.no_fuse, layers=a.layers, dump=a.dump, trace=a.trace,
         allow_pickle=a.allow_pickle, seed=int(a.seed), command=shlex.join(["python", "-m", "mapper", *argv]),
-        engine=a.engine, generate=chosen(a), dram=a.dram, advise=a.advise,
+        engine=a.engine, generate=chosen(a), dram=a.dram, advise=a.advise, objective=a.objective,
     )  # fmt: skip

@@ -11,6 +11,7 @@ from dataflows.config import Config
 from dataflows.network import Window
 from dataflows.plane_order import PlaneOrder
 from mapper.conv_shape import ConvShape
+from mapper.search import Search
 from mapper.tiles import Tile
 
 
@@ -89,6 +90,7 @@ class PlanePlan:
     weights_resident: bool = False
     cycles: float = 0
     dram_bytes: int = 0
+    search: Search | None = None
 
     # -- channels ---------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from dataflows.network import Conv, Tensor
 from mapper.conv_plan import Options
 from mapper.conv_shape import ConvShape
 from mapper.plane_plan import PlanePlan, channel_bytes, order_of, spread
+from mapper.search import choose
 from mapper.tiles import window_extent
 
 WEIGHT_SLOTS = 4
@@ -41,7 +42,10 @@ def plane_plan(cfg: Config, layer: Conv, source: Tensor, target: Tensor, options
             "weight_stationary (configs/ws16.toml) has no such limit"
         )
     _check(shape)
-    return min((costed(p, options) for p in candidates(shape)), key=lambda p: (p.cycles, p.dram_bytes))
+    found = choose(candidates(shape), lambda p: costed(p, options), options.objective)
+    if found is None:
+        raise AssertionError(f"no plan for layer {layer.name}")
+    return replace(found[0], search=found[1])
 
 
 def candidates(shape: ConvShape) -> Iterator[PlanePlan]:

@@ -9,6 +9,7 @@ from math import ceil
 
 from dataflows.row_sets import RowSets
 from mapper.conv_shape import ConvShape
+from mapper.search import Search
 from mapper.tiles import Tile
 
 Span = tuple[int, int]
@@ -98,6 +99,7 @@ class RowPlan:
     weights_resident: bool = False
     cycles: float = 0
     dram_bytes: int = 0
+    search: Search | None = None
 
     # -- pixels -----------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from mapper.conv_shape import ConvShape
 from mapper.row_cost import costed
 from mapper.row_mesh import Division, divisions, kernel_parts
 from mapper.row_plan import RowPlan
+from mapper.search import Search, value
 
 KEEP = 32
 """Divisions of the array that are planned in detail."""
@@ -42,6 +43,15 @@ def row_plan(cfg: Config, layer: Conv, source: Tensor, target: Tensor, options: 
     plans = [costed(p, options) for d in found for p in candidates(d)]
     if not plans:
         raise InputError(_no_fit(views[0]))
+    near = NEAR if options.objective == "cycles" else 0.0
+    chosen = _chosen(cfg, plans, options)
+    return replace(chosen, search=Search(options.objective, len(plans), len(plans), None, near))
+
+
+def _chosen(cfg: Config, plans: list[RowPlan], options: Options) -> RowPlan:
+    """The best of the plans that are costed."""
+    if options.objective != "cycles":
+        return min(plans, key=lambda p: (value(p, options.objective), *_rank(p)))
     fastest = min(p.cycles for p in plans)
     near = (p for p in plans if p.cycles <= fastest * (1 + NEAR))
     best = min(near, key=_rank)

@@ -15,6 +15,7 @@ from dataflows.config import Config
 from dataflows.network import Conv, Tensor
 from dataflows.sections import Sparse
 from mapper.columns import Columns, segment_bytes
+from mapper.search import Search
 
 Range = tuple[int, int]
 """(first, count)."""
@@ -89,6 +90,7 @@ class SparsePlan:
     waits: tuple[float, ...] = ()
     cycles: float = 0
     dram_bytes: int = 0
+    search: Search | None = None
 
     @property
     def sparse(self) -> Sparse:

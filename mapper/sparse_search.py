@@ -11,6 +11,7 @@ from dataflows.errors import InputError
 from dataflows.network import Conv, Tensor
 from mapper.columns import codebook_of, distinct, encode
 from mapper.conv_plan import Options
+from mapper.search import Search
 from mapper.sparse_cost import buffers, costed, waiting
 from mapper.sparse_plan import SparsePlan, matrix_layer, ranges, vectors_of
 
@@ -74,7 +75,8 @@ def sparse_plan(
     if not plans:
         raise InputError(_no_fit(cfg, layer))
     fastest = min(p.cycles for p in plans)
-    return min((p for p in plans if p.cycles <= fastest * (1 + NEAR)), key=lambda p: (p.dram_bytes, p.cycles))
+    best = min((p for p in plans if p.cycles <= fastest * (1 + NEAR)), key=lambda p: (p.dram_bytes, p.cycles))
+    return replace(best, search=Search("cycles", len(plans), len(plans), near=NEAR))
 
 
 def _most_places(cfg: Config, rows: int) -> int:

@@ -229,7 +229,7 @@ def schedule(model: Model, cfg: Config, config_file: Path, arguments: Arguments,
     rate = arguments.bytes_per_cycle or cfg.bus_bytes
     with progress.step(f"schedule on {cfg.name}"):
         zeros = zeros_of(model, cfg)
-        options = Options(arguments.latency, rate, model.engine)
+        options = Options(arguments.latency, rate, model.engine, objective=arguments.objective)
         program = compile_network(cfg, model.network, options, fuse=arguments.fuse, zeros=zeros)
     _check_traced(model, program, arguments)
     if model.allocation:  # commands that repeat a layer are to have its widths

@@ -13,6 +13,7 @@ from dataflows.config import Config
 from dataflows.network import Conv
 from dataflows.pruning import HeadConv
 from mapper.accesses import Traffic, accesses, walked
+from mapper.attention_plan import AttentionPlan
 from mapper.compile import Program, Scheduled
 from mapper.compressed_layers import Compression
 from mapper.energy import of_dram, on_chip
@@ -66,6 +67,7 @@ class Row:
     stalls: dict[str, int] = field(default_factory=dict)
     sparse: SparseSummary | None = None
     compression: Compression | None = None
+    search: dict[str, Any] | None = None
 
     @property
     def title(self) -> str:
@@ -150,7 +152,8 @@ def rows(
         predicted = scaled(cycles[index] for cycles in each)
         cycles = predicted if found is None else found
         widths = precision(program, entry)
-        places = _energy(program.cfg, entry.engine, macs, widths, moved[index], batches, sparse.get(index))
+        behind = macs - network.macs(layer) * batches
+        places = _energy(program.cfg, entry.engine, macs, widths, moved[index], batches, sparse.get(index), behind)
         places |= of_dram(reads.get(index, 0) + writes.get(index, 0), dram)
         slots, every = multipliers(program.cfg, entry.engine, widths), all_multipliers(program.cfg, widths)
         return Row(
@@ -170,20 +173,29 @@ def rows(
             stalls={reason: scaled(p.stalls[index][reason] for p in predictions) for reason in reasons},
             sparse=sparse.get(index),
             compression=compression.get(layer.name),
+            search=_search(entry),
         )  # fmt: skip
 
     return [row(entry) for entry in program.schedule]
 
 
 def _energy(
-    cfg: Config, engine: str, macs: int, widths: Widths, moved: Traffic, batches: int, sparse: SparseSummary | None
+    cfg: Config, engine: str, macs: int, widths: Widths, moved: Traffic, batches: int, sparse: SparseSummary | None,
+    in_windows: int,
 ) -> dict[str, float]:
     """Picojoules of a layer on chip, by place; on the sparse engine only what is walked is multiplied."""
     traffic = Counter({place: count * batches for place, count in moved.items()})
     if sparse:
         macs = sparse.walked
         traffic.update(walked(cfg, macs))
-    return on_chip(cfg, macs, (widths[0], widths[1] or widths[0]), traffic, engine)
+    return on_chip(cfg, macs, (widths[0], widths[1] or widths[0]), traffic, engine, in_windows)
+
+
+def _search(entry: Scheduled) -> dict[str, Any] | None:
+    """How the plan was found; None for layers without a choice."""
+    if entry.plan is None or isinstance(entry.plan, AttentionPlan):
+        return None
+    return entry.plan.search.summary if entry.plan.search else None
 
 
 def _measured(program: Program, run: Run) -> dict[int, int]:

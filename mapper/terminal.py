@@ -162,7 +162,21 @@ def summary(outcome: Outcome) -> list[str]:
         speed = f"{outcome.run.cycles_per_second:,.0f} cycles/s"
         lines.append(f"{verdict} the golden model; simulated in {outcome.run.seconds:.1f} s ({speed})")
     lines.append(energy_line(total["energy"], outcome.samples))
-    return [*lines, *outcome.notes]
+    return [*lines, *search_line(outcome), *outcome.notes]
+
+
+def search_line(outcome: Outcome) -> list[str]:
+    """What was searched for the plans of a network, and what that proves."""
+    found = [row.search for row in outcome.rows if row.search]
+    if not found:
+        return []
+    fresh = [s for s in found if not s["reused"]]
+    candidates, costed = (sum(s[key] for s in fresh) for key in ("candidates", "costed"))
+    reused = f", {len(found) - len(fresh)} layers reuse an equal one's" if len(found) > len(fresh) else ""
+    unproven = sum(not s["exact"] for s in found)
+    proof = f"no proof for {unproven} layers" if unproven else "exact, gap 0"
+    goal = outcome.arguments.objective
+    return [f"search for {goal}: {candidates:,} plans, {costed:,} costed, the rest bounded away{reused}; {proof}"]
 
 
 def at_widths(cfg: Config) -> str:

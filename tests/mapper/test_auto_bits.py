@@ -16,8 +16,8 @@ from mapper.budget import budget
 from mapper.calibrate import observe
 from mapper.cli import main
 from mapper.conv_plan import Options
-from mapper.energy import layer_energy
 from mapper.layer_specs import LayerSpec, parse
+from mapper.plan_energy import layer_energy
 from mapper.precision import Precision, request
 from mapper.quantize import quantize
 from mapper.samples import random_samples
