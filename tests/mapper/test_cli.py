@@ -88,6 +88,9 @@ def test_mapping_alone(resnet, tmp_path, capsys):
     for direction, more in (("read", "program_bytes"), ("write", "mark_bytes")):
         layers = sum(layer[f"dram_{direction}_bytes"] for layer in found["layers"])
         assert total[f"dram_{direction}_bytes"] == layers + total[more]
+    searches = [layer["search"] for layer in found["layers"] if layer["op"] == "conv"]
+    assert all((s["objective"], s["exact"], s["gap"]) == ("cycles", True, 0) for s in searches)
+    assert all(0 < s["costed"] <= s["candidates"] for s in searches)
     pool = next(layer for layer in found["layers"] if layer["op"] == "avg_pool")
     assert (pool["engine"], pool["utilization"], pool["weight_bits"], pool["macs"]) == ("vector", None, None, 0)
 
@@ -280,6 +283,14 @@ def test_cut_keeps_what_others_read(pairs):
     tensors = golden.run(network, {network.inputs[0]: x})
     again = golden.run(cut, {cut.inputs[0]: tensors[cut.inputs[0]]})
     np.testing.assert_array_equal(again[cut.outputs[0]], tensors[cut.outputs[0]])
+
+
+def test_objective(resnet, tmp_path, capsys):
+    """Other goals are searched for, and said."""
+    assert main(command(resnet, tmp_path, "--objective", "energy")) == 0
+    found = json.loads((tmp_path / "result.json").read_text())
+    assert {layer["search"]["objective"] for layer in found["layers"] if layer["search"]} == {"energy"}
+    assert "search for energy: " in (said := capsys.readouterr().out) and "exact, gap 0" in said
 
 
 def test_default_places(resnet, tmp_path, monkeypatch):
