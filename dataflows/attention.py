@@ -73,6 +73,10 @@ class Attention(Layer):
         count = tensors[self.listed or self.inputs[1]].shape[2]
         return min(count, self.candidates) if self.candidates else count
 
+    def selects_values(self, keys: int) -> bool:
+        """Whether values of some of so many keys may be left out, by the probabilities of a whole head."""
+        return bool(self.value_threshold) or (self.keep_values or keys) < keys
+
     def macs(self, tensors: Mapping[str, Tensor]) -> int:
         """Queries times keys and probabilities times values, whatever the mask."""
         n, _, queries, channels = tensors[self.inputs[0]].shape

@@ -193,11 +193,6 @@ class AttentionPlan:
         }  # fmt: skip
 
 
-def selects_values(layer: Attention, keys: int) -> bool:
-    """Whether values of some of so many keys may be left out, by what the softmax of a whole head says."""
-    return bool(layer.value_threshold) or (layer.keep_values or keys) < keys
-
-
 def attention_plan(cfg: Config, layer: Attention, queries: Tensor, length: int) -> AttentionPlan:
     """The plan of a layer of ``length`` keys.
 
@@ -211,7 +206,7 @@ def attention_plan(cfg: Config, layer: Attention, queries: Tensor, length: int) 
     depth, lanes, memory = channels // layer.heads, cfg.lanes, cfg.memory
     word = cfg.array.rows * lanes
     key_words, key_blocks = ceil(depth / cfg.array.rows), ceil(length / lanes)
-    kept, whole_heads = layer.keep_values or length, selects_values(layer, length)
+    kept, whole_heads = layer.keep_values or length, layer.selects_values(length)
     value_words, value_blocks = ceil(kept / cfg.array.rows), ceil(depth / lanes)
     key_bytes, value_bytes = key_words * key_blocks * word, value_words * value_blocks * word
     needs = {

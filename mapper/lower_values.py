@@ -16,7 +16,7 @@ from dataflows.attention import Attention
 from mapper import loads
 from mapper.attention_drains import keep
 from mapper.attention_loads import load_numerators, load_values
-from mapper.attention_plan import Part, Span, even, selects_values, spans
+from mapper.attention_plan import Part, Span, even, spans
 from mapper.context import Context, parameters
 from mapper.lower_attention import PARTS_IN_DRAM, AttentionLowering
 from mapper.lower_generation import QueryLowering
@@ -51,7 +51,7 @@ class ValuesLowering(AttentionLowering):
     @staticmethod
     def suits(context: Context, layer: Attention) -> bool:
         """Whether the layer leaves out values."""
-        return selects_values(layer, layer.keys(context.network.tensors))
+        return layer.selects_values(layer.keys(context.network.tensors))
 
     @property
     def _scratch_bytes(self) -> int:

@@ -24,7 +24,7 @@ from mapper.generation import Generation
 from mapper.image import Image
 from mapper.mismatch import Mismatch, mismatches
 from mapper.timing import Prediction, predict
-from mapper.timing_gather import gathers
+from mapper.timing_gather import counts, gathers
 from mapper.timing_sparse import Masks
 from mapper.traffic import blocks_in
 from rtl.emit import emit
@@ -179,12 +179,15 @@ def execute(
             if not np.array_equal(guards, image.guards(memory)):
                 raise SimulationError("the accelerator wrote outside its regions")
             run.add(program, result, batch)
-            decided = golden.decisions(program.network, expected, generation.position)
             if len(run.predictions) < _predicted(program, generation):
                 rate, vectors = dram.bytes_per_cycle or cfg.bus_bytes, {job.tensor for job in program.sparse.values()}
                 at = generation.position
+                decided = golden.decisions(program.network, expected, at)
+                chosen = golden.selected_from(program.network, expected, at)
                 run.predictions.append(
-                    predict(program, dram.latency, rate, expected, position=at, decisions=decided)
+                    predict(
+                        program, dram.latency, rate, expected, position=at, decisions=decided, observed=chosen
+                    )
                 )
                 run.masks.append(Masks({name: expected[name] for name in vectors}))
             run.select(program, expected)
@@ -201,7 +204,7 @@ def execute(
 
 def _predicted(program: Program, generation: Generation) -> int:
     """Batches whose cycles are predicted one by one: those of none if they are always the same."""
-    if program.sparse or generation.tokens:
+    if program.sparse or generation.tokens or counts(program):
         return PREDICTED
     return GATHERED if gathers(program) else 0
 

@@ -14,7 +14,6 @@ from dataflows.config import Config
 from dataflows.errors import InputError
 from dataflows.network import Layer, Network
 from dataflows.pruning import PROBABILITY_BITS, Gather, HeadConv, Select
-from mapper.attention_plan import selects_values
 from mapper.builder import Builder
 from mapper.candidates import check_candidates, longest_list
 from mapper.context import Context
@@ -121,7 +120,7 @@ def _check_values(cfg: Config, network: Network, layer: Attention, field: str) -
 def longest_values_list(network: Network) -> int:
     """Indices of the list of a head's values, which all heads of all layers use in turn; its length is one of them."""
     counts = [(x, x.keys(network.tensors)) for x in network.layers if isinstance(x, Attention)]
-    longest = [layer.keep_values or keys for layer, keys in counts if selects_values(layer, keys)]
+    longest = [layer.keep_values or keys for layer, keys in counts if layer.selects_values(keys)]
     return 1 + max(longest) if longest else 0
 
 

@@ -28,6 +28,7 @@ from mapper.timing_read import ReadMaster
 from mapper.timing_row_engine import RowEngine
 from mapper.timing_rows import Rows
 from mapper.timing_search import Searches
+from mapper.timing_select import Observed
 from mapper.timing_sparse import Masks, SparseEngine
 from mapper.timing_store import Packer
 from mapper.timing_vector import Lanes
@@ -48,6 +49,7 @@ def predict(
     zeros: Mapping[str, float] | None = None,
     position: int = 0,
     decisions: Sequence[bool] = (),
+    observed: Observed | None = None,
 ) -> Prediction:
     """Timeline of a program on a DRAM of fixed latency and bandwidth.
 
@@ -67,19 +69,22 @@ def predict(
         Tokens before those of the run, where the program generates.
     decisions : sequence of bool
         What the row engine decides, in order: whether predicated jobs are executed. Those that are not told say so.
+    observed : mapping, optional
+        What selections choose from: golden data of the batch, by kind and in order. Those that are not told take as
+        long as random values in the mean; of values all are above a threshold.
     """
     with _no_collection():
         machine = Machine(program, latency, bytes_per_cycle, position, decisions)
-        return _predict(machine, Masks(activations, zeros), Lists(program, activations or {}, position))
+        return _predict(machine, Masks(activations, zeros), Lists(program, activations or {}, position), observed or {})
 
 
-def _predict(machine: Machine, masks: Masks, lists: Lists) -> Prediction:
+def _predict(machine: Machine, masks: Masks, lists: Lists, observed: Observed) -> Prediction:
     """The same, of a machine that has not begun."""
     program = machine.program
     reads, writes, array = ReadMaster(machine), WriteMaster(machine), Array(machine)
     reads.load = load = Loader(machine, reads, lists)
     lanes = Lanes(machine)
-    engine = RowEngine(machine, lanes, Searches(program, lists)) if program.cfg.attention else None
+    engine = RowEngine(machine, lanes, Searches(program, lists), observed) if program.cfg.attention else None
     packer = Packer(machine, Words(lanes, engine, writes.wake), writes)
     machine.engines |= {isa.Unit.LOAD: load, isa.Unit.VECTOR: lanes, isa.Unit.STORE: packer}
     machine.engines |= {isa.Unit.ROWS: engine} if engine else {}

@@ -32,6 +32,12 @@ def gathers(program: Program) -> bool:
     return any(job.unit is isa.Unit.LOAD and gathered(job) for job in program.jobs)
 
 
+def counts(program: Program) -> bool:
+    """Whether the number of rows depends on data, too."""
+    loads = (job for job in program.jobs if job.unit is isa.Unit.LOAD and gathered(job))
+    return any(job.registers["gather"].get("counted") for job in loads)
+
+
 class Lists:
     """The list memory of LOAD.
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections import deque
 
-from dataflows import isa, top_k
+from dataflows import isa
 from mapper.kernel import Process, Signal
 from mapper.program import Job
 from mapper.timing_array import TREE_RADIX
 from mapper.timing_machine import Machine
-from mapper.timing_row_job import Room, RowJob, searches, selects
+from mapper.timing_pack import Packing
+from mapper.timing_row_job import Room, RowJob, alone, packs, searches
 from mapper.timing_search import Searches, Searching
+from mapper.timing_select import Observed, Quiet, Selections
 from mapper.timing_vector import Lanes
 
 JOBS = 4  # open jobs
@@ -25,22 +27,34 @@ SCALED = 4  # rows of softmax between their first read and their division
 DIVIDE_INTERVAL, DIVIDE = 12, 15  # division, to the next one; to the row scale
 DECIDE = 2  # last division of a job, to its decision
 DECIDED = 2  # decision, to the units
-ELEMENT = 2  # cycles of an element that stays, for its two lists
 DONE = 1  # last word out, and last scale there, to the tokens
 
 
 class RowEngine:
-    """Engine of ROWS: it takes words of VECTOR, and offers its own to STORE."""
+    """Engine of ROWS: it takes words of VECTOR, and offers its own to STORE.
 
-    def __init__(self, machine: Machine, lanes: Lanes, searches: Searches):
-        cfg, self.searches = machine.cfg, searches
+    Parameters
+    ----------
+    machine : Machine
+    lanes : Lanes
+        VECTOR, where words come from.
+    found : Searches
+    observed : mapping
+        What selections choose from.
+    """
+
+    def __init__(self, machine: Machine, lanes: Lanes, found: Searches, observed: Observed):
+        cfg, self.searches = machine.cfg, found
         self.machine, self.lanes, self.wake = machine, lanes, Signal(machine.kernel)
         self.progress = machine.progress[isa.Unit.ROWS]
         tree = sum(TREE_RADIX**stage < cfg.lanes for stage in range(cfg.lanes))
         self._collect, self._total = COLLECT + tree, SOFTMAX + tree
         self._ring, self._rows, self._queue, self._scales = map(Room, (2 * cfg.row_blocks, ROWS, QUEUE, SCALED))
+        self._selections = Selections(observed, cfg.lanes, found.lists)
+        self._quiet = Quiet(cfg.lanes)
+        lanes.ended = self._quiet.head
+        self._alone: Packing | Searching | None = None  # a job with words that has the engine alone
         self._open = 0
-        self._searching: Searching | None = None
         self._begun: int | None = -1  # the last job taken
         self._collecting, self._emitting, self._leaving = deque[RowJob](), deque[RowJob](), deque[RowJob]()
         self._taken = self._read = self._done = -1  # the last word taken, word read, job done
@@ -52,36 +66,45 @@ class RowEngine:
     # -- front end -----------------------------------------------------------------------------
 
     def accepts(self, job: Job) -> bool:
-        """Whether the job before was begun, and not too many are open; a selection has the engine alone."""
-        if (selects(job) or searches(job)) and self._open:
-            return False
-        return self._open < JOBS and self._begun is not None and self._begun < self.machine.kernel.cycle
+        """Whether the job before was begun, and not too many are open; some jobs have the engine alone."""
+        now = self.machine.kernel.cycle
+        if alone(job):
+            quiet = self._quiet.since(now)
+            if quiet > now:
+                self.machine.at(quiet, self.progress)
+            if self._open or quiet > now:
+                return False
+        return self._open < JOBS and self._begun is not None and self._begun < now
 
     def take(self, job: Job) -> None:
         """A job that it is ready for."""
-        if selects(job):
-            self._select(job)
-            return
-        if searches(job):
-            self._searching = Searching(job, self.machine.kernel.cycle, self.lanes, self.searches)
-            self._open += 1
-            self._begun = None
-            self.wake.fire()
-            return
-        found = RowJob(job, self.machine.kernel.cycle, self.machine.cfg.lanes)
+        now, lanes = self.machine.kernel.cycle, self.machine.cfg.lanes
         self._open += 1
         self._begun = None
-        for jobs in (self._collecting, self._emitting, self._leaving):
-            jobs.append(found)
+        if packs(job):
+            self._alone = Packing(job, now, self.lanes, lanes, self._selections.kept)
+        elif searches(job):
+            self._alone = Searching(job, now, self.lanes, self.searches)
+        elif alone(job):
+            self._end_alone(job, now, self._selections.take(job, now))
+            return
+        else:
+            found = RowJob(job, now, lanes)
+            for jobs in (self._collecting, self._emitting, self._leaving):
+                jobs.append(found)
         self.wake.fire()
 
     # -- words ---------------------------------------------------------------------------------
 
     def work(self) -> None:
         """Take words from VECTOR and read them, as far as it is known when."""
+        if self._alone:
+            self.lanes.read()
+            self._alone.work()
+            self._ended(self._alone)
+            return
         while True:
             self.lanes.read()
-            self._search()
             before = self._taken, self._read
             while self._collecting and self._take_word(self._collecting[0]):
                 pass
@@ -148,6 +171,7 @@ class RowEngine:
         elif job.unread % job.blocks == 0:
             self._divided = max(time + self._total, self._divided + DIVIDE_INTERVAL)
             self._scales.free(self._divided)
+            self._quiet.row(job.job, self._divided, job.blocks)
             job.scaled = self._divided + DIVIDE
         if not job.unread:
             self._emitting.popleft()
@@ -161,15 +185,23 @@ class RowEngine:
 
     def offered(self) -> int | None:
         """From when on the next word is at the output, if that is known."""
+        if isinstance(self._alone, Packing):
+            return self._alone.offered()
         return self._offered[0] if self._offered else None
 
     def next_word(self) -> tuple[int, int]:
         """Bytes of the next word, and its job."""
+        if isinstance(self._alone, Packing):
+            return self._alone.next_bytes(), self._alone.job.index
         job = self._leaving[0]
         return job.bytes[job.last(job.unsent)], job.job.index
 
     def pop(self, time: int) -> None:
         """The next word is taken at ``time``."""
+        if isinstance(self._alone, Packing):
+            self._alone.pop(time)
+            self._ended(self._alone)
+            return
         job = self._leaving[0]
         self._offered.popleft()
         self._queue.free(time)
@@ -193,25 +225,17 @@ class RowEngine:
 
         self.machine.kernel.schedule(time, closed())
 
-    def _search(self) -> None:
-        """The open search, if there is one, which has the engine alone."""
-        search = self._searching
-        if search is None:
-            return
-        search.work()
-        if search.ended is None:
-            return
-        self._searching, self._begun, self._done = None, search.ended, search.ended
-        self._taken = max(self._taken, search.last)
-        self.machine.sources[search.job.index] = search.source
-        self.machine.give(search.job, search.taken, search.ended)
-        self._close(search.ended + 1)
+    # -- jobs that have the engine alone ---------------------------------------------------------
 
-    def _select(self, job: Job) -> None:
-        """A selection: as long as one of random values takes, as importance is not known."""
-        now, fields, lanes = self.machine.kernel.cycle, job.registers["select"], self.machine.cfg.lanes
-        count, keep = fields["count"], fields["keep"]
-        self._open += 1
-        self._begun = self._done = now + ELEMENT * keep + top_k.mean_cycles(count, keep, lanes) + DONE
-        self.machine.give(job, now, self._done)
-        self._close(self._done + 1)
+    def _ended(self, job: Packing | Searching) -> None:
+        """A job with words is done as soon as it is known when."""
+        if job.ended is not None:
+            self._alone = None
+            self.machine.sources[job.job.index] = job.source
+            self._end_alone(job.job, job.taken, job.ended)
+
+    def _end_alone(self, job: Job, taken: int, done: int) -> None:
+        """A job that had the engine alone is done."""
+        self._begun = self._done = done
+        self.machine.give(job, taken, done)
+        self._close(done + 1)

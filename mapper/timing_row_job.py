@@ -8,9 +8,14 @@ from dataflows.isa import Rows
 from mapper.program import Job
 
 
-def selects(job: Job) -> bool:
-    """Whether a job of ROWS has no rows, but selects."""
-    return bool(job.registers["mode"]["kind"] in (Rows.SELECT_TOKENS, Rows.SELECT_HEADS))
+def alone(job: Job) -> bool:
+    """Whether a job of ROWS has the engine alone: it selects, or packs."""
+    return bool(job.registers["mode"]["kind"] >= Rows.SELECT_TOKENS)
+
+
+def packs(job: Job) -> bool:
+    """Whether a job of ROWS packs rows."""
+    return bool(job.registers["mode"]["kind"] == Rows.PACK)
 
 
 def searches(job: Job) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 
 from dataflows import isa
 from dataflows.config import Config
@@ -37,7 +38,11 @@ class Lanes:
         Jobs with words that have not left.
     wake : Signal
         There are more arrivals.
+    ended : callable or None
+        Is told of each job when its last word leaves.
     """
+
+    ended: Callable[[Job, int], None] | None = None
 
     def __init__(self, machine: Machine):
         self.machine = machine
@@ -200,6 +205,8 @@ class Lanes:
     def _end(self) -> None:
         """The last word of the oldest job leaves."""
         words, time = self.jobs.popleft(), self._gone
+        if self.ended:
+            self.ended(words.job, time)
         self.machine.give(words.job, words.taken, time + 1)
 
         def closed() -> Process:

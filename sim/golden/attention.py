@@ -37,14 +37,21 @@ def attention(
     check(layer, sources, result)
     codes, sums = shares(layer, xs, sources, position)
     if layer.keep_values is not None:
-        codes = codes * largest(probabilities(codes, sums).sum(axis=2, keepdims=True), layer.keep_values)
+        codes = codes * largest(columns(layer, codes, sums), layer.keep_values)[:, :, np.newaxis]
     if layer.value_threshold:
-        codes = codes * (probabilities(codes, sums).max(axis=2, keepdims=True) >= least_probability(layer))
+        codes = codes * (columns(layer, codes, sums) >= least_probability(layer))[:, :, np.newaxis]
     multiplier, shift = row_scale(sums, *value_scale(layer, sources[2], result))
     acc = (codes.astype(np.float64) @ heads(chosen(xs[2], xs), layer.heads)).astype(np.int64)
     rounded = scaled(acc, multiplier[..., np.newaxis], shift[..., np.newaxis])
     joined = rounded.swapaxes(1, 2).reshape(xs[0].shape)
     return clamp(joined + result.zero, layer.low, layer.high, result)
+
+
+def columns(layer: Attention, codes: Ints, sums: Ints) -> Ints:
+    """What values stay by, (N, heads, Lk): probabilities added up over the queries of a head, or the largest ones."""
+    p = probabilities(codes, sums)
+    result: Ints = p.max(axis=2) if layer.value_threshold else p.sum(axis=2)
+    return result
 
 
 def column_sums(layer: Attention, xs: Sequence[Codes], sources: Sequence[Tensor], position: int = 0) -> Ints:

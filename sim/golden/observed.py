@@ -10,7 +10,7 @@ from dataflows.attention import Attention
 from dataflows.errors import InputError
 from dataflows.network import Codes, Layer, Network
 from dataflows.pruning import Select
-from sim.golden.attention import column_sums
+from sim.golden.attention import column_sums, columns, shares
 from sim.golden.pruning import head_magnitudes, importance, places, select, unsigned
 from sim.golden.requantize import Ints
 
@@ -66,3 +66,26 @@ class Importance:
     def _selection(self, name: str) -> Select:
         """The layer that makes a list."""
         return next(x for x in self.network.layers if isinstance(x, Select) and x.output == name)
+
+    def total(self, select: Select) -> Ints:
+        """What a selection that has been made chose from, (N, n)."""
+        return self._totals[select.output]
+
+
+def selected_from(network: Network, values: Mapping[str, Codes], position: int = 0) -> dict[str, list[Ints]]:
+    """What the selections of a run that gives ``values`` choose from, (n,) each, layer by layer, sample and head.
+
+    They are those of ``"tokens"``, ``"heads"`` and ``"values"``.
+    """
+    found: dict[str, list[Ints]] = {}
+    importance = Importance(network, position)
+    for layer in network.layers:
+        importance.observe(layer, values)
+        if isinstance(layer, Select):
+            importance.select(layer, values)
+            found.setdefault("heads" if layer.heads else "tokens", []).extend(importance.total(layer))
+        elif isinstance(layer, Attention) and layer.selects_values(layer.keys(network.tensors)):
+            xs, sources = [values[name] for name in layer.inputs], [network.tensors[name] for name in layer.inputs]
+            seen = columns(layer, *shares(layer, xs, sources, position))
+            found.setdefault("values", []).extend(seen.reshape(-1, seen.shape[2]))
+    return found
