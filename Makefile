@@ -7,9 +7,10 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 STAMP := $(VENV)/.stationary
 SYNTH_STAMP := $(VENV)/.synthesis
+LITEX_STAMP := $(VENV)/.litex
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tools demo demo-eie demo-transformer demo-pruning demo-text test rtl regress bench lint synth clean
+.PHONY: help setup tools demo demo-eie demo-transformer demo-pruning demo-text test rtl regress bench lint synth litex clean
 
 help:
 	@echo "make demo                            train, quantize, map and run a small CNN on the RTL"
@@ -23,6 +24,7 @@ help:
 	@echo "make bench                           benchmarks, as JSON in build/bench/"
 	@echo "make lint                            style and types"
 	@echo "make synth CONFIG=configs/ws16.toml  area and clock frequency; TOP=array or TOP=pe for a part"
+	@echo "make litex CONFIG=configs/ws16.toml  a LiteX system with the accelerator, as Verilog in build/litex/<name>/"
 	@echo "make setup                           only the environment, in $(VENV)/"
 	@echo "make clean                           remove build/ (the environment stays)"
 
@@ -81,6 +83,14 @@ $(SYNTH_STAMP): $(STAMP)
 
 synth: $(SYNTH_STAMP)
 	$(RUN) -m rtl.synth $(CONFIG) --top $(TOP)
+
+# LiteX, likewise.
+$(LITEX_STAMP): $(STAMP)
+	$(RUN) -m pip install --quiet --disable-pip-version-check -e '.[litex]' -c constraints.txt
+	@touch $@
+
+litex: $(LITEX_STAMP)
+	$(RUN) -m rtl.soc $(CONFIG)
 
 clean:
 	rm -rf build sim_build

@@ -1,0 +1,1 @@
+"""The accelerator in a LiteX system; needs the extra ``litex``."""
