@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dataflows import isa
-from dataflows.config import Config, load, parse
+from dataflows.config import Config, parse
 from dataflows.network import Network, Window
 from mapper.compile import Program, compile_network
 from mapper.conv_plan import Options
@@ -15,18 +15,19 @@ from sim.runner import Dram
 from tests.isa_model import Machine
 from tests.mapper.test_programs import bases_of
 from tests.random_layers import activation, convolution, random_input
+from tests.system import regression
 
 ROOT = Path(__file__).parents[2]
 
 
 def configuration(gating: bool) -> Config:
-    """A small row-stationary array for 16-bit operands."""
-    values = load(ROOT / "configs" / "eyeriss.toml").model_dump()
-    values["name"] = "gating" if gating else "no_gating"
-    values["array"] |= {"rows": 5, "cols": 4, "zero_gating": gating}
-    values["stores"] = {"input": 7, "weight": 60, "output": 9}
-    values["memory"] |= {"acc_bytes": 2 * 128 * 24}
-    return parse(values, "test")
+    """A small row-stationary array for 16-bit operands; the one with gating is built for the random regression, too."""
+    cfg = regression.configuration(14)
+    if gating:
+        return cfg
+    values = cfg.model_dump(exclude_none=True)
+    values["array"]["zero_gating"] = False
+    return parse(values | {"name": "no_gating"}, "test")
 
 
 def program(cfg: Config) -> Program:

@@ -6,7 +6,7 @@ from dataflows.network import Conv
 from tests.system.regression import RESULTS, SHORT, draw, failures, run_case, surprises, table, write
 
 CONFIGURATIONS = range(len(SHORT))
-LIKE_OTHERS = (4, 5, 6, 7)
+LIKE_OTHERS = (4, 5, 6, 7, 8, 12)
 """Configurations that differ from their neighbours in sizes alone: they run in the regression only."""
 
 CASES = range(13)
