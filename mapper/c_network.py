@@ -13,7 +13,12 @@ FILES = ("program.bin", "memory.bin")
 
 
 def c_files(program: Program) -> dict[str, str]:
-    """Contents of ``<name>_network.h``, ``.c`` and ``.S`` by file name; ``rtl/driver/stationary.h`` has the types."""
+    """Contents of ``<name>_network.h``, ``.c`` and ``.S`` by file name; ``rtl/driver/stationary.h`` has the types.
+
+    None where layers run on the host: the driver runs one program.
+    """
+    if program.runs:
+        return {}
     name = c_name(program.network.name)
     return {
         f"{name}_network.h": _header(program, name),

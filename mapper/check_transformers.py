@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 
-from dataflows.attention import Attention, Constant, Embedding, Lookup, Norm, Slice
+from dataflows.attention import Attention, Constant, Embedding, Norm, Slice
 from dataflows.config import INDEX_BYTES, Config
 from dataflows.errors import InputError
 from dataflows.network import Codes, Network
@@ -19,14 +19,11 @@ MAX_ENTRIES = 1 << 8 * INDEX_BYTES
 """Rows of a table that ids can choose from."""
 
 
-def check_transformers(cfg: Config, network: Network) -> None:
-    """Raise :class:`InputError` naming the first layer that the accelerator does not have units or room for."""
+def check_transformers(cfg: Config, network: Network, host: Collection[str] = ()) -> None:
+    """Raise :class:`InputError` naming the first layer, but for those on the ``host``, that there is no room for."""
     for layer in network.layers:
-        if isinstance(layer, Attention | Norm | Lookup | Embedding) and cfg.attention is None:
-            raise InputError(
-                f"layer {layer.name} ({layer.op}) needs the row engine, tables and lists of [attention], which "
-                f"{cfg.name} does not have; take a configuration with that section, e.g. configs/ws16_attention.toml"
-            )
+        if layer.name in host:
+            continue
         if isinstance(layer, Slice | Constant):
             _check_bytes(cfg, network, layer)
         elif isinstance(layer, Attention):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
@@ -14,6 +14,7 @@ from dataflows.attention import Append, Attention, Embedding, Lookup, Norm, Posi
 from dataflows.config import Config
 from dataflows.errors import InputError
 from dataflows.network import Add, AvgPool, Concat, Conv, Layer, MaxPool, Network
+from dataflows.operators import ChannelSlice, Spread, Upsample
 from dataflows.pruning import Gather, HeadConv
 from dataflows.vocabulary import Kind
 from mapper.array_plan import ArrayPlan, plane_or_classifier
@@ -29,6 +30,7 @@ from mapper.compression import compress
 from mapper.context import Constants, Context, Place
 from mapper.conv_plan import Options
 from mapper.engines import sparse_layers
+from mapper.host import host_layers
 from mapper.lower_attention import AttentionLowering
 from mapper.lower_candidates import CandidateLowering
 from mapper.lower_classifier import ClassifierLowering
@@ -42,26 +44,31 @@ from mapper.lower_norm import NormLowering, fuse_sums
 from mapper.lower_plane import PlaneLowering
 from mapper.lower_pool import PoolLowering
 from mapper.lower_positions import AppendLowering, PositionalLowering
+from mapper.lower_resample import MoveLowering
 from mapper.lower_rows import RowLowering
 from mapper.lower_sparse import SparseLowering
 from mapper.lower_values import ValuesLowering, ValuesQueryLowering
 from mapper.lower_window import WindowLowering
-from mapper.pipeline import Ring, run
+from mapper.pipeline import Ring, Step
 from mapper.placement import ALIGNMENT, place_constants, place_tensors, roots, stays
 from mapper.pool_epilogue import fuse_pools
 from mapper.pooled_tiles import Pool
-from mapper.program import Job, encode
+from mapper.program import Job
 from mapper.selections import check_selections
 from mapper.sparse_plan import SparseJob, SparsePlan
+from mapper.streams import WORD_BYTES, assemble, stretches
 from mapper.tables import fuse_tables
 from mapper.window_plan import WindowPlan, window_plan
+
+HOST = "host"
+"""What computes the layers that the accelerator cannot."""
 
 
 @dataclass(frozen=True)
 class Scheduled:
     """One entry of the schedule: a layer, the layers that run in its epilogue, and what computes it.
 
-    ``engine`` is "array", "array + vector window" (with a depthwise layer in the epilogue), "sparse", "vector",
+    ``engine`` is "host", "array", "array + vector window" (with a depthwise layer in the epilogue), "sparse", "vector",
     "vector window" or "rows" (norms); ``plan`` is for the first three.
     """
 
@@ -109,6 +116,13 @@ class Program:
         What the jobs of the sparse engine walk, by index.
     searches : dict
         What the jobs of the row engine search, by index.
+    offset : int
+        Bytes from the base of the region of programs to the words.
+    runs : tuple of Program and Scheduled
+        Where layers run on the host: these, and the programs before, between and behind them, one after the other in
+        the same memory. ``words``, ``jobs`` and ``schedule`` are then those of all of them. Empty otherwise.
+    host : dict
+        Why layers run on the host, by name.
     """
 
     cfg: Config
@@ -122,6 +136,14 @@ class Program:
     blocks: dict[str, Blocks] = field(default_factory=dict)
     sparse: dict[int, SparseJob] = field(default_factory=dict)
     searches: dict[int, Search] = field(default_factory=dict)
+    offset: int = 0
+    runs: tuple[Program | Scheduled, ...] = ()
+    host: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def sequence(self) -> tuple[Program | Scheduled, ...]:
+        """What is done one after the other: programs, and layers on the host."""
+        return self.runs or (self,)
 
 
 def fuse_additions(network: Network, apart: Collection[str] = ()) -> dict[str, Add]:
@@ -219,8 +241,9 @@ def compile_network(
     fuse = fuse and not cfg.dataflow.output_turned_late  # turned accumulators leave pixel by pixel, all else row by row
     sparse = sparse_layers(cfg, network, options, zeros or {}, windows) | dict(plans or {})
     windows = {name: plan for name, plan in windows.items() if name not in sparse}
+    host = host_layers(cfg, network)
     check_layers(cfg, network, windows)
-    check_transformers(cfg, network)
+    check_transformers(cfg, network, host)
     check_selections(cfg, network)
     for layer in network.layers:
         if isinstance(layer, HeadConv):
@@ -228,18 +251,20 @@ def compile_network(
     apart = {*windows, *sparse}
     fused = fuse_additions(network, apart) if fuse else {}
     pools = fuse_pools(network, fused, apart, windows) if fuse and not cfg.codec else {}
-    tables = fuse_tables(network, fused, apart) if fuse else {}
-    sums = fuse_sums(context, fused, tables) if fuse else {}
+    tables = fuse_tables(network, fused, apart) if fuse and cfg.attention else {}
+    sums = fuse_sums(context, fused, tables) if fuse and cfg.attention else {}
     absorbed = {layer.name for layer in (*fused.values(), *tables.values(), *sums.values())}
-    context.builder.keeps = bool(pools)
-    steps, schedule = [], []
+    steps: list[Step] = []
+    schedule: list[Scheduled] = []
     for index, layer in enumerate(network.layers):
         plan: ArrayPlan | AttentionPlan | SparsePlan | None = None
         behind: list[Layer] = [some[layer.name] for some in (fused, tables) if layer.name in some]
         if layer.name in absorbed or stays(network, layer):
             continue
         engine, first = "vector", layer
-        if isinstance(layer, Conv | MaxPool) and layer.name in windows:
+        if layer.name in host:
+            engine = HOST
+        elif isinstance(layer, Conv | MaxPool) and layer.name in windows:
             steps += list(WindowLowering(context, layer, index, windows[layer.name]).steps())
             engine = "vector window"
         elif isinstance(layer, Conv) and layer.name in sparse:
@@ -273,6 +298,8 @@ def compile_network(
             engine = "rows"
             if add:
                 first, behind = add, [*behind, layer]
+        elif isinstance(layer, ChannelSlice | Upsample | Spread):
+            steps += list(MoveLowering(context, layer, index).steps())
         elif isinstance(layer, Lookup | Slice):
             steps += list(CopyLowering(context, layer, index).steps())
         elif isinstance(layer, HeadConv):
@@ -291,17 +318,44 @@ def compile_network(
         else:
             raise InputError(f"layer {layer.name}: {layer.op} does not run on {cfg.name}")
         schedule.append(Scheduled(index, first, tuple(behind), plan, engine))
+    context.plain = {context.root(name) for x in network.layers if x.name in host for name in (*x.inputs, x.output)}
     if cfg.codec:
+        context.builder.keeps = bool(pools)
         sizes = compress(context, steps, partial(_rings, cfg), zeros or {})
-    run(steps, _rings(cfg, context.scratch_bytes))
-    jobs = context.builder.finish()
-    words = encode(cfg, jobs)
+    rings = partial(_rings, cfg, context.scratch_bytes)
+    streams = assemble(context, steps, stretches(schedule, host), rings, bool(pools))
     image = constants.image()
-    sizes |= {isa.Region.CONSTANT: image.size, isa.Region.PROGRAM: words.nbytes}
+    sizes |= {isa.Region.CONSTANT: image.size, isa.Region.PROGRAM: streams[-1].end if streams else 0}
     sizes[isa.Region.ACTIVATION] += context.scratch_bytes
-    return Program(
-        cfg, network, words, jobs, image, context.places, sizes, tuple(schedule), context.blocks,
-        context.builder.sparse, context.builder.searches,
+    programs = [
+        Program(
+            cfg, network, s.words, s.jobs, image, context.places, sizes,
+            tuple(entry for entry in schedule if entry.index in s.layers), context.blocks, s.sparse, s.searches,
+            s.offset,
+        )
+        for s in streams
+    ]  # fmt: skip
+    return programs[0] if not host else _composed(programs, schedule, host)
+
+
+def _composed(programs: list[Program], schedule: list[Scheduled], host: dict[str, str]) -> Program:
+    """Programs and the layers on the host between them, as one."""
+    if not programs:
+        name, why = next(iter(host.items()))
+        raise InputError(f"no layer of the model runs on the accelerator; layer {name}, for one: {why}")
+    runs: list[Program | Scheduled] = []
+    for entry in schedule:
+        if entry.engine == HOST:
+            runs.append(entry)
+        else:
+            runs += [p for p in programs if entry == p.schedule[0]]
+    words = np.zeros(programs[-1].region_bytes[isa.Region.PROGRAM] // WORD_BYTES, np.uint64)
+    for p in programs:
+        words[p.offset // WORD_BYTES :][: len(p.words)] = p.words
+    return replace(
+        programs[0], words=words, jobs=[job for p in programs for job in p.jobs], schedule=tuple(schedule),
+        sparse={index: job for p in programs for index, job in p.sparse.items()},
+        searches={index: job for p in programs for index, job in p.searches.items()}, runs=tuple(runs), host=host,
     )  # fmt: skip
 
 

@@ -33,6 +33,7 @@ def compress(
     candidates = [
         name for name in network.tensors
         if name in wanted and region[name] is isa.Region.ACTIVATION and context.root(name) == name
+        and name not in context.plain
     ]  # fmt: skip
     candidates.sort(key=lambda name: -network.tensors[name].size)
     known = {name: uses for name, uses in context.uses.items() if len(uses) == context.touched[name]}

@@ -64,6 +64,7 @@ class Context:
     touched: dict[str, int] = field(default_factory=dict)  # jobs that touch each tensor in DRAM
     uses: dict[str, list[Use | None]] = field(default_factory=dict)  # how jobs use each tensor; None: parts of pixels
 
+    plain: set[str] = field(default_factory=set)  # tensors that the host reads or writes: they are not compressed
     selected: set[str] = field(default_factory=set)  # lists whose selection is in the program
 
     def root(self, tensor: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from dataflows import isa
 from dataflows.config import Config
 from dataflows.network import Network
 from mapper.c_network import c_files
+from mapper.compile import Program, Scheduled
 from mapper.generated import Generated, Ids
 from mapper.generation import Generation
 from mapper.outcome import Outcome
@@ -31,7 +32,7 @@ def write(out: Output, outcome: Outcome, model: Model, folder: Path) -> None:
     """Program, memory image, schedule, report and timeline of one configuration."""
     program = outcome.program
     out.write(folder / "program.bin", program.words.astype("<u8").tobytes())
-    out.write(folder / "program.lst", "".join(f"{line}\n" for line in disassemble(program.cfg, program.words)))
+    out.write(folder / "program.lst", "".join(f"{line}\n" for line in listing(program)))
     out.write(folder / "memory.bin", program.constants.tobytes())
     for name, source in c_files(program).items():
         out.write(folder / name, source)
@@ -72,6 +73,17 @@ def write_all(out: Output, results: Sequence[tuple[Outcome, Model]], root: Path,
 def own(folder: Path, cfg: Config, count: int) -> Path:
     """The folder of one accelerator: a folder in ``folder`` where there are several."""
     return folder if count == 1 else folder / cfg.name
+
+
+def listing(program: Program) -> Iterator[str]:
+    """Disassembled words; where layers run on the host, of every program."""
+    for part in program.sequence:
+        if not isinstance(part, Program):
+            yield f"; {part.layer.name} ({part.layer.op}) runs on the host: {program.host[part.layer.name]}"
+            continue
+        if program.runs:
+            yield f"; program at byte {part.offset} of program.bin"
+        yield from disassemble(part.cfg, part.words)
 
 
 def _tokens(out: Output, generated: Generated, made: Ids, folder: Path) -> None:
@@ -122,6 +134,7 @@ def schedule(outcome: Outcome) -> dict[str, Any]:
             region.name.lower(): {"bytes": int(program.region_bytes.get(region, 0)), "file": files.get(region)}
             for region in isa.Region
         },
+        "runs": [_run(part) for part in program.sequence],
         "inputs": [_tensor(outcome, name) for name in network.inputs],
         "outputs": [_tensor(outcome, name) for name in network.outputs],
         "layers": _layers(outcome, network),
@@ -139,6 +152,13 @@ def _tensor(outcome: Outcome, name: str) -> dict[str, Any]:
         "region": place.region.name.lower(), "offset": int(place.offset), "bytes": tensor.bytes,
         "order": None if order is None else order.tolist(),
     }  # fmt: skip
+
+
+def _run(part: Program | Scheduled) -> dict[str, Any]:
+    """One of the things to be done one after the other: a program to be run, or a layer that the host computes."""
+    if isinstance(part, Program):
+        return {"program_offset": part.offset, "program_words": len(part.words)}
+    return {"host": part.layer.name}
 
 
 def _layers(outcome: Outcome, network: Network) -> list[dict[str, Any]]:

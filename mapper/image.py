@@ -12,13 +12,10 @@ from dataflows.network import Codes
 from dataflows.packing import pack, unpack
 from mapper.caches import CacheLayout
 from mapper.compile import Program
-from mapper.placement import ALIGNMENT
+from mapper.placement import ALIGNMENT, PAGE
 
 GUARD = 64
 """Bytes at least between regions, which must be unchanged after a run."""
-
-PAGE = 4096
-"""Regions begin at multiples of this, so that bursts are cut at the same places wherever a program is loaded."""
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,9 @@ from mapper.tables import Table
 from mapper.tiles import Tile
 from mapper.vector_jobs import Pass, addend_registers, operand_pass
 
+COLUMNS = 2
+"""Dimension of columns, NHWC."""
+
 
 class ElementwiseLowering:
     """Steps of an addition (one part, of two operands) or a concatenation (a part per input, of one operand).
@@ -86,16 +89,18 @@ class ElementwiseLowering:
         images, rows, cols, _ = self._view(self.target)
         whole = Tile((0, images), (0, rows), (0, cols))
         jobs: list[tuple[int, int, Piece]] = []
-        offset = 0  # channel of the result
+        offset = 0  # channel, or column, of the result
         for i, operands in enumerate(self.parts):
-            *_, channels = self._view(operands[0])
+            *_, length, channels = self._view(operands[0])
+            if self._joins_columns:
+                whole = Tile((0, images), (0, rows), (0, length))
             word = max(packed.word_bytes(cfg, t) for t in operands)
             pieces = cut(
                 cfg, self.layer.name, whole, channels, Window(), partial(self._pixels, i), word,
                 most=cfg.lanes if self._mixed else None,
             )
             jobs += [(i, offset, piece) for piece in pieces]
-            offset += channels
+            offset += length if self._joins_columns else channels
         for number, (i, first, piece) in enumerate(jobs):
             key = (self.index, "param", i)
             needed = (
@@ -104,6 +109,11 @@ class ElementwiseLowering:
                 *(() if self.table is None else (self.table.load(),)),
             )
             yield Step(self.index, needed, partial(self._run, i, first, piece, number == len(jobs) - 1))
+
+    @property
+    def _joins_columns(self) -> bool:
+        """Whether the parts are columns of the result, not channels."""
+        return isinstance(self.layer, Concat) and self.layer.axis == COLUMNS
 
     def _pixels(self, i: int, channels: int) -> int:
         """Bytes of a pixel of all operands of part ``i``."""
@@ -134,6 +144,9 @@ class ElementwiseLowering:
         layer, layout, lanes = self.layer, self._layout(i, piece), self.context.cfg.lanes
         images, rows, cols = piece.tile.size
         (first, end), operands = piece.channels, self.parts[i]
+        tile, shift = piece.tile, offset
+        if self._joins_columns:
+            tile, shift = Tile(tile.images, tile.rows, (tile.cols[0] + offset, tile.cols[1] + offset)), 0
         count = len(operands)
         word = packed.word_bytes(self.context.cfg, operands[0])
         loops: Loops = [
@@ -150,7 +163,7 @@ class ElementwiseLowering:
             self.context,
             Pass(
                 source=operands[0].name,
-                address=at[0], size=layout.size * count, loops=loops, tile=piece.tile, first=offset + first,
+                address=at[0], size=layout.size * count, loops=loops, tile=tile, first=shift + first,
                 count=end - first, output=self.table.layer.output if self.table else self.target.name,
                 view=self._view(self.target), param_at=at[1],
                 reduce=isa.Reduce.NONE, requantize=requantize, index=self.index, name=layer.name, last=last,

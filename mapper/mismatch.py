@@ -58,6 +58,8 @@ def _offset(program: Program, tensor: str, at: tuple[int, ...]) -> int:
 
 def _writer(program: Program, entry: Scheduled, offset: int) -> str:
     """The store job that wrote a byte of a layer's result."""
+    if entry.final.name in program.host:
+        return "the host"
     place = program.places[entry.output]
     for job in program.jobs:
         if job.unit is isa.Unit.STORE and job.layer == entry.index and _covers(job, place.offset + offset):

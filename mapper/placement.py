@@ -9,27 +9,40 @@ import numpy as np
 from dataflows import isa
 from dataflows.attention import Constant, Slice
 from dataflows.network import Layer, Network, Reshape
+from dataflows.operators import ChannelSlice
 from dataflows.pruning import Select
 from mapper.context import Constants, Place
 
+PAGE = 4096
+"""Regions and programs begin at multiples of this: bursts are cut at the same places wherever a program is loaded."""
+
 ALIGNMENT = 64
 """Every tensor begins at a multiple of this many bytes: a beat of the widest bus."""
+
+
+BYTE = 8
+"""Bits of elements that have bytes of their own."""
 
 
 def shared(network: Network) -> dict[str, tuple[str, int]]:
     """Tensors that are bytes of another one, each with that and the offset there: reshaped ones, slices of a sample."""
     result: dict[str, tuple[str, int]] = {}
     for layer in network.layers:
-        if isinstance(layer, Reshape) or (isinstance(layer, Slice) and alias(network, layer)):
+        if isinstance(layer, Reshape) or (isinstance(layer, Slice | ChannelSlice) and alias(network, layer)):
             held, offset = result.get(layer.inputs[0], (layer.inputs[0], 0))
             tokens = layer.start if isinstance(layer, Slice) else 0
-            result[layer.output] = held, offset + tokens * network.tensors[layer.output].pitch
+            channels = layer.start if isinstance(layer, ChannelSlice) else 0
+            result[layer.output] = held, offset + tokens * network.tensors[layer.output].pitch + channels
     return result
 
 
-def alias(network: Network, layer: Slice) -> bool:
-    """Whether the bytes of a slice are consecutive ones of its input."""
-    return network.tensors[layer.output].shape[0] == 1
+def alias(network: Network, layer: Slice | ChannelSlice) -> bool:
+    """Whether the bytes of a slice are consecutive ones of its input, without a clamp that changes them."""
+    target = network.tensors[layer.output]
+    if isinstance(layer, Slice):
+        return target.shape[0] == 1
+    n, h, w, _ = target.shape
+    return n * h * w == 1 and target.bits == BYTE and (layer.low, layer.high) == (target.lowest, target.highest)
 
 
 def roots(network: Network) -> dict[str, str]:
@@ -84,4 +97,6 @@ def place_constants(network: Network, constants: Constants) -> dict[str, Place]:
 
 def stays(network: Network, layer: Layer) -> bool:
     """Whether a layer is no work of its own: its bytes are where they are, or what it selects is never in DRAM."""
-    return isinstance(layer, Reshape | Constant | Select) or (isinstance(layer, Slice) and alias(network, layer))
+    return isinstance(layer, Reshape | Constant | Select) or (
+        isinstance(layer, Slice | ChannelSlice) and alias(network, layer)
+    )

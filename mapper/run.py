@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from dataflows import isa
 from dataflows.errors import InputError
-from dataflows.network import Codes
+from dataflows.network import Codes, Layer
 from dataflows.pruning import Select
 from mapper.check_transformers import check_ids
 from mapper.compile import Program
@@ -79,15 +79,16 @@ class Run:
         """Speed of the simulation."""
         return self.cycles / max(self.seconds, 1e-9)
 
-    def add(self, program: Program, result: Result, batch: int) -> None:
-        """Count the cycles of a batch."""
-        self.samples += batch
+    def add(self, program: Program, result: Result, *, among: bool = False) -> None:
+        """Count the cycles of a program that was run; ``among`` others, its last ones are the last layer's."""
         self.cycles += result.cycles
         self.seconds += result.seconds
         before = 0
         for cycle, tag in result.marks:
             self.layer_cycles[int(tag)] = self.layer_cycles.get(int(tag), 0) + int(cycle) - before
             before = int(cycle)
+        if among:
+            self.layer_cycles[program.schedule[-1].index] += result.cycles - before
         if len(result.marks) != len(program.schedule):
             raise SimulationError(f"{len(result.marks)} layers reported their end, not {len(program.schedule)}")
         for total, values in ((self.counters, result.counters), (self.dram, result.dram)):
@@ -157,6 +158,8 @@ def execute(
     check_ids(program.network, inputs)
     cfg = program.cfg
     generation = Generation.of(program.network, samples // batch, position, caches)
+    if trace is not None and program.runs:
+        raise InputError(f"a part of the model runs on the host; give --layers {trace[0]} to trace that layer alone")
     traced = None if trace is None else _position(program, trace[0])
     verilog = emit(cfg, build_root / cfg.name) / f"{cfg.name}.v"
     image = Image.of(program)
@@ -165,20 +168,25 @@ def execute(
     if traced is not None:
         with closing(Simulator(cfg, verilog, dram=dram, seed=seed)) as simulator:  # once without, to find the cycles
             part = _batch(inputs, 0, batch)
-            window = _cycles(_once(simulator, image, _memory(image, seed, generation), part, generation, None), traced)
+            ((_, whole),) = _once(simulator, image, _memory(image, seed, generation), part, generation, None)
+            window = _cycles(whole, traced)
     run, outputs, wanted = Run(tensors=[] if keep else None), [], []
     path = None if trace is None else trace[1]
     with closing(Simulator(cfg, verilog, dram=dram, seed=seed, trace=path, trace_cycles=window)) as simulator:
         for first in range(0, samples, batch):
             part, guards = _batch(inputs, first, batch), image.guards(memory).copy()
             tell = None if progress is None else partial(_tell, progress, run.cycles, first)
-            result = _once(simulator, image, memory, part, generation, tell)
+            results = _once(simulator, image, memory, part, generation, tell)
             expected = golden.run(program.network, part, **generation.before)
             found = partial(_tensor, image, memory)
             run.mismatches += mismatches(program, found, expected, first)
             if not np.array_equal(guards, image.guards(memory)):
                 raise SimulationError("the accelerator wrote outside its regions")
-            run.add(program, result, batch)
+            run.samples += batch
+            for each, result in results:
+                run.add(each, result, among=bool(program.runs))
+            for entry in program.schedule:
+                run.layer_cycles.setdefault(entry.index, 0)  # on the host
             if len(run.predictions) < _predicted(program, generation):
                 rate, vectors = dram.bytes_per_cycle or cfg.bus_bytes, {job.tensor for job in program.sparse.values()}
                 at = generation.position
@@ -256,8 +264,8 @@ def _memory(image: Image, seed: int, generation: Generation) -> NDArray[np.uint8
 def _once(
     simulator: Simulator, image: Image, memory: NDArray[np.uint8], inputs: Inputs, generation: Generation,
     progress: Callable[[int], None] | None,
-) -> Result:  # fmt: skip
-    """One batch: inputs in, what else the program writes scrambled before (but caches, which stay), run."""
+) -> list[tuple[Program, Result]]:  # fmt: skip
+    """One batch: inputs in, what else the programs write scrambled before (but caches, which stay), run."""
     rng = np.random.default_rng(1)
     for entry in image.program.schedule:
         if entry.output in generation.caches:
@@ -267,13 +275,27 @@ def _once(
     for name, value in inputs.items():
         image.write(memory, name, value)
     limit = 1_000_000 + 200 * _work(image.program)
-    result = simulator.run(
-        len(image.program.words), image.bases, memory, limit, mark_address=image.marks, progress=progress,
-        position=generation.position,
-    )  # fmt: skip
-    if result.error is not isa.Error.NONE:
-        raise SimulationError(f"the accelerator stopped with {result.message}")
-    return result
+    results: list[tuple[Program, Result]] = []
+    for part in image.program.sequence:
+        if not isinstance(part, Program):
+            _on_host(image, memory, part.layer)
+            continue
+        bases = image.bases | {isa.Region.PROGRAM: image.bases[isa.Region.PROGRAM] + part.offset}
+        result = simulator.run(
+            len(part.words), bases, memory, limit, mark_address=image.marks, progress=progress,
+            position=generation.position,
+        )  # fmt: skip
+        if result.error is not isa.Error.NONE:
+            raise SimulationError(f"the accelerator stopped with {result.message}")
+        results.append((part, result))
+    return results
+
+
+def _on_host(image: Image, memory: NDArray[np.uint8], layer: Layer) -> None:
+    """Compute a layer from what is in memory."""
+    network = image.program.network
+    values = {name: image.read(memory, name) for name in layer.inputs}
+    image.write(memory, layer.output, golden.run_layer(network, layer, values))
 
 
 def _work(program: Program) -> int:

@@ -30,6 +30,7 @@ from mapper.decoder import decoder, length
 from mapper.engines import resolved
 from mapper.generated import Generated, as_ids, generate
 from mapper.graph import FloatGraph
+from mapper.host import host_note
 from mapper.leave_out import leave_out
 from mapper.loading import import_model
 from mapper.options import ROOT, Arguments
@@ -235,6 +236,8 @@ def schedule(model: Model, cfg: Config, config_file: Path, arguments: Arguments,
     if model.allocation:  # commands that repeat a layer are to have its widths
         arguments = replace(arguments, bits=model.allocation.spec, auto_bits=None)
     notes = (*model.notes, *_compression_note(program), *((ESTIMATED,) if program.sparse else ()))
+    if program.host:
+        notes = (*notes, host_note(program.host, len(program.runs) - len(program.host)))
     compression = compressed_layers(model.network, cfg, model.original, model.graph)
     masks = (Masks(zeros=zeros),)
     prediction = predicted(program, zeros, arguments, progress)

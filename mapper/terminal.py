@@ -54,7 +54,7 @@ def layer_table(outcome: Outcome) -> Table:
     for name in [*columns, "utilization", "read", "written", *(["SQNR dB", "golden"] if ran else [])]:
         table.add_column(name, justify="right")
     for row in outcome.rows:
-        op = f"{row.op} sparse" if row.engine == "sparse" else row.op
+        op = f"{row.op} {row.engine}" if row.engine in ("sparse", "host") else row.op
         cells = [str(row.index), row.title, op, *([row.widths] if packed else [])]
         cells += ["x".join(map(str, row.shape)), number(row.macs), number(row.cycles_predicted)]
         cells += [number(row.cycles_measured)] if ran else []

@@ -73,9 +73,29 @@ def predict(
         What selections choose from: golden data of the batch, by kind and in order. Those that are not told take as
         long as random values in the mean; of values all are above a threshold.
     """
+    if program.runs:
+        return _one_after_the_other(program, latency, bytes_per_cycle, activations, zeros)
     with _no_collection():
         machine = Machine(program, latency, bytes_per_cycle, position, decisions)
         return _predict(machine, Masks(activations, zeros), Lists(program, activations or {}, position), observed or {})
+
+
+def _one_after_the_other(
+    program: Program, latency: int, bytes_per_cycle: float, activations: Mapping[str, Codes] | None,
+    zeros: Mapping[str, float] | None,
+) -> Prediction:  # fmt: skip
+    """The same of several programs; layers on the host between them take no cycles of the accelerator."""
+    total = Prediction()
+    for part in program.sequence:
+        if isinstance(part, Program):
+            found = predict(part, latency, bytes_per_cycle, activations, zeros)
+            found.layer_end[part.schedule[-1].index] = found.cycles
+            total.append(found)
+        else:
+            total.layer_end[part.index] = total.cycles
+            total.array_busy[part.index] = 0
+            total.stalls[part.index] = {}
+    return total
 
 
 def _predict(machine: Machine, masks: Masks, lists: Lists, observed: Observed) -> Prediction:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from dataflows import isa
@@ -43,6 +43,14 @@ class Prediction:
     dram_write_bytes: dict[int, int] = field(default_factory=dict)
     stalls: dict[int, dict[str, int]] = field(default_factory=dict)
     array_busy: dict[int, int] = field(default_factory=dict)
+
+    def append(self, other: Prediction) -> None:
+        """Another program runs when this one is through."""
+        self.layer_end |= {index: self.cycles + end for index, end in other.layer_end.items()}
+        self.spans += [replace(s, start=s.start + self.cycles, end=s.end + self.cycles) for s in other.spans]
+        for name in ("dram_read_bytes", "dram_write_bytes", "stalls", "array_busy"):
+            getattr(self, name).update(getattr(other, name))
+        self.cycles += other.cycles
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,64 @@
+"""Pixels that are repeated, spread or cut into channels, and joined tokens, as programs."""
+
+import numpy as np
+import pytest
+
+from dataflows.network import Concat, Network, Tensor
+from dataflows.operators import ChannelSlice, Spread, Upsample
+from mapper.compile import compile_network
+from mapper.conv_plan import Options
+from sim import golden
+from tests.mapper.test_programs import check, execute, small
+from tests.random_layers import activation
+
+
+def single(rng, layer, shape, wanted):
+    """A network of one layer that keeps its input's scale."""
+    source = activation(rng, "x", shape)
+    target = Tensor("y", wanted, source.scale, source.zero)
+    return Network("one", {"x": source, "y": target}, (layer,), ("x",), ("y",))
+
+
+SHAPES = [(1, 1, 1, 1), (2, 3, 5, 7), (1, 9, 6, 24), (1, 2, 2, 600), (1, 40, 33, 3)]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("lean", [False, True])
+def test_moves(rng, shape, lean):
+    cfg = small("weight_stationary", 3, 5, lean=lean)
+    n, h, w, c = shape
+    for seed in range(3):
+        fy, fx = (int(v) for v in rng.integers(1, 4, 2))
+        start = int(rng.integers(0, c))
+        stop = int(rng.integers(start + 1, c + 1))
+        limits = "y", *((-128, 127) if seed else (-100, 90))
+        for layer, wanted in (
+            (Upsample("up", ("x",), *limits, factor=(fy, fx)), (n, h * fy, w * fx, c)),
+            (Spread("s", ("x",), *limits, stride=(fy, fx)), (n, (h - 1) * fy + 1, (w - 1) * fx + 1, c)),
+            (ChannelSlice("c", ("x",), *limits, start=start, stop=stop), (n, h, w, stop - start)),
+        ):
+            check(single(rng, layer, shape, wanted), cfg, seed)
+
+
+def test_channels_of_a_vector_are_no_work(rng):
+    network = single(rng, ChannelSlice("c", ("x",), "y", start=3, stop=9), (1, 1, 1, 12), (1, 1, 1, 6))
+    program = compile_network(small("weight_stationary", 4, 4), network, Options())
+    assert not program.schedule
+    x = np.arange(12, dtype=np.int8).reshape(1, 1, 1, 12)
+    np.testing.assert_array_equal(execute(program, x)["y"].ravel(), x.ravel()[3:9])
+
+
+@pytest.mark.parametrize("lean", [False, True])
+def test_joined_tokens(rng, lean):
+    """Tokens of three tensors, one of them a part of another, at scales of their own."""
+    cfg = small("weight_stationary", 3, 5, lean=lean)
+    for seed, (n, channels, lengths) in enumerate([(1, 5, (1, 4, 2)), (3, 70, (7, 1, 9))]):
+        x = activation(rng, "x", (n, 1, lengths[0], channels))
+        up = Tensor("u", (n, 1, 3 * lengths[0], channels), x.scale, x.zero)
+        target = activation(rng, "y", (n, 1, 4 * lengths[0] + lengths[0], channels))
+        layers = (
+            Upsample("up", ("x",), "u", factor=(1, 3)), Concat("cat", ("x", "u", "x"), "y", axis=2),
+        )  # fmt: skip
+        network = Network("tokens", {"x": x, "u": up, "y": target}, layers, ("x",), ("y",))
+        assert golden.run(network, {"x": np.zeros(x.shape, np.int8)})["y"].shape == target.shape
+        check(network, cfg, seed)
