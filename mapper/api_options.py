@@ -47,6 +47,9 @@ class QuantizeOptions(TypedDict, total=False):
     cluster: PerLayer
     keep_tokens: PerLayer
     keep_heads: PerLayer
+    keep_values: PerLayer
+    value_threshold: PerLayer
+    post_scoring: PerLayer
     generate: int
     prompt: str | Path | NDArray[Any]
     context: int

@@ -10,6 +10,9 @@ from mapper.option_values import number
 COMPRESSION = "prune", "prune_pattern", "prune_channels", "cluster"
 """Their names in :class:`mapper.options.Arguments`."""
 
+LEAVING_OUT = "keep_tokens", "keep_heads", "keep_values", "value_threshold", "post_scoring"
+"""Those of what is left out while a network runs."""
+
 
 def add_compression(p: argparse.ArgumentParser) -> None:
     """Add them to the parser, as a group of their own."""
@@ -41,7 +44,10 @@ def add_compression(p: argparse.ArgumentParser) -> None:
 
 def add_leaving_out(p: argparse.ArgumentParser) -> None:
     """Add options about what is left out while a network runs."""
-    g = p.add_argument_group("pruning while running (transformers; needs attention.pruning in the configuration)")
+    g = p.add_argument_group(
+        "pruning while running (transformers)",
+        "Tokens and heads need attention.pruning in the configuration, values and post-scoring attention.values.",
+    )
     share = number(float, "a ratio above 0 and at most 1", lambda v: 0 < v <= 1)
     g.add_argument(
         "--keep-tokens", type=parser(share), metavar="RATIO", default=LayerSpec(),
@@ -50,4 +56,17 @@ def add_leaving_out(p: argparse.ArgumentParser) -> None:
     g.add_argument(
         "--keep-heads", type=parser(share), metavar="RATIO", default=LayerSpec(),
         help="keep this share of the heads from the next attention layer on, the most important ones of each sample",
+    )  # fmt: skip
+    g.add_argument(
+        "--keep-values", type=parser(share), metavar="RATIO", default=LayerSpec(),
+        help="multiply with this share of a head's values, those of the largest probabilities over all queries",
+    )  # fmt: skip
+    probability = number(float, "a probability above 0 and at most 1", lambda v: 0 < v <= 1)
+    g.add_argument(
+        "--value-threshold", type=parser(probability), metavar="P", default=LayerSpec(),
+        help="leave out values whose probability is below P in all queries of a head, however many these are",
+    )  # fmt: skip
+    g.add_argument(
+        "--post-scoring", type=parser(share), metavar="RATIO", default=LayerSpec(),
+        help="set probabilities below this share of the largest of their row to 0",
     )  # fmt: skip

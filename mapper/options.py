@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 from dataflows.errors import InputError
 from mapper import layer_specs
 from mapper.budget import Budget, budget
-from mapper.compression_options import COMPRESSION, add_compression, add_leaving_out
+from mapper.compression_options import COMPRESSION, LEAVING_OUT, add_compression, add_leaving_out
 from mapper.energy_table import DRAM, DramKind
 from mapper.generation_options import Generate, add_generation, chosen
 from mapper.layer_specs import LayerSpec
@@ -78,6 +78,9 @@ class Arguments:
     cluster: LayerSpec[int]
     keep_tokens: LayerSpec[float]
     keep_heads: LayerSpec[float]
+    keep_values: LayerSpec[float]
+    value_threshold: LayerSpec[float]
+    post_scoring: LayerSpec[float]
     run: bool
     inputs: Path | None
     latency: int
@@ -110,11 +113,9 @@ class Arguments:
         elif self.method != "minmax":
             words += ["--calibration-method", self.method]
         words += ["--bits", self.bits.text] if self.bits.text else []
-        for name in COMPRESSION:
+        for name in (*COMPRESSION, *LEAVING_OUT):
             spec: LayerSpec[Any] = getattr(self, name)
             words += [f"--{name.replace('_', '-')}", spec.text] if spec.text else []
-        words += ["--keep-tokens", self.keep_tokens.text] if self.keep_tokens.text else []
-        words += ["--keep-heads", self.keep_heads.text] if self.keep_heads.text else []
         if self.inputs:
             words += ["--inputs", str(self.inputs)]
         words += ["--dram-latency", str(self.latency)]
@@ -249,7 +250,8 @@ def parse(argv: Sequence[str]) -> Arguments:
         calibration=a.calibration, method=method, percentile=99.99 if a.percentile is None else a.percentile,
         bits=a.bits, auto_bits=a.auto_bits,
         prune=a.prune, prune_pattern=a.prune_pattern, prune_channels=a.prune_channels, cluster=a.cluster,
-        keep_tokens=a.keep_tokens, keep_heads=a.keep_heads,
+        keep_tokens=a.keep_tokens, keep_heads=a.keep_heads, keep_values=a.keep_values,
+        value_threshold=a.value_threshold, post_scoring=a.post_scoring,
         run=a.run, inputs=a.inputs, latency=int(a.dram_latency), bytes_per_cycle=a.dram_bytes_per_cycle,
         stall=a.dram_stall, json=a.json, fuse=not a.no_fuse, layers=a.layers, dump=a.dump, trace=a.trace,
         allow_pickle=a.allow_pickle, seed=int(a.seed), command=shlex.join(["python", "-m", "mapper", *argv]),

@@ -24,7 +24,7 @@ from mapper.clipping import NARROW
 from mapper.cluster import cluster
 from mapper.compile import Program, compile_network, fuse_additions
 from mapper.compressed_layers import compressed_layers
-from mapper.compression_options import COMPRESSION
+from mapper.compression_options import COMPRESSION, LEAVING_OUT
 from mapper.conv_plan import Options
 from mapper.decoder import decoder, length
 from mapper.engines import resolved
@@ -32,6 +32,7 @@ from mapper.generated import Generated, as_ids, generate
 from mapper.graph import FloatGraph
 from mapper.host import host_note
 from mapper.leave_out import leave_out
+from mapper.leave_out_values import leave_out_values
 from mapper.loading import import_model
 from mapper.options import ROOT, Arguments
 from mapper.outcome import Outcome
@@ -138,7 +139,7 @@ def quantized(graph: FloatGraph, accelerators: Sequence[Config], arguments: Argu
         with progress.step("allocate bits"):
             allocation = allocate_bits(graph, accelerators, calibration, observed, arguments, progress.detail)
             network = quantize(graph, observed, widths(graph, accelerators[0], allocation.spec))
-    if arguments.keep_tokens.values or arguments.keep_heads.values:
+    if any(getattr(arguments, name).values for name in LEAVING_OUT):
         if arguments.generate is None:
             network = _cut_down(network, arguments)
         notes.append("parts are left out while running: SQNR is that of tensors that are still whole")
@@ -172,8 +173,7 @@ def _generated(model: Model, arguments: Arguments, progress: Progress) -> Model:
     assert arguments.generate is not None
     with progress.step("generate with the golden model"):
         network, tokens = decoder(model.network, context=arguments.generate.context), length(model.network)
-        if arguments.keep_tokens.values:
-            network = _cut_down(network, arguments)
+        network = _cut_down(network, arguments)
         found = generate(network, arguments.generate, simulation().golden.run)
     (name,) = network.inputs
     whole = np.zeros((1, 1, 1, tokens), np.float32)
@@ -186,10 +186,12 @@ def _generated(model: Model, arguments: Arguments, progress: Progress) -> Model:
 
 
 def _cut_down(network: Network, arguments: Arguments) -> Network:
-    """The network with fewer and fewer tokens and heads, as the options say."""
+    """The network with fewer and fewer tokens and heads, and fewer values, as the options say."""
     names = [layer.name for layer in network.layers if isinstance(layer, Attention)]
-    tokens = arguments.keep_tokens.resolve(names, "--keep-tokens")
-    return leave_out(network, tokens, arguments.keep_heads.resolve(names, "--keep-heads"))
+    tokens, heads, keep, threshold, least = (
+        getattr(arguments, name).resolve(names, f"--{name.replace('_', '-')}") for name in LEAVING_OUT
+    )
+    return leave_out_values(leave_out(network, tokens, heads), keep, threshold, least)
 
 
 def _compress(graph: FloatGraph, arguments: Arguments) -> FloatGraph:
