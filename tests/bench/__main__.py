@@ -41,6 +41,7 @@ from tests.bench import (
     simulation,
     topk,
     transformer_error,
+    zigzag,
 )
 from tests.bench.figures import Figure, write
 
@@ -49,6 +50,7 @@ TOPICS: dict[str, Callable[[], list[Figure]]] = {
     "conv56": conv56.run,
     "imagenet": imagenet.run,
     "reuse": reuse.run,
+    "zigzag": zigzag.run,
     "generation": generation.run,
     "simulation": simulation.run,
     "demo": demo.run,

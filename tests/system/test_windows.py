@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 
 from dataflows.config import load, parse
-from dataflows.network import Window
+from dataflows.network import Network, Window
 from mapper.compile import Program, compile_network
 from mapper.conv_plan import Options
 from mapper.run import Run, execute
 from mapper.timing import predict
 from sim.runner import Dram
+from tests.mapper.test_depthwise_epilogue import inverted, is_inside
 from tests.mapper.test_window_plan import one_layer
 from tests.random_layers import random_input
 
@@ -22,15 +23,19 @@ LATENCY = 30
 
 def program(shape: tuple[int, int, int, int], window: Window, seed: int = 0, *, pool: bool = False) -> Program:
     """One layer on a small accelerator with little operand memory, so that rows come in many jobs."""
+    compiled = mapped(one_layer(np.random.default_rng(seed), shape, window, pool=pool))
+    assert [entry.engine for entry in compiled.schedule] == ["vector window"]
+    return compiled
+
+
+def mapped(network: Network) -> Program:
+    """The program of a network on that accelerator."""
     values = load(ROOT / "configs" / "tiny.toml").model_dump()
     values |= {"name": "windows", "vector": {"window_words": 90}}
     values["array"] |= {"rows": 4, "cols": 7}
     values["memory"] |= {"acc_bytes": 56 * 64, "param_bytes": 64 * 9, "operand_bytes": 2048}
     cfg = parse(values, "test")
-    network = one_layer(np.random.default_rng(seed), shape, window, pool=pool)
-    compiled = compile_network(cfg, network, Options(LATENCY, cfg.bus_bytes))
-    assert [entry.engine for entry in compiled.schedule] == ["vector window"]
-    return compiled
+    return compile_network(cfg, network, Options(LATENCY, cfg.bus_bytes))
 
 
 def run(compiled: Program, dram: Dram, seed: int = 0) -> Run:
@@ -67,3 +72,19 @@ def test_a_word_per_cycle(stride: int, bound: float) -> None:
     least = max(42 * 22 * 4, 40 * 20 * 28 / 8 * bound)
     assert least <= result.cycles <= least * 1.2 + 400
     assert result.cycles == predict(compiled, LATENCY, 8).cycles
+
+
+def test_behind_the_array() -> None:
+    """Depthwise layers in the epilogue of the convolution before them: bits, with stalls, and cycles, without."""
+    happened = 0
+    for seed in range(10):
+        rng = np.random.default_rng([8, seed])
+        network = inverted(rng, int(rng.integers(1, 3)), int(rng.integers(1, 40)), stride=1 + seed % 2)
+        compiled, plain = mapped(network), seed % 2 == 0
+        happened += is_inside(compiled)
+        stall = 0.0 if plain else 0.5
+        result = run(compiled, Dram(latency=LATENCY, read_stall=stall, write_stall=stall, seed=seed), seed)
+        assert not result.mismatches, f"{seed}: {result.mismatches[0]}"
+        if plain:
+            assert result.cycles == predict(compiled, LATENCY, compiled.cfg.bus_bytes).cycles
+    assert happened >= 5
