@@ -18,13 +18,14 @@ from mapper.timing_vector_job import ACC_LEVELS, OPERAND_LEVELS, TAP_LEVELS
 
 PLACES = {
     isa.Target.INPUT: "input buffer", isa.Target.WEIGHT: "weight buffer", isa.Target.OPERAND: "operand buffer",
-    isa.Target.PARAM: "parameters", isa.Target.ENTRIES: "entries",
+    isa.Target.PARAM: "parameters", isa.Target.ENTRIES: "entries", isa.Target.COLUMNS: "sorted columns",
 }  # fmt: skip
 """Memories that LOAD writes and that are counted."""
 
 ACCUMULATORS = "accumulators"
 ENTRIES, SUMS = "entries", "sparse sums"
 ROW_BUFFER = "row buffer"
+COLUMNS = "sorted columns"
 SCORE_BYTES = 2
 SPARSE_WORD = 8
 
@@ -53,6 +54,8 @@ def memories(cfg: Config) -> dict[str, Memory]:
     }
     if cfg.attention:
         found[ROW_BUFFER] = Memory(cfg.attention.row_elements * SCORE_BYTES, cfg.lanes * SCORE_BYTES)
+    if cfg.candidates and cfg.attention:
+        found[COLUMNS] = Memory(cfg.candidate_column_bytes * cfg.attention.candidate_columns, cfg.bus_bytes)
     if cfg.sparse:  # of one PE
         found[ENTRIES] = Memory(cfg.sparse.weight_bytes, SPARSE_WORD)
         found[SUMS] = Memory(cfg.sparse.accumulators * cfg.numbers.acc_bits // 8, SPARSE_WORD)
@@ -118,6 +121,9 @@ def _vector(cfg: Config, job: Job) -> Traffic:
 
 
 def _rows(cfg: Config, job: Job) -> Traffic:
+    if job.registers["mode"]["kind"] == isa.Rows.SEARCH and cfg.attention:
+        ends = 2 * (cfg.attention.candidate_columns + job.registers["select"]["keep"])  # of columns, then of steps
+        return Counter({(COLUMNS, False): ends * cfg.bus_bytes})
     if job.registers["mode"]["kind"] >= isa.Rows.SELECT_TOKENS:
         return Traffic()
     size = job.registers["count"]["rows"] * job.registers["mode"]["blocks"] * cfg.lanes * SCORE_BYTES

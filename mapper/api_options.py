@@ -50,6 +50,7 @@ class QuantizeOptions(TypedDict, total=False):
     keep_values: PerLayer
     value_threshold: PerLayer
     post_scoring: PerLayer
+    candidates: PerLayer
     generate: int
     prompt: str | Path | NDArray[Any]
     context: int

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from dataflows.candidates import MAX_STEPS
 from mapper.layer_specs import LayerSpec, parser, pattern
 from mapper.option_values import number
 
@@ -69,4 +70,10 @@ def add_leaving_out(p: argparse.ArgumentParser) -> None:
     g.add_argument(
         "--post-scoring", type=parser(share), metavar="RATIO", default=LayerSpec(),
         help="set probabilities below this share of the largest of their row to 0",
+    )  # fmt: skip
+    steps = number(int, "a positive integer of at most 65535", lambda v: 1 <= v <= MAX_STEPS)
+    g.add_argument(
+        "--candidates", type=parser(lambda text: int(steps(text))), metavar="STEPS", default=LayerSpec(),
+        help="attention to keys that are parameters of the model scores only those that a search of so many steps "
+        "finds for each query, at most one per step (needs attention.candidates)",
     )  # fmt: skip

@@ -9,7 +9,7 @@ from pathlib import Path
 from dataflows.errors import InputError
 from mapper.option_values import number
 
-EXCLUDED = "inputs", "layers", "keep_heads"
+EXCLUDED = "inputs", "layers", "keep_heads", "candidates"
 """Options that say what to run otherwise."""
 
 

@@ -24,6 +24,7 @@ CONSTANT_ONLY = frozenset(
     {"t", "transpose", "permute", "view", "reshape", "flatten", "unsqueeze", "squeeze", "expand", "slice", "select"}
     | {"expand_as", "unflatten", "_unsafe_view", "chunk", "split", "unbind", "cat", "stack", "repeat", "flip", "roll"}
     | {"add", "sub", "rsub", "mul", "div", "rsqrt", "sqrt", "neg", "pow", "sin", "cos", "exp", "log", "abs"}
+    | {"linear", "mm", "addmm", "split_with_sizes", "contiguous"}
     | {"cumsum", "sum", "matmul", "outer", "floor_divide", "remainder", "repeat_interleave", "fill", "copy"}
     | {"arange", "full", "ones", "zeros", "eye", "scalar_tensor", "zeros_like", "ones_like", "full_like"}
     | {"new_full", "new_zeros", "new_ones", "tril", "triu", "masked_fill", "where", "embedding", "any", "all"}

@@ -81,6 +81,7 @@ class Arguments:
     keep_values: LayerSpec[float]
     value_threshold: LayerSpec[float]
     post_scoring: LayerSpec[float]
+    candidates: LayerSpec[int]
     run: bool
     inputs: Path | None
     latency: int
@@ -113,7 +114,7 @@ class Arguments:
         elif self.method != "minmax":
             words += ["--calibration-method", self.method]
         words += ["--bits", self.bits.text] if self.bits.text else []
-        for name in (*COMPRESSION, *LEAVING_OUT):
+        for name in (*COMPRESSION, *LEAVING_OUT, "candidates"):
             spec: LayerSpec[Any] = getattr(self, name)
             words += [f"--{name.replace('_', '-')}", spec.text] if spec.text else []
         if self.inputs:
@@ -251,7 +252,7 @@ def parse(argv: Sequence[str]) -> Arguments:
         bits=a.bits, auto_bits=a.auto_bits,
         prune=a.prune, prune_pattern=a.prune_pattern, prune_channels=a.prune_channels, cluster=a.cluster,
         keep_tokens=a.keep_tokens, keep_heads=a.keep_heads, keep_values=a.keep_values,
-        value_threshold=a.value_threshold, post_scoring=a.post_scoring,
+        value_threshold=a.value_threshold, post_scoring=a.post_scoring, candidates=a.candidates,
         run=a.run, inputs=a.inputs, latency=int(a.dram_latency), bytes_per_cycle=a.dram_bytes_per_cycle,
         stall=a.dram_stall, json=a.json, fuse=not a.no_fuse, layers=a.layers, dump=a.dump, trace=a.trace,
         allow_pickle=a.allow_pickle, seed=int(a.seed), command=shlex.join(["python", "-m", "mapper", *argv]),

@@ -19,6 +19,7 @@ from mapper import float_reference, part, quality
 from mapper.allocation import Allocation
 from mapper.bit_widths import widths
 from mapper.calibrate import observe
+from mapper.candidates import with_candidates
 from mapper.choose_bits import allocate_bits, common_widths
 from mapper.clipping import NARROW
 from mapper.cluster import cluster
@@ -139,6 +140,9 @@ def quantized(graph: FloatGraph, accelerators: Sequence[Config], arguments: Argu
         with progress.step("allocate bits"):
             allocation = allocate_bits(graph, accelerators, calibration, observed, arguments, progress.detail)
             network = quantize(graph, observed, widths(graph, accelerators[0], allocation.spec))
+    if arguments.candidates.values:
+        network = with_candidates(network, arguments.candidates)
+        notes.append("attention to candidates leaves out keys: SQNR is that with what was left out")
     if any(getattr(arguments, name).values for name in LEAVING_OUT):
         if arguments.generate is None:
             network = _cut_down(network, arguments)
