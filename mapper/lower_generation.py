@@ -144,10 +144,9 @@ class QueryLowering(AttentionLowering):
 
     def _when(self, half: isa.Nibbles, emit: Callable[..., None]) -> Callable[..., None]:
         """Jobs of lower halves are predicated."""
-        builder = self.context.builder
 
         def predicated(*at: Any) -> None:
-            with builder.predicated():
+            with self.context.builder.predicated():
                 emit(*at)
 
         return predicated if half is isa.Nibbles.LOW else emit
