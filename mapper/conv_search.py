@@ -47,14 +47,9 @@ def plan(shape: ConvShape, options: Options, *, residual: bool = False) -> ConvP
     InputError
         When no plan fits; it names the buffer.
     """
-    key = _key(shape, options, residual)
-    known = _known.get(key)
-    if known is not None and known.search is not None:
-        return replace(known, shape=shape, search=replace(known.search, reused=True))
     found = cheapest(shape, options, residual=residual)
     if found is None:
         raise InputError(_no_fit(shape))
-    _known[key] = replace(found, shape=_bare(shape))
     return found
 
 
@@ -62,12 +57,12 @@ _known: dict[Hashable, ConvPlan] = {}
 """Plans of shapes that were searched before."""
 
 
-def _key(shape: ConvShape, options: Options, residual: bool) -> Hashable:
-    """All that a plan depends on: weights and names are not among it."""
+def _key(shape: ConvShape, options: Options, *more: Hashable) -> Hashable:
+    """All that a plan depends on, ``more`` included: weights and names are not among it."""
     geometry = tuple(getattr(shape, f.name) for f in fields(shape) if f.name not in ("cfg", "layer"))
     layer = shape.layer.window, shape.layer.groups, layouts(shape, options)
     assumed = options.latency, options.bytes_per_cycle, options.objective
-    return id(shape.cfg), geometry, layer, assumed, residual  # what is known holds the configuration
+    return id(shape.cfg), geometry, layer, assumed, more  # what is known holds the configuration
 
 
 def _bare(shape: ConvShape) -> ConvShape:
@@ -79,12 +74,16 @@ def _bare(shape: ConvShape) -> ConvShape:
 
 def cheapest(
     shape: ConvShape, options: Options, *, residual: bool, accept: Callable[[ConvPlan], bool] = lambda _: True,
-    least: Callable[[ConvPlan], float] = lambda _: 0,
+    least: Callable[[ConvPlan], float] = lambda _: 0, behind: Hashable = None,
 ) -> ConvPlan | None:  # fmt: skip
     """The cheapest plan of those that fit and that ``accept`` takes; None if there is none.
 
-    A plan takes no less than the cycles ``least``.
+    A plan takes no less than the cycles ``least``. ``behind`` is all that ``accept`` and ``least`` know beside it.
     """
+    key = _key(shape, options, residual, behind)
+    known = _known.get(key)
+    if known is not None and known.search is not None:
+        return replace(known, shape=shape, search=replace(known.search, reused=True))
     fitting = (
         c for c in candidates(shape, options)
         if (not residual or _residual_bytes(c) <= shape.cfg.memory.operand_bytes) and accept(c)
@@ -99,7 +98,11 @@ def cheapest(
         return least_cycles(candidate, options) if fast else 0
 
     found = choose(fitting, cost, options.objective, bound=bound, near=NEAR if fast else 0.0)
-    return None if found is None else replace(found[0], search=found[1])
+    if found is None:
+        return None
+    chosen, search = found
+    _known[key] = replace(chosen, shape=_bare(shape), search=search)
+    return replace(chosen, search=search)
 
 
 def layouts(shape: ConvShape, options: Options) -> tuple[str, ...]:

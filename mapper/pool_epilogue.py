@@ -69,7 +69,9 @@ def epilogue(context: Context, pool: Pool, index: int, shape: ConvShape, *, resi
         vector = depthwise or context.cfg.multiplier
         return PooledTiles(pool, source, target, candidate).vector_cycles if vector else 0
 
-    inside = cheapest(inner, options, residual=residual, accept=legal, least=least)
+    divisors = pool.divisors.tobytes() if isinstance(pool, AvgPool) else b""
+    behind = pool.op, pool.window, divisors, source.shape, source.bits, target.shape, target.bits
+    inside = cheapest(inner, options, residual=residual, accept=legal, least=least, behind=behind)
     if inside is None:
         return None
     bus = min(context.cfg.bus_bytes, options.bytes_per_cycle)
