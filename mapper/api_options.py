@@ -39,6 +39,10 @@ class QuantizeOptions(TypedDict, total=False):
     calibration: Samples
     calibration_method: str
     percentile: float
+    weights: str
+    equalize: bool
+    unclamp: bool
+    correct_bias: bool
     bits: PerLayer
     auto_bits: str
     prune: PerLayer

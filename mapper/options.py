@@ -10,16 +10,15 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from dataflows.errors import InputError
-from mapper import layer_specs
-from mapper.budget import Budget, budget
+from mapper.budget import Budget
 from mapper.compression_options import COMPRESSION, LEAVING_OUT, add_compression, add_leaving_out
 from mapper.energy_table import DRAM, DramKind
 from mapper.generation_options import Generate, add_generation, chosen
 from mapper.layer_specs import LayerSpec
 from mapper.objectives import OBJECTIVES, Objective
 from mapper.option_values import engine, number, path_to, shape
-from mapper.precision import Request, request
-from mapper.range_methods import METHODS
+from mapper.precision import Request
+from mapper.quantization_options import Rounding, add_quantization, rounding
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -68,8 +67,7 @@ class Arguments:
     out: Path | None
     input_shape: tuple[int, ...] | None
     calibration: Path | None
-    method: str
-    percentile: float
+    rounding: Rounding
     bits: LayerSpec[Request]
     auto_bits: Budget | None
     prune: LayerSpec[float]
@@ -109,10 +107,7 @@ class Arguments:
             words += ["--input-shape", ",".join(map(str, self.input_shape))]
         if self.calibration:
             words += ["--calibration", str(self.calibration)]
-        if self.method == "percentile":
-            words += ["--percentile", str(self.percentile)]
-        elif self.method != "minmax":
-            words += ["--calibration-method", self.method]
+        words += self.rounding.words
         words += ["--bits", self.bits.text] if self.bits.text else []
         for name in (*COMPRESSION, *LEAVING_OUT, "candidates"):
             spec: LayerSpec[Any] = getattr(self, name)
@@ -170,25 +165,7 @@ def _parser() -> argparse.ArgumentParser:
     g.add_argument("--input-shape", type=shape, metavar="N,C,H,W", help="only where the file does not say")
     g.add_argument("--allow-pickle", action="store_true", help="accept a pickled module, whose loading runs code")
 
-    g = p.add_argument_group("quantization")
-    g.add_argument("--calibration", type=Path, metavar="FILE.npz", help="samples that show the range of every tensor")
-    g.add_argument(
-        "--calibration-method", choices=tuple(METHODS),
-        help="range of an activation: " + "; ".join(f"{name}: {m.meaning}" for name, m in METHODS.items()),
-    )  # fmt: skip
-    g.add_argument(
-        "--percentile", type=number(float, "a number above 50 and at most 100", lambda v: 50 < v <= 100), metavar="P",
-        help="percentile of --calibration-method percentile (99.99)",
-    )  # fmt: skip
-    g.add_argument(
-        "--bits", type=layer_specs.parser(request), metavar="SPEC", default=LayerSpec(),
-        help="widths of inputs and weights, for all layers or by layer: 8/4, 8/ternary, 4,conv1=8/8 (8 where there is)",
-    )  # fmt: skip
-    g.add_argument(
-        "--auto-bits", type=budget, metavar="BUDGET",
-        help="choose widths of layers that --bits does not name: cycles=0.5, size=0.3 or energy=0.4 of the widest's",
-    )  # fmt: skip
-
+    add_quantization(p)
     add_compression(p)
     add_leaving_out(p)
     add_generation(p)
@@ -243,13 +220,9 @@ def parse(argv: Sequence[str]) -> Arguments:
     for name in ("inputs", "dump", "trace", "dram_stall"):
         if getattr(a, name) not in (None, 0.0) and not a.run:
             raise InputError(f"--{name.replace('_', '-')} works on a simulation; add --run")
-    if a.percentile is not None and a.calibration_method not in (None, "percentile"):
-        raise InputError(f"--percentile contradicts --calibration-method {a.calibration_method}; leave one out")
-    method = a.calibration_method or ("minmax" if a.percentile is None else "percentile")
     return Arguments(
         model=a.model, configs=tuple(a.config or [_default_config()]), out=a.out, input_shape=a.input_shape,
-        calibration=a.calibration, method=method, percentile=99.99 if a.percentile is None else a.percentile,
-        bits=a.bits, auto_bits=a.auto_bits,
+        calibration=a.calibration, rounding=rounding(a), bits=a.bits, auto_bits=a.auto_bits,
         prune=a.prune, prune_pattern=a.prune_pattern, prune_channels=a.prune_channels, cluster=a.cluster,
         keep_tokens=a.keep_tokens, keep_heads=a.keep_heads, keep_values=a.keep_values,
         value_threshold=a.value_threshold, post_scoring=a.post_scoring, candidates=a.candidates,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -49,6 +50,8 @@ class Outcome:
         Tokens, where the samples are those of a decoder.
     advice : tuple of Change
         What other designs would bring, where that was asked for.
+    own : dict
+        SQNR in dB by tensor as far as its own layer makes it (``quality.own_sqnr``).
     """
 
     arguments: Arguments
@@ -64,6 +67,7 @@ class Outcome:
     allocation: Allocation | None = None
     generated: Generated | None = None
     advice: tuple[Change, ...] = ()
+    own: Mapping[str, float | None] = field(default_factory=dict)
 
     @property
     def cfg(self) -> Config:
@@ -86,8 +90,14 @@ class Outcome:
         """One per scheduled layer."""
         return table.rows(
             self.program, self.predictions, self.samples, self.run, self.quality, self.compression, self.masks,
-            self.arguments.dram,
+            self.arguments.dram, self.own,
         )  # fmt: skip
+
+    @cached_property
+    def noisiest(self) -> table.Row | None:
+        """The layer that adds most noise of its own; None where that is not known of at least two."""
+        known = [row for row in self.rows if row.sqnr_own_db is not None]
+        return min(known, key=lambda row: row.sqnr_own_db or 0.0) if len(known) > 1 else None
 
     @cached_property
     def totals(self) -> dict[str, Any]:
@@ -154,6 +164,9 @@ class Outcome:
             "sim": sim,
             "notes": list(self.notes),
             "selections": run.selections if run else {},
+            "quantization": {
+                **asdict(self.arguments.rounding), "noisiest_layer": self.noisiest.name if self.noisiest else None,
+            },
             "bit_allocation": self.allocation.document() if self.allocation else None,
             "advice": [change.document() for change in self.advice],
             "generated": self.generated.document() if self.generated else None,

@@ -7,9 +7,20 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from dataflows.network import Codes, Conv, Network, Reshape, Tensor
+from mapper.bit_widths import KEEPS
+from mapper.float_reference import bounded, compute
+from mapper.graph import FloatGraph, Node
+from mapper.rounded_model import RoundedModel, Samples, Values
+
+JUDGED = 32
+"""Samples that SQNR is computed from, at most (rounded up to a batch)."""
+
+CHUNK = 8
+"""Samples that own noise is computed of at a time."""
 
 
 def sqnr(reference: NDArray[np.floating[Any]], tensor: Tensor, codes: Codes) -> float | None:
@@ -24,7 +35,7 @@ def sqnr(reference: NDArray[np.floating[Any]], tensor: Tensor, codes: Codes) -> 
     exact = reference.astype(np.float64)
     real = (codes.astype(np.float64).transpose(0, 3, 1, 2) - tensor.zero) * tensor.scale
     signal, noise = float(np.sum(exact**2)), float(np.sum((exact - real) ** 2))
-    return 10 * math.log10(signal / noise) if signal and noise else None
+    return _decibels(signal, noise)
 
 
 def all_sqnr(
@@ -37,6 +48,42 @@ def all_sqnr(
         for name, values in codes.items()
         if name in reference and name not in turned and reference[name].transpose(0, 2, 3, 1).shape == values.shape
     }
+
+
+def own_sqnr(model: RoundedModel, samples: Samples) -> dict[str, float | None]:
+    """SQNR in dB of every tensor that a layer makes, if nothing but this layer (and its inputs) were rounded.
+
+    So a bad layer is seen where it is, not behind it. None without noise or signal, and nothing of operators that keep
+    the levels of their input. What softmax and norms round inside is not counted.
+    """
+    powers: dict[str, tuple[float, float]] = {}
+
+    def visit(node: Node, exact: Values, _: Values, wanted: torch.Tensor) -> torch.Tensor:
+        if isinstance(node, KEEPS):
+            return wanted  # rounds nothing
+        inputs = [model.on_levels(name, value) for name, value in zip(node.inputs, exact, strict=True)]
+        result = model.on_levels(node.output, bounded(node, compute(model.rounded(node), inputs)))
+        before, noise = powers.get(node.output, (0.0, 0.0)), float((result.double() - wanted.double()).square().sum())
+        powers[node.output] = before[0] + float(wanted.double().square().sum()), before[1] + noise
+        return result
+
+    whole = model.graph.shapes[model.graph.inputs[0]][0]
+    count, step = len(next(iter(samples.values()))), -(-CHUNK // whole) * whole
+    for first in range(0, count, step):
+        model.walk({name: values[first : first + step] for name, values in samples.items()}, visit)
+    return {name: _decibels(*power) for name, power in powers.items()}
+
+
+def judged(graph: FloatGraph, calibration: Samples) -> dict[str, NDArray[np.float32]]:
+    """The first calibration samples, in whole batches."""
+    batch = graph.shapes[graph.inputs[0]][0]
+    count = min(len(next(iter(calibration.values()))), JUDGED)
+    whole = np.arange(-(-count // batch) * batch)
+    return {name: values[whole % len(values)] for name, values in calibration.items()}
+
+
+def _decibels(signal: float, noise: float) -> float | None:
+    return 10 * math.log10(signal / noise) if signal and noise else None
 
 
 def zeros(network: Network, reference: Mapping[str, NDArray[np.float32]]) -> dict[str, float]:

@@ -15,6 +15,7 @@ from mapper.report_energy import joules
 from mapper.report_figure import figure, unit, widths
 from mapper.report_generated import written
 from mapper.report_layers import View, dram_rate, total_parts, views
+from mapper.report_noise import noise_section
 from mapper.report_roofline import roofline
 from mapper.report_sparse import SparseSection, sparse_section
 from mapper.report_synth import synthesis
@@ -52,7 +53,7 @@ def render(
         roofline=roofline(outcome, layers), figure=figure(outcome.cfg), precisions=precisions(outcome),
         unit=unit(outcome.cfg), widths=widths(outcome.cfg), sections=sections(outcome.cfg),
         sparse=sparse, pictures=pictures(outcome), written=written(outcome), compressed=compressed,
-        synthesis=synthesis(outcome.cfg),
+        synthesis=synthesis(outcome.cfg), noise=noise_section(outcome, layers),
         dram_rate=dram_rate(outcome), columns=_columns(outcome), **_layers(outcome, layers),
         **_timeline(outcome, layers),
     )  # fmt: skip

@@ -195,6 +195,8 @@ def _tip(view: View, packed: bool) -> list[tuple[str, str]]:
     if view.intensity is not None and view.rate is not None and view.roof is not None:
         rows.append(("MACs per byte", f"{view.intensity:.1f}"))
         rows.append(("MACs per cycle", f"{view.rate:.1f}, roof {view.roof:.1f}"))
+    if row.sqnr_own_db is not None:
+        rows.append(("SQNR by itself", f"{row.sqnr_own_db:.1f} dB"))
     if row.sqnr_db is not None:
         rows.append(("SQNR", f"{row.sqnr_db:.1f} dB"))
     if row.mismatches is not None:

@@ -7,7 +7,7 @@ That is what the golden model computes, but for the rounding of biases, softmax 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from mapper.graph_attention import id_inputs
 
 Samples = Mapping[str, NDArray[np.float32]]
 Values = list[torch.Tensor]
-Visit = Callable[[Node, Values, Values], torch.Tensor]
+Visit = Callable[[Node, Values, Values, torch.Tensor], torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -34,15 +34,21 @@ class RoundedModel:
         Its tensors say what is rounded to what.
     weights : dict of str to float32 array
         By layer, shaped like the graph's: what its integers stand for. Layers whose result is a sign have none.
+    biases : dict of str to float32 array
+        By layer, where they are not the graph's.
     """
 
     graph: FloatGraph
     network: Network
     weights: Mapping[str, Floats]
+    biases: Mapping[str, Floats] = field(default_factory=dict)
 
     def rounded(self, node: Node) -> Node:
         """A node with weights as they are quantized."""
-        return replace(node, weight=self.weights.get(node.name, node.weight)) if isinstance(node, Conv) else node
+        if not isinstance(node, Conv):
+            return node
+        weight, bias = self.weights.get(node.name, node.weight), self.biases.get(node.name, node.bias)
+        return replace(node, weight=weight, bias=bias)
 
     def on_levels(self, name: str, value: torch.Tensor) -> torch.Tensor:
         """A tensor rounded to its levels."""
@@ -62,7 +68,8 @@ class RoundedModel:
         ----------
         samples : float array (samples, C, H, W) per input
         visit : function
-            Called with every node, its inputs in the float model and in the other one; gives its result in the other.
+            Called with every node, its inputs in the float model and in the other one, and its result in the float
+            model; gives its result in the other one.
         """
         graph, uses = self.graph, self.graph.uses()
         count = len(samples[graph.inputs[0]])
@@ -75,7 +82,7 @@ class RoundedModel:
             for node in graph.nodes:
                 inputs = [exact[name] for name in node.inputs], [found[name] for name in node.inputs]
                 exact[node.output] = finished(graph, node, inputs[0], count)
-                found[node.output] = visit(node, *inputs).expand(exact[node.output].shape)
+                found[node.output] = visit(node, *inputs, exact[node.output]).expand(exact[node.output].shape)
                 for name in node.inputs:
                     uses[name] -= 1
                     if not uses[name]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +27,10 @@ from mapper.compile import Program, compile_network, fuse_additions
 from mapper.compressed_layers import compressed_layers
 from mapper.compression_options import COMPRESSION, LEAVING_OUT
 from mapper.conv_plan import Options
+from mapper.correct_bias import corrected
 from mapper.decoder import decoder, length
 from mapper.engines import resolved
+from mapper.equalize import equalize
 from mapper.generated import Generated, as_ids, generate
 from mapper.graph import FloatGraph
 from mapper.host import host_note
@@ -39,7 +41,8 @@ from mapper.options import ROOT, Arguments
 from mapper.outcome import Outcome
 from mapper.progress import Progress, SimulationClock
 from mapper.prune import PruneSpec, prune
-from mapper.quantize import quantize
+from mapper.quality import JUDGED
+from mapper.quantize import rounded_model
 from mapper.samples import check_signs, load_samples, quantize_input, random_samples
 from mapper.timing import Prediction, predict
 from mapper.timing_sparse import Masks
@@ -50,11 +53,10 @@ Tensors = dict[str, Codes]
 BUILD = ROOT / "build" / "hardware"
 """Generated RTL, in a folder per configuration hash."""
 
-JUDGED = 32
-"""Samples that SQNR is computed from, at most (rounded up to a batch)."""
-
 ESTIMATED = "cycles on the sparse engine are estimated from shares of zeros; --run knows the activations"
 """Note where nothing was run."""
+
+UNCLAMPED = "; ceilings between them are gone, and SQNR compares with the model without them"
 
 KEEP_BYTES = 1 << 30
 """Tensors of a run are kept for SQNR up to this size; beyond, the golden model's first batch serves."""
@@ -69,7 +71,7 @@ class Model:
     ``generated`` are the tokens of a decoder: its inputs are tokens behind each other, its samples all of them at once.
 
     ``graph`` is what was quantized, ``original`` the same before it was pruned and clustered; ``engine`` says what is
-    to run its layers, by their names.
+    to run its layers, by their names. ``own`` is the SQNR of every tensor in dB as far as its own layer makes it.
     """
 
     graph: FloatGraph
@@ -81,6 +83,7 @@ class Model:
     engine: Mapping[str, str] | str = "auto"
     allocation: Allocation | None = None
     generated: Generated | None = None
+    own: Mapping[str, float | None] = field(default_factory=dict)
 
     @property
     def batch(self) -> int:
@@ -114,6 +117,9 @@ def read(arguments: Arguments, progress: Progress) -> FloatGraph:
 def quantized(graph: FloatGraph, accelerators: Sequence[Config], arguments: Arguments, progress: Progress) -> Model:
     """Compress as the options say, calibrate, quantize for all accelerators alike."""
     notes: list[str] = []
+    if arguments.rounding.equalize:
+        graph, pairs = equalize(graph, arguments.rounding.unclamp)
+        notes.append(f"{len(pairs)} pairs of layers are equalized{UNCLAMPED if arguments.rounding.unclamp else ''}")
     original = graph
     if any(getattr(arguments, name).values for name in COMPRESSION):
         with progress.step("prune and cluster"):
@@ -133,13 +139,22 @@ def quantized(graph: FloatGraph, accelerators: Sequence[Config], arguments: Argu
         check_signs(name, calibration[name])
     with progress.step("calibrate and quantize"):
         narrow = arguments.auto_bits is not None or min(common.tensors.values()) <= NARROW
-        observed = observe(graph, calibration, arguments.method, arguments.percentile, histograms=narrow)
-        network = quantize(graph, observed, common)
+        rounding = arguments.rounding
+        observed = observe(graph, calibration, rounding.method, rounding.percentile, histograms=narrow)
+        exact = rounded_model(graph, observed, common, rounding.one_scale)
     allocation = None
     if arguments.auto_bits is not None:
         with progress.step("allocate bits"):
             allocation = allocate_bits(graph, accelerators, calibration, observed, arguments, progress.detail)
-            network = quantize(graph, observed, widths(graph, accelerators[0], allocation.spec))
+            common = widths(graph, accelerators[0], allocation.spec)
+            exact = rounded_model(graph, observed, common, rounding.one_scale)
+    if rounding.correct_bias:
+        with progress.step("correct biases"):
+            exact = corrected(exact, observed, common, calibration, rounding.one_scale)
+    network, own = exact.network, {}
+    if arguments.generate is None:
+        with progress.step("noise of every layer"):
+            own = quality.own_sqnr(exact, quality.judged(graph, calibration))
     if arguments.candidates.values:
         network = with_candidates(network, arguments.candidates)
         notes.append("attention to candidates leaves out keys: SQNR is that with what was left out")
@@ -147,7 +162,7 @@ def quantized(graph: FloatGraph, accelerators: Sequence[Config], arguments: Argu
         if arguments.generate is None:
             network = _cut_down(network, arguments)
         notes.append("parts are left out while running: SQNR is that of tensors that are still whole")
-    model = Model(graph, original, network, {}, {}, tuple(notes), allocation=allocation)
+    model = Model(graph, original, network, {}, {}, tuple(notes), allocation=allocation, own=own)
     return _generated(model, arguments, progress) if arguments.generate else fed(model, samples, str(arguments.inputs))
 
 
@@ -249,7 +264,7 @@ def schedule(model: Model, cfg: Config, config_file: Path, arguments: Arguments,
     prediction = predicted(program, zeros, arguments, progress)
     return Outcome(
         arguments, config_file, program, prediction, model.batch, None, {}, notes, compression, masks,
-        model.allocation, model.generated,
+        model.allocation, model.generated, own=model.own,
     )
 
 

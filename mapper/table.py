@@ -39,7 +39,9 @@ class Row:
     weights) and "output". ``stalls`` are predicted cycles by reason
     (:data:`mapper.timing_causes.REASONS`); with ``array_busy``, in which the array works, they add up to
     ``cycles_predicted``. ``energy`` has the picojoules of ``energy_pj`` by place (:mod:`mapper.energy`). ``sparse`` is
-    for layers on the sparse engine, ``compression`` for those whose weights are pruned or clustered.
+    for layers on the sparse engine, ``compression`` for those whose weights are pruned or clustered. ``sqnr_db`` is
+    that of the output after a run, with the noise of all layers before; ``sqnr_own_db`` what it would be if nothing but
+    the layer's inputs, weights and result were rounded.
     """
 
     index: int
@@ -68,6 +70,7 @@ class Row:
     sparse: SparseSummary | None = None
     compression: Compression | None = None
     search: dict[str, Any] | None = None
+    sqnr_own_db: float | None = None
 
     @property
     def title(self) -> str:
@@ -106,7 +109,7 @@ def layer_cycles(program: Program, ends: Mapping[int, int], total: int) -> dict[
 def rows(
     program: Program, predictions: Sequence[Prediction], samples: int, run: Run | None,
     quality: Mapping[str, float | None], compression: Mapping[str, Compression], masks: Sequence[Masks],
-    dram: DramKind = "lpddr4",
+    dram: DramKind = "lpddr4", own: Mapping[str, float | None] | None = None,
 ) -> list[Row]:
     """Every row of the schedule.
 
@@ -127,8 +130,10 @@ def rows(
         Activations that are not zero, of the first batches.
     dram : str
         Kind of memory, for its energy.
+    own : mapping
+        SQNR in dB by tensor as far as its own layer makes it.
     """
-    network = program.network
+    network, own = program.network, own or {}
     batches = samples // network.tensors[network.inputs[0]].shape[0]
     reads, writes = traffic(program, predictions[0], batches, run.block_words if run else None)
     sparse = summaries(program, masks, batches)
@@ -174,6 +179,7 @@ def rows(
             sparse=sparse.get(index),
             compression=compression.get(layer.name),
             search=_search(entry),
+            sqnr_own_db=_least(own.get(each.output) for each in entry.chain),
         )  # fmt: skip
 
     return [row(entry) for entry in program.schedule]
@@ -189,6 +195,11 @@ def _energy(
         macs = sparse.walked
         traffic.update(walked(cfg, macs))
     return on_chip(cfg, macs, (widths[0], widths[1] or widths[0]), traffic, engine, in_windows)
+
+
+def _least(found: Iterable[float | None]) -> float | None:
+    """The smallest of the numbers that are known."""
+    return min((value for value in found if value is not None), default=None)
 
 
 def _search(entry: Scheduled) -> dict[str, Any] | None:

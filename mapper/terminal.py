@@ -14,7 +14,7 @@ from mapper.allocation_table import allocation_table
 from mapper.outcome import Outcome
 from mapper.precisions import precisions
 from mapper.report_energy import summary as energy_line
-from mapper.table import aligned, all_multipliers
+from mapper.table import Row, aligned, all_multipliers
 
 if TYPE_CHECKING:
     from mapper.run import Mismatch
@@ -44,14 +44,15 @@ def number(value: int | None) -> str:
 
 def layer_table(outcome: Outcome) -> Table:
     """One line per layer; widths only where they can differ, measured columns only where something was run."""
-    ran, packed = outcome.run is not None, outcome.cfg.multiplier is not None
+    ran, packed, noisy = outcome.run is not None, outcome.cfg.multiplier is not None, bool(outcome.own)
     table = Table(title=f"{outcome.program.network.name} on {outcome.cfg.name}", title_justify="left")
     table.add_column("#", justify="right")
     table.add_column("layer", overflow="fold")
     table.add_column("op")
     predicted = "estimated" if outcome.program.sparse and not ran else "predicted"
     columns = [*(["bits"] if packed else []), "output", "MACs", predicted, *(["measured"] if ran else [])]
-    for name in [*columns, "utilization", "read", "written", *(["SQNR dB", "golden"] if ran else [])]:
+    columns += ["utilization", "read", "written", *(["own dB"] if noisy else [])]
+    for name in [*columns, *(["SQNR dB", "golden"] if ran else [])]:
         table.add_column(name, justify="right")
     for row in outcome.rows:
         op = f"{row.op} {row.engine}" if row.engine in ("sparse", "host") else row.op
@@ -59,6 +60,7 @@ def layer_table(outcome: Outcome) -> Table:
         cells += ["x".join(map(str, row.shape)), number(row.macs), number(row.cycles_predicted)]
         cells += [number(row.cycles_measured)] if ran else []
         cells += [percent(row.utilization), size(row.dram_read_bytes), size(row.dram_write_bytes)]
+        cells += [own(outcome, row)] if noisy else []
         if ran:
             cells += ["-" if row.sqnr_db is None else f"{row.sqnr_db:.1f}"]
             cells += [f"{row.mismatches:,} differ" if row.mismatches else "equal"]
@@ -68,8 +70,16 @@ def layer_table(outcome: Outcome) -> Table:
     cells = ["", "total", "", *([""] if packed else []), "", number(total["macs"]), number(total["cycles_predicted"])]
     cells += [number(total["cycles_measured"])] if ran else []
     cells += [percent(total["utilization"]), size(total["dram_read_bytes"]), size(total["dram_write_bytes"])]
+    cells += [""] if noisy else []
     table.add_row(*cells, *(["", f"{outcome.mismatches:,} differ" if outcome.mismatches else "equal"] if ran else []))
     return table
+
+
+def own(outcome: Outcome, row: Row) -> str:
+    """SQNR that a layer would leave by itself; the worst one is marked."""
+    if row.sqnr_own_db is None:
+        return "-"
+    return f"{'worst ' if row is outcome.noisiest else ''}{row.sqnr_own_db:.1f}"
 
 
 def sparse_table(outcome: Outcome) -> Table | None:
