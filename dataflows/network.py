@@ -198,7 +198,8 @@ class Network:
 
     ``output_order`` maps an output's name to the index array that turns its flat NHWC vector into the
     order of the original model, where that differs. ``caches`` are tensors that keep their value from run to run
-    (``docs/numerics.md``, section 11); they are outputs of layers.
+    (``docs/numerics.md``, section 11); they are outputs of layers. ``input_range`` has the smallest and largest integer
+    of inputs whose samples are to be clamped to less than what their width holds.
     """
 
     name: str
@@ -208,6 +209,7 @@ class Network:
     outputs: tuple[str, ...]
     output_order: dict[str, NDArray[np.int64]] = field(default_factory=dict)
     caches: tuple[str, ...] = ()
+    input_range: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     def macs(self, layer: Layer) -> int:
         """Dense multiply-accumulates of a layer (0 for layers without products)."""

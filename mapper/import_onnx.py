@@ -24,6 +24,9 @@ IDS = {onnx.TensorProto.INT64, onnx.TensorProto.INT32}
 INTEGERS: dict[int, str] = {onnx.TensorProto.INT8: "int8", onnx.TensorProto.UINT8: "uint8"}
 """Element types of inputs: real values, choices of rows, and integers that stand for real values."""
 
+READING = (LookupError, ValueError, TypeError, AttributeError, RuntimeError, ArithmeticError, AssertionError)
+"""What libraries raise when parts of a model do not fit each other."""
+
 
 def import_onnx(path: Path, data: bytes, input_shape: Sequence[int] | None) -> FloatGraph:
     """The graph of an ONNX file.
@@ -34,7 +37,18 @@ def import_onnx(path: Path, data: bytes, input_shape: Sequence[int] | None) -> F
     data : its contents
     input_shape : shape of the (single) input where the file leaves dimensions open
     """
-    return _Walk(path.stem, read_model(path, data), input_shape).run()
+    try:
+        return _Walk(path.stem, read_model(path, data), input_shape).run()
+    except InputError:
+        raise
+    except READING as error:
+        raise InputError(f"{path} is an ONNX model that cannot be read ({_brief(error)}); export it again") from error
+
+
+def _brief(error: Exception) -> str:
+    """Kind and first line of an error of a library."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
 
 
 class _Walk:
@@ -51,7 +65,7 @@ class _Walk:
         if self.graph.sparse_initializer:
             raise InputError(f"constant {self.graph.sparse_initializer[0].values.name} is sparse; store it densely")
         for tensor in self.graph.initializer:
-            self.values[tensor.name] = Array(tensor.name, numpy_helper.to_array(tensor))
+            self.values[tensor.name] = Array(tensor.name, _array(tensor))
         inputs = [value for value in self.graph.input if value.name not in self.values]
         read = {name for node in self.graph.node for name in node.input} | {v.name for v in self.graph.output}
         for value in inputs:
@@ -117,9 +131,8 @@ class _Walk:
             results = self._results(node, call)
         except InputError:
             raise
-        except (LookupError, ValueError, TypeError, AttributeError, RuntimeError, ArithmeticError) as error:
-            reason = f"{type(error).__name__}: {str(error).splitlines()[0][:200] if str(error) else ''}"
-            raise self.builder.error(f"this node cannot be imported ({reason}); check it with onnx.checker") from error
+        except READING as error:
+            raise self.builder.error(f"this node cannot be imported ({_brief(error)}); check the model") from error
         for output, result in zip(node.output, results, strict=False):
             if output:
                 self.values[output] = Array(output, result) if hasattr(result, "__array_interface__") else result
@@ -127,7 +140,8 @@ class _Walk:
     def _results(self, node: onnx.NodeProto, call: Call) -> Sequence[Value]:
         """What a node makes."""
         there = [value for value in call.inputs if value is not None]
-        if all(isinstance(value, Array | Constant) for value in there) and not node.domain:
+        known = node.domain in OURS and onnx.defs.has(node.op_type)
+        if known and all(isinstance(value, Array | Constant) for value in there):
             kept = any(isinstance(value, Constant) and value.steps is not None for value in there)
             if node.op_type != "DequantizeLinear" and not (kept and node.op_type in ON_STEPS):
                 plain = [v if isinstance(v, Array) else Array(v.name, v.data.numpy()) for v in there]
@@ -141,6 +155,16 @@ class _Walk:
             return (Codes(handler(inner), first.scale, first.zero, first.type),)
         result = handler(call)
         return result if isinstance(result, tuple) else (result,)
+
+
+def _array(tensor: onnx.TensorProto) -> Any:
+    """Contents of a constant."""
+    try:
+        return numpy_helper.to_array(tensor)
+    except (ValueError, TypeError, LookupError) as error:
+        raise InputError(
+            f"constant {tensor.name} of shape {tuple(tensor.dims)} is damaged ({_brief(error)}); export the model again"
+        ) from error
 
 
 def _decoded(value: Any) -> Any:

@@ -128,7 +128,7 @@ def add(call: Call) -> Any:
     """Sum."""
     first, second = call.value(0), call.value(1)
     for x, other in ((first, second), (second, first)):
-        if isinstance(x, Activation) and isinstance(other, Constant) and other.steps is not None:
+        if isinstance(x, Activation) and isinstance(other, Constant):
             rounded = isinstance(call.builder.maker(x.name), FakeQuantize)
             result = added(call, x, other) if rounded else None
             if result is not None:
@@ -139,9 +139,10 @@ def add(call: Call) -> Any:
 def added(call: Call, x: Activation, other: Constant) -> Activation | None:
     """The sum of a rounded tensor and a rounded constant: two tensors with scales, not a shift of one of them.
 
-    None where the constant has several scales.
+    None where the constant has several scales, or none.
     """
-    assert other.steps is not None
+    if other.steps is None:
+        return None
     step = float(other.steps.reshape(-1)[0])
     codes = torch.round(other.data.double() / step)
     least, most = int(codes.min()), int(codes.max())

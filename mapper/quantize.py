@@ -7,6 +7,7 @@ as few.  Zero weights stay zero.  Scales are float32. How wide everything is is 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import inf
 
@@ -88,7 +89,8 @@ class _Quantizer:
         layers = [self._layer(node) for node in self.graph.nodes]
         orders = {name: self.orders[name] for name in self.graph.outputs if name in self.orders}
         return Network(
-            self.graph.name, self.tensors, tuple(layers), self.graph.inputs, self.graph.outputs, output_order=orders
+            self.graph.name, self.tensors, tuple(layers), self.graph.inputs, self.graph.outputs, output_order=orders,
+            input_range=dict(self._input_ranges()),
         )
 
     def _tensor(self, name: str, like: Tensor | None = None, sign: bool = False) -> Tensor:
@@ -120,6 +122,13 @@ class _Quantizer:
         if levels is None or levels.bits > bits or (self.widths.ternary and bits == 2 and levels.least < -1):
             return None
         return levels
+
+    def _input_ranges(self) -> Iterator[tuple[str, tuple[int, int]]]:
+        """Inputs of which the model uses fewer integers than their tensors hold."""
+        for name in self.graph.inputs:
+            levels, tensor = self._levels(name), self.tensors[name]
+            if levels is not None and (levels.least > tensor.lowest or levels.most < tensor.highest):
+                yield name, (levels.least, levels.most)
 
     def _layer(self, node: Node) -> Layer:
         sources = [self.tensors[name] for name in node.inputs]

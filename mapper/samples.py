@@ -115,7 +115,8 @@ def quantize_input(network: Network, name: str, array: NDArray[np.floating[Any]]
         values = np.where(array >= 0, 1.0, -1.0)
     if tensor.bits == 16 and any(isinstance(la, Embedding) and name in la.inputs for la in network.layers):
         values = values.astype(np.uint16).view(np.int16)  # ids are read without sign
-    codes = np.clip(values, tensor.lowest, tensor.highest).astype(tensor.dtype)
+    least, most = network.input_range.get(name, (tensor.lowest, tensor.highest))
+    codes = np.clip(values, least, most).astype(tensor.dtype)
     return np.ascontiguousarray(codes.reshape(len(array), channels, height, width).transpose(0, 2, 3, 1))
 
 

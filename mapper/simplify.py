@@ -23,6 +23,9 @@ from mapper.simplify_sign import alone, merge_sign, sign_early
 _CHOOSE = Flatten, Respace, Slice, *MOVES
 """Nodes whose results are elements of their input (and zeros)."""
 
+POWER = 64
+"""The integer weight of multiplication by powers of two: with one, too, these stay exact."""
+
 Merge = Callable[[Node, Node], Node | None]
 
 
@@ -80,9 +83,11 @@ def _merge_affine(first: Node, node: Node) -> Node | None:
 
 def _depthwise(node: Affine) -> Conv:
     weight = node.scale.reshape(-1, 1, 1, 1)
+    exact = bool((np.abs(np.frexp(node.scale)[0]) == 0.5).all())
     return Conv(
-        node.name, node.inputs, node.output, node.low, node.high, node.where, weight, node.shift, groups=len(weight)
-    )
+        node.name, node.inputs, node.output, node.low, node.high, node.where, weight, node.shift, groups=len(weight),
+        steps=np.abs(node.scale.astype(np.float64)) / POWER if exact else None,
+    )  # fmt: skip
 
 
 def _merge_clamp(first: Node, node: Node) -> Node | None:

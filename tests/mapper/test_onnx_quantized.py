@@ -1,5 +1,8 @@
 """Models quantized by ONNX Runtime: the golden model's integers are those of its kernels."""
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import onnx
 import pytest
@@ -17,6 +20,11 @@ FORMS = [
     for form in ("QDQ", "QOperator")
     for channels, kind, symmetric in ((True, "QUInt8", False), (False, "QInt8", True), (True, "QInt8", False))
 ]
+
+
+def quantized_file(name: str, folder: Path, *options: Any) -> onnx.ModelProto:
+    """A network as ONNX Runtime quantizes it."""
+    return models.quantized(models.NETWORKS[name](), folder / "q.onnx", *options)
 
 
 def network_of(model: onnx.ModelProto, path) -> Network:
@@ -52,7 +60,7 @@ def compared(model: onnx.ModelProto, path, x: np.ndarray, plain: bool = False) -
 @pytest.mark.parametrize("name", models.NETWORKS)
 @pytest.mark.parametrize("form", FORMS, ids=lambda form: "-".join(map(str, form)))
 def test_integers_are_those_of_onnx_runtime(name, form, tmp_path):
-    model = models.quantized(models.NETWORKS[name](), tmp_path / "q.onnx", *form)
+    model = quantized_file(name, tmp_path, *form)
     x = models.samples(model, 24)
     differences = compared(model, tmp_path / "shown.onnx", x)
     total = sum(d.size for d in differences)
@@ -64,7 +72,7 @@ def test_integers_are_those_of_onnx_runtime(name, form, tmp_path):
 @pytest.mark.parametrize("kind", ["QUInt8", "QInt8"])
 def test_powers_of_two_are_exact(name, kind, tmp_path):
     """Nodes as ONNX defines them: dequantize, compute, quantize."""
-    model = models.quantized(models.NETWORKS[name](), tmp_path / "q.onnx", "QDQ", True, kind)
+    model = quantized_file(name, tmp_path, "QDQ", True, kind)
     model = models.powers_of_two(model)
     x = models.samples(model, 16)
     for difference in compared(model, tmp_path / "shown.onnx", x, plain=True):

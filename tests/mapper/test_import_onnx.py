@@ -1,0 +1,202 @@
+"""ONNX operators: the float graph computes what ONNX Runtime computes."""
+
+from collections.abc import Callable
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto
+
+from mapper import float_reference
+from mapper.graph import FloatGraph
+from mapper.loading import import_model
+from tests.mapper.onnx_models import NETWORKS, Maker, run, samples
+
+MAP = (1, 6, 9, 8)
+CASES: dict[str, tuple[tuple[int, ...], Callable[[Maker], str]]] = {
+    "conv one-sided": (MAP, lambda m: m.conv("x", 6, 5, 3, 2, pads=[0, 1, 2, 0])),
+    "conv same upper": (MAP, lambda m: m.node("Conv", "x", m.weights(5, 6, 4, 3), auto_pad="SAME_UPPER")),
+    "conv same lower": (
+        MAP, lambda m: m.node("Conv", "x", m.weights(5, 6, 4, 4), auto_pad="SAME_LOWER", strides=[2, 3])
+    ),
+    "conv dilated groups": (
+        MAP, lambda m: m.node("Conv", "x", m.weights(4, 3, 3, 2), dilations=[2, 3], group=2, pads=[1, 2, 1, 2])
+    ),
+    "conv depthwise": (MAP, lambda m: m.conv("x", 6, 12, 3, groups=6)),
+    "batch norm": (
+        MAP, lambda m: m.node(
+            "BatchNormalization", m.conv("x", 6, 4),
+            *(m.constant(m.rng.uniform(0.5, 2, 4).astype(np.float32)) for _ in range(4)), epsilon=0.01,
+        ),
+    ),
+    "gemm": (
+        (1, 7), lambda m: m.node("Gemm", "x", m.weights(7, 5), m.constant(np.float32([0.3])), alpha=0.5, beta=2.0)
+    ),
+    "matmul bias": ((1, 7), lambda m: m.node("Add", m.constant(m._bias(5)), m.node("MatMul", "x", m.weights(7, 5)))),
+    "matmul tokens": ((1, 4, 7), lambda m: m.node("MatMul", "x", m.weights(7, 5))),
+    "arithmetic": (
+        MAP, lambda m: m.node(
+            "Div", m.node("Mul", m.node("Sub", "x", m.constant(np.float32(0.1))), m.constant(m.rng.uniform(
+                1, 2, (6, 1, 1)).astype(np.float32))), m.constant(np.float32(3))
+        ),
+    ),
+    "clip": (MAP, lambda m: m.node("Clip", m.conv("x", 6, 4), "", m.constant(np.float32(0.7)))),
+    "relu6": (MAP, lambda m: m.node("Clip", "x", m.constant(np.float32(0)), m.constant(np.float32(6)))),
+    "max pool ceil": (
+        MAP, lambda m: m.node("MaxPool", "x", kernel_shape=[3, 2], strides=[2, 3], ceil_mode=1, pads=[1, 0, 1, 1])
+    ),
+    "max pool same": (
+        MAP, lambda m: m.node("MaxPool", "x", kernel_shape=[2, 2], strides=[2, 2], auto_pad="SAME_UPPER")
+    ),
+    "average pool": (MAP, lambda m: m.node("AveragePool", "x", kernel_shape=[3, 3], pads=[1, 0, 1, 2], strides=[2, 1])),
+    "average pool borders": (
+        MAP, lambda m: m.node("AveragePool", "x", kernel_shape=[3, 3], pads=[1, 1, 1, 1], count_include_pad=1)
+    ),
+    "average pool ceil": (MAP, lambda m: m.node("AveragePool", "x", kernel_shape=[2, 3], strides=[2, 2], ceil_mode=1)),
+    "global maximum": (MAP, lambda m: m.node("GlobalMaxPool", "x")),
+    "mean": (MAP, lambda m: m.node("ReduceMean", "x", axes=[2, 3], keepdims=0)),
+    "concat split": (
+        MAP, lambda m: m.node("Concat", m.conv("x", 6, 4), m.node("Relu", "x"), m.conv("x", 6, 3, 1), axis=1)
+    ),
+    "pad": (
+        MAP, lambda m: m.node("Conv", m.node("Pad", "x", m.constant([0, 0, 1, 0, 0, 0, 2, 1])), m.weights(4, 6, 3, 3))
+    ),
+    "flatten": (MAP, lambda m: m.gemm(m.node("Flatten", m.conv("x", 6, 3)), 3 * 72, 5)),
+    "reshape": (MAP, lambda m: m.gemm(m.node("Reshape", "x", m.constant([0, -1])), 432, 5)),
+    "shape arithmetic": (
+        MAP, lambda m: m.gemm(m.node("Reshape", "x", m.node("Concat", m.node("Unsqueeze", m.node(
+            "Gather", m.node("Shape", "x"), m.constant(0)), m.constant([0])), m.constant([-1]), axis=0)), 432, 5)
+    ),
+    "squeeze": (MAP, lambda m: m.gemm(m.node("Squeeze", m.node("GlobalAveragePool", "x"), m.constant([2, 3])), 6, 3)),
+    "folded": (
+        MAP, lambda m: m.node("Conv", "x", m.node("Transpose", m.node("Mul", m.weights(3, 3, 6, 4), m.constant(
+            np.float32(0.5))), perm=[3, 2, 0, 1]))
+    ),
+    "dropout identity": (MAP, lambda m: m.node("Dropout", m.node("Identity", m.conv("x", 6, 3)))),
+    "layer norm": (
+        (1, 5, 8), lambda m: m.node("LayerNormalization", "x", m.constant(m.rng.uniform(
+            0.5, 2, 8).astype(np.float32)), m.constant(m._bias(8)))
+    ),
+    "sigmoid tanh": (MAP, lambda m: m.node("Tanh", m.node("Sigmoid", m.conv("x", 6, 4)))),
+    "tokens": (
+        MAP, lambda m: m.node("MatMul", m.node("Transpose", m.node("Reshape", m.conv("x", 6, 4), m.constant(
+            [1, 4, -1])), perm=[0, 2, 1]), m.weights(4, 3))
+    ),
+}  # fmt: skip
+
+
+def imported(model: onnx.ModelProto, tmp_path, *args) -> FloatGraph:
+    onnx.save(model, tmp_path / "m.any")
+    return import_model(tmp_path / "m.any", *args)
+
+
+def same(model: onnx.ModelProto, tmp_path, x: np.ndarray, *args) -> FloatGraph:
+    """Import and compare with ONNX Runtime."""
+    graph = imported(model, tmp_path, *args)
+    got = float_reference.run(graph, {"x": x})
+    for name, expected in zip(graph.outputs, run(model, x), strict=True):
+        np.testing.assert_allclose(
+            graph.modelled(name, got[name]).reshape(expected.shape), expected, rtol=1e-4, atol=1e-5
+        )
+    return graph
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_operator(case, tmp_path):
+    shape, build = CASES[case]
+    maker = Maker(shape)
+    model = maker.model(build(maker))
+    same(model, tmp_path, samples(model, 3))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_network(name, tmp_path):
+    model = NETWORKS[name]()
+    graph = same(model, tmp_path, samples(model, 2))
+    assert all("/" not in node.name and node.where for node in graph.nodes)
+
+
+def test_old_forms_of_operators(tmp_path):
+    """Attributes that became inputs."""
+    m = Maker(MAP, opset=9)
+    x = m.node("Clip", m.conv("x", 6, 4), min=-0.5, max=0.25)
+    x = m.node("Pad", x, pads=[0, 0, 1, 1, 0, 0, 0, 0])
+    x = m.node("Unsqueeze", m.node("Squeeze", m.node("GlobalAveragePool", m.conv(x, 4, 5)), axes=[3]), axes=[3])
+    model = m.model(x)
+    same(model, tmp_path, samples(model, 2))
+
+
+def test_new_forms_of_operators(tmp_path):
+    """Inputs that were attributes, or nothing."""
+    m = Maker(MAP, opset=21)
+    x = m.node("Pad", "x", m.constant([1, 0, 2, 1]), "", m.constant([3, 2]))
+    x = m.node("ReduceMean", m.conv(x, 6, 4), m.constant([-1, -2]), keepdims=1)
+    model = m.model(m.gemm(m.node("Flatten", x), 4, 3))
+    same(model, tmp_path, samples(model, 2))
+
+
+def test_attention(tmp_path):
+    """Heads, a constant mask, the exporter's scores."""
+    m = Maker((1, 5, 8))
+
+    def heads(turned: bool) -> str:
+        x = m.node("Reshape", m.node("MatMul", "x", m.weights(8, 8)), m.constant([1, 5, 2, 4]))
+        return m.node("Transpose", x, perm=[0, 2, 3, 1] if turned else [0, 2, 1, 3])
+
+    q, k, v = heads(False), heads(True), heads(False)
+    scores = m.node("Mul", m.node("MatMul", q, k), m.constant(np.float32(0.5)))
+    mask = np.triu(np.full((1, 1, 5, 5), -np.inf, np.float32), 1)
+    weights = m.node("Softmax", m.node("Add", scores, m.constant(mask)), axis=-1)
+    x = m.node("Transpose", m.node("MatMul", weights, v), perm=[0, 2, 1, 3])
+    x = m.node("MatMul", m.node("Reshape", x, m.constant([1, 5, 8])), m.weights(8, 8))
+    model = m.model(m.node("Add", x, "x"))
+    graph = same(model, tmp_path, samples(model, 2))
+    assert "attention" in [node.op for node in graph.nodes]
+
+
+def test_embedding(tmp_path):
+    m = Maker((1, 6))
+    model = m.model(m.node("MatMul", m.node("Gather", m.weights(11, 8), "x"), m.weights(8, 3)), kind=TensorProto.INT64)
+    graph = imported(model, tmp_path)
+    ids = np.array([[1, 0, 10, 4, 4, 2]])
+    got = float_reference.run(graph, {"x": ids[:, None, None].astype(np.float32)})[graph.outputs[0]]
+    np.testing.assert_allclose(graph.modelled(graph.outputs[0], got), run(model, ids)[0], rtol=1e-5, atol=1e-5)
+
+
+def test_dynamic_shapes_are_given(tmp_path):
+    m = Maker(("batch", 3, None, 10))
+    model = m.model(m.conv("x", 3, 4))
+    same(model, tmp_path, np.ones((2, 3, 8, 10), np.float32), (1, 3, 8, 10))
+
+
+def test_data_beside_the_file(tmp_path):
+    model = NETWORKS["mlp"]()
+    x = samples(model, 2)
+    expected = run(model, x)[0]
+    path = tmp_path / "big.onnx"
+    onnx.save(model, path, save_as_external_data=True, location="big.bin", size_threshold=0)
+    graph = import_model(path)
+    got = float_reference.run(graph, {"x": x})[graph.outputs[0]]
+    np.testing.assert_allclose(got.reshape(expected.shape), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_functions_of_the_model_are_taken_apart(tmp_path):
+    h = onnx.helper
+    body = [h.make_node("Relu", ["a"], ["b"]), h.make_node("Add", ["a", "b"], ["c"])]
+    function = h.make_function("mine", "Twice", ["a"], ["c"], body, [h.make_opsetid("", 17)])
+    m = Maker(MAP)
+    model = m.model(m.node("Twice", "x", domain="mine"), domains=("mine",))
+    model.functions.append(function)
+    same(model, tmp_path, samples(model, 2))
+
+
+def test_nodes_in_any_order_and_dead_ones(tmp_path):
+    model = NETWORKS["resnet"]()
+    x = samples(model, 1)
+    expected = run(model, x)[0]
+    nodes = [*model.graph.node, onnx.helper.make_node("Multinomial", ["x"], ["nobody"])]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes[::-1])
+    graph = imported(model, tmp_path)
+    got = float_reference.run(graph, {"x": x})[graph.outputs[0]]
+    np.testing.assert_allclose(got.reshape(expected.shape), expected, rtol=1e-4, atol=1e-5)
