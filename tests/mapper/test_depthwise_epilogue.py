@@ -6,13 +6,17 @@ import numpy as np
 import pytest
 
 from dataflows import isa
+from dataflows.config import Config
+from dataflows.errors import InputError
 from dataflows.network import Add, Layer, Network, Window
 from mapper.compile import Program, compile_network
 from mapper.conv_plan import Options
 from sim import golden
 from tests.mapper.test_pool_epilogue import compiled, with_windows
-from tests.mapper.test_programs import FLOWS, execute
+from tests.mapper.test_programs import FLOWS, check_program, execute
+from tests.mixed_networks import Draw, Limits, mixed_input
 from tests.random_layers import activation, convolution, random_input
+from tests.system.mixed_regression import SHORT, configuration
 
 ENGINE = "array + vector window"
 
@@ -85,3 +89,35 @@ def test_results_that_others_need_go_to_memory() -> None:
     outputs = ("expand_out", *network.outputs)
     again = Network("x", network.tensors, network.layers, network.inputs, outputs)
     assert not is_inside(compiled(again, with_windows("weight_stationary", 4, 4, lean=False)))
+
+
+def mixed(cfg: Config, seed: int) -> Network:
+    """The same three layers, each tensor and the weights of each layer of a width of their own."""
+    d = Draw(seed, Limits.of(cfg, 30, 9))
+    height, width, inputs, channels = (int(n) for n in d.rng.integers((3, 3, 1, 1), (12, 10, 9, 30)))
+    source = d.tensor("x", (1, height, width, inputs), array=True)
+    wide = d.convolution("expand", source, channels, 1, Window(), array=False)
+    stride = int(d.rng.integers(1, 3))
+    thin = d.convolution(
+        "depthwise", wide, channels, channels, Window((3, 3), (stride, stride), (1, 1, 1, 1)), array=True
+    )
+    out = d.convolution("project", thin, 5, 1, Window(), array=False)
+    return Network("mixed", d.tensors, tuple(d.layers), ("x",), (out.name,))
+
+
+def test_narrow_tensors() -> None:
+    """Words of packed elements stay on chip as well as bytes."""
+    happened = 0
+    for number in range(len(SHORT)):
+        cfg = configuration(number)
+        if cfg.vector is None or min(cfg.operand_bits) == 1:
+            continue
+        for case in range(3):
+            network = mixed(cfg, 10 * number + case)
+            try:
+                program = compile_network(cfg, network, Options(bytes_per_cycle=cfg.bus_bytes))
+            except InputError:  # little memory
+                continue
+            happened += is_inside(program)
+            check_program(program, mixed_input(network, case))
+    assert happened >= 3
