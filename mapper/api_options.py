@@ -30,6 +30,7 @@ class ModelOptions(TypedDict, total=False):
 
     input_shape: Sequence[int] | str
     allow_pickle: bool
+    arch: str
 
 
 class QuantizeOptions(TypedDict, total=False):

@@ -15,7 +15,9 @@ import torch
 from dataflows.errors import InputError
 from mapper.graph import FloatGraph
 from mapper.import_export import import_export
+from mapper.import_module import brief, exported
 from mapper.import_onnx import import_onnx
+from mapper.import_state_dict import Weights, looks_like_safetensors, read_safetensors, weights_in, with_weights
 from mapper.import_torchscript import import_torchscript
 from mapper.onnx_model import looks_like_onnx
 from mapper.simplify import simplify
@@ -23,17 +25,21 @@ from mapper.simplify import simplify
 HOW_TO_EXPORT = 'torch.export.save(torch.export.export(model.eval(), (example,)), "model.pt2")'
 
 
-def import_model(path: str | Path, input_shape: Sequence[int] | None = None, allow_pickle: bool = False) -> FloatGraph:
+def import_model(
+    path: str | Path, input_shape: Sequence[int] | None = None, allow_pickle: bool = False, arch: str | None = None
+) -> FloatGraph:
     """Read a model file into a simplified float graph.
 
     Parameters
     ----------
     path
-        A ``torch.export`` or TorchScript archive or an ONNX model, under any name.
+        A ``torch.export`` or TorchScript archive, an ONNX model, or with ``arch`` a state dict, under any name.
     input_shape
         (N, C, H, W) or (N, features) of the input, where the file does not say.
     allow_pickle
         Also accept a pickled ``nn.Module``; unpickling runs code from the file.
+    arch
+        ``package.module:factory`` of the module that a state dict belongs to.
 
     Raises
     ------
@@ -42,10 +48,14 @@ def import_model(path: str | Path, input_shape: Sequence[int] | None = None, all
     """
     path = Path(path)
     data = _read(path)
+    if arch is not None:
+        return simplify(_from_weights(path, data, input_shape, arch))
     if data[:4] == b"PK\x03\x04":
         graph = _from_archive(path, data, input_shape, allow_pickle)
     elif data[:1] == b"\x80":
         graph = _from_pickle(path, data, input_shape, allow_pickle)
+    elif looks_like_safetensors(data):
+        raise _without_graph(path, read_safetensors(path, data))
     elif looks_like_onnx(data):
         graph = import_onnx(path, data, input_shape)
     else:
@@ -76,15 +86,15 @@ def _from_archive(path: Path, data: bytes, input_shape: Sequence[int] | None, al
             members = {name: archive.read(name) for name in archive.namelist() if not name.endswith("/")}
     except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError, zlib.error) as error:
         raise InputError(
-            f"{path} is a truncated or damaged archive ({_brief(error)}); copy it again, or export the model again"
+            f"{path} is a truncated or damaged archive ({brief(error)}); copy it again, or export the model again"
         ) from error
     # PyTorch puts everything below one root folder named after the file; versions before 2.8 did not for exports.
     short = {name.split("/", 1)[-1]: content for name, content in members.items()}
-    exported = next((m for m in (short, members) if {"models/model.json", "archive_format"} & m.keys()), None)
+    program = next((m for m in (short, members) if {"models/model.json", "archive_format"} & m.keys()), None)
     if "serialized_exported_program.json" in members:
-        exported = members
-    if exported is not None:
-        return _export(path, exported, input_shape)
+        program = members
+    if program is not None:
+        return _export(path, program, input_shape)
     if "constants.pkl" in short:
         return import_torchscript(path.stem, data, "traced_inputs.pkl" in short, input_shape)
     if "data.pkl" in short:
@@ -99,15 +109,9 @@ def _export(path: Path, members: dict[str, bytes], input_shape: Sequence[int] | 
         raise
     except (LookupError, ValueError, TypeError, AttributeError, StopIteration, UnpicklingError, RuntimeError) as error:
         raise InputError(
-            f"{path} is an export archive that cannot be read ({_brief(error)}); "
+            f"{path} is an export archive that cannot be read ({brief(error)}); "
             f"export the model again with {HOW_TO_EXPORT}"
         ) from error
-
-
-def _brief(error: Exception) -> str:
-    """Kind and first line of an error of a library."""
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
 
 
 def _from_pickle(path: Path, data: bytes, input_shape: Sequence[int] | None, allow_pickle: bool) -> FloatGraph:
@@ -124,12 +128,35 @@ def _from_pickle(path: Path, data: bytes, input_shape: Sequence[int] | None, all
             f"make a model file with {HOW_TO_EXPORT}, or pass --allow-pickle if you trust this one"
         ) from error
     except (RuntimeError, EOFError, ValueError, KeyError, IndexError, AttributeError, TypeError) as error:
-        raise InputError(f"{path} is damaged or not a PyTorch file: {_brief(error)}") from error
+        raise InputError(f"{path} is damaged or not a PyTorch file: {brief(error)}") from error
+    raise _without_graph(path, content)
+
+
+def _without_graph(path: Path, content: object) -> InputError:
+    """The refusal of weights alone, to be raised by the caller."""
     kind = f"a dictionary of {len(content)} entries" if isinstance(content, dict) else f"a {type(content).__name__}"
-    raise InputError(
-        f"{path} holds {kind}, weights without the graph that uses them (a state dict); "
-        f"load it into the model and make a model file with {HOW_TO_EXPORT}"
+    return InputError(
+        f"{path} holds {kind}, weights without the graph that uses them (a state dict); give --arch and --input-shape, "
+        f"or load it into the model and make a model file with {HOW_TO_EXPORT}"
     )
+
+
+def _from_weights(path: Path, data: bytes, input_shape: Sequence[int] | None, arch: str) -> FloatGraph:
+    """A state dict and the module that ``arch`` makes, exported here."""
+    if looks_like_safetensors(data):
+        weights: Weights | None = read_safetensors(path, data)
+    else:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # about pickle protocols
+                weights = weights_in(torch.load(io.BytesIO(data), map_location="cpu", weights_only=True))
+        except Exception as error:
+            raise InputError(f"{path} is no state dict, which --arch is for ({brief(error)}); leave it out") from error
+    if weights is None:
+        raise InputError(f"{path} holds no state dict, which --arch is for; torch.save(model.state_dict()) makes one")
+    if input_shape is None:
+        raise InputError(f"{path} is a state dict: it does not say the shape of the input; give --input-shape")
+    return _export(path, exported(path, with_weights(path, weights, arch), input_shape), None)
 
 
 def _from_module(path: Path, data: bytes, input_shape: Sequence[int] | None) -> FloatGraph:
@@ -139,17 +166,7 @@ def _from_module(path: Path, data: bytes, input_shape: Sequence[int] | None) -> 
     try:
         module = torch.load(io.BytesIO(data), map_location="cpu", weights_only=False)
     except Exception as error:
-        raise InputError(f"{path} cannot be unpickled: {_brief(error)}") from error
+        raise InputError(f"{path} cannot be unpickled: {brief(error)}") from error
     if not isinstance(module, torch.nn.Module):
         raise InputError(f"{path} holds a {type(module).__name__}, not a torch.nn.Module")
-    try:
-        program = torch.export.export(module.float().eval(), (torch.zeros(tuple(input_shape)),))
-    except Exception as error:
-        raise InputError(
-            f"{path} cannot be exported for an input of shape {tuple(input_shape)}: {_brief(error)}"
-        ) from error
-    buffer = io.BytesIO()
-    torch.export.save(program, buffer)
-    with zipfile.ZipFile(buffer) as archive:
-        members = {name.split("/", 1)[-1]: archive.read(name) for name in archive.namelist()}
-    return _export(path, members, None)
+    return _export(path, exported(path, module, input_shape), None)

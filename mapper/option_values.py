@@ -33,6 +33,14 @@ def path_to(text: str) -> Path:
     return Path(text)
 
 
+def factory(text: str) -> str:
+    """Where to find a class or function: ``package.module:factory``."""
+    place, _, name = text.partition(":")
+    if not all(part.isidentifier() for part in (*place.split("."), *name.split("."))):
+        raise argparse.ArgumentTypeError(f"must be package.module:factory, not {text!r}")
+    return text
+
+
 def shape(text: str) -> tuple[int, ...]:
     """Sizes of an input, ``N,C,H,W``, ``N,L,C`` or ``N,features``."""
     try:

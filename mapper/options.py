@@ -16,7 +16,7 @@ from mapper.energy_table import DRAM, DramKind
 from mapper.generation_options import Generate, add_generation, chosen
 from mapper.layer_specs import LayerSpec
 from mapper.objectives import OBJECTIVES, Objective
-from mapper.option_values import engine, number, path_to, shape
+from mapper.option_values import engine, factory, number, path_to, shape
 from mapper.precision import Request
 from mapper.quantization_options import Rounding, add_quantization, rounding
 
@@ -49,7 +49,8 @@ examples
 
 model files
   torch.export.save(torch.export.export(model.eval(), (example,)), "model.pt2")
-  An archive of torch.jit.save works too; it may need --input-shape.
+  An archive of torch.jit.save works too; it may need --input-shape. Models that PyTorch's PT2E quantization made keep
+  their scales. A state dict needs --arch package.module:factory --input-shape N,C,H,W.
 
 .npz files hold one array per model input (a single one may have any name), samples along the first axis:
   numpy.savez("samples.npz", x=images)
@@ -96,6 +97,7 @@ class Arguments:
     engine: Mapping[str, str] | str = "auto"
     generate: Generate | None = None
     dram: DramKind = "lpddr4"
+    arch: str | None = None
     advise: bool = False
     objective: Objective = "cycles"
 
@@ -105,6 +107,7 @@ class Arguments:
         words += ["--run", *(self.generate.words if self.generate else ["--layers", f"{layer}..{layer}"])]
         if self.input_shape:
             words += ["--input-shape", ",".join(map(str, self.input_shape))]
+        words += ["--arch", self.arch] if self.arch else []
         if self.calibration:
             words += ["--calibration", str(self.calibration)]
         words += self.rounding.words
@@ -163,6 +166,11 @@ def _parser() -> argparse.ArgumentParser:
 
     g = p.add_argument_group("model")
     g.add_argument("--input-shape", type=shape, metavar="N,C,H,W", help="only where the file does not say")
+    g.add_argument(
+        "--arch", type=factory, metavar="MODULE:FACTORY",
+        help="the model file is a state dict (torch.save or safetensors) of the module that this class or function "
+        "makes, called without arguments; needs --input-shape, runs code",
+    )  # fmt: skip
     g.add_argument("--allow-pickle", action="store_true", help="accept a pickled module, whose loading runs code")
 
     add_quantization(p)
@@ -229,5 +237,5 @@ def parse(argv: Sequence[str]) -> Arguments:
         run=a.run, inputs=a.inputs, latency=int(a.dram_latency), bytes_per_cycle=a.dram_bytes_per_cycle,
         stall=a.dram_stall, json=a.json, fuse=not a.no_fuse, layers=a.layers, dump=a.dump, trace=a.trace,
         allow_pickle=a.allow_pickle, seed=int(a.seed), command=shlex.join(["python", "-m", "mapper", *argv]),
-        engine=a.engine, generate=chosen(a), dram=a.dram, advise=a.advise, objective=a.objective,
+        engine=a.engine, generate=chosen(a), dram=a.dram, arch=a.arch, advise=a.advise, objective=a.objective,
     )  # fmt: skip

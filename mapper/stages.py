@@ -111,7 +111,7 @@ def load(arguments: Arguments, accelerators: Sequence[Config], progress: Progres
 def read(arguments: Arguments, progress: Progress) -> FloatGraph:
     """The model file as a float graph."""
     with progress.step(f"import {arguments.model}"):
-        return import_model(arguments.model, arguments.input_shape, arguments.allow_pickle)
+        return import_model(arguments.model, arguments.input_shape, arguments.allow_pickle, arguments.arch)
 
 
 def quantized(graph: FloatGraph, accelerators: Sequence[Config], arguments: Arguments, progress: Progress) -> Model:
