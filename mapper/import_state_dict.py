@@ -11,7 +11,7 @@ import torch
 from safetensors import SafetensorError
 
 from dataflows.errors import InputError
-from mapper.import_module import made
+from mapper.import_factory import made
 
 NESTED = "state_dict", "model_state_dict", "model"
 """Keys under which training loops keep the weights in a checkpoint."""

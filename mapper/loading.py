@@ -15,7 +15,7 @@ import torch
 from dataflows.errors import InputError
 from mapper.graph import FloatGraph
 from mapper.import_export import import_export
-from mapper.import_module import brief, exported
+from mapper.import_factory import brief, exported
 from mapper.import_onnx import import_onnx
 from mapper.import_state_dict import Weights, looks_like_safetensors, read_safetensors, weights_in, with_weights
 from mapper.import_torchscript import import_torchscript
