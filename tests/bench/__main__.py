@@ -11,6 +11,7 @@ from rich.table import Table
 
 from dataflows.errors import InputError
 from tests.bench import (
+    a3,
     area,
     bert,
     bitfusion,
@@ -77,6 +78,7 @@ TOPICS: dict[str, Callable[[], list[Figure]]] = {
     "bert": bert.run,
     "gpt2": gpt2.run,
     "decode": decode.run,
+    "a3": a3.run,
     "pruning": pruning.run,
 }
 
