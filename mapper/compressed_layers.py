@@ -83,7 +83,7 @@ def compressed_layers(network: Network, cfg: Config, before: FloatGraph, after: 
         if not isinstance(layer, Conv) or node is None:
             continue
         few = np.count_nonzero(node.weight) <= PRUNED * node.weight.size
-        if layer.name in made or few or is_shared(node.plain):
+        if layer.name in made or few or (node.steps is None and is_shared(node.plain)):
             result[layer.name] = compression(layer, cfg, layer.name not in made)
     return result
 

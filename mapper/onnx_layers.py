@@ -153,9 +153,10 @@ def added(call: Call, x: Activation, other: Constant) -> Activation | None:
     held = call.builder.shape(x)
     values = spread(call.builder, x, other, "Add")
     filled = np.broadcast_to(np.asarray(values, np.float32), (1, *held[1:])).copy()
-    fixed = call.builder.add(Fixed, [], held, value=filled)
+    title = f"{call.builder.where.path}.constant"
+    fixed = call.builder.add(Fixed, [], held, title, value=filled)
     levels = Quantized(8, step, zero, -128, 127)
-    rounded = call.builder.add(FakeQuantize, [fixed], held, levels=levels)
+    rounded = call.builder.add(FakeQuantize, [fixed], held, title, levels=levels)
     result = call.builder.add(Add, [x, rounded], held)
     return Activation(result.name, x.shape, index=x.index)
 

@@ -32,6 +32,7 @@ from mapper.decoder import decoder, length
 from mapper.engines import resolved
 from mapper.equalize import equalize
 from mapper.generated import Generated, as_ids, generate
+from mapper.given_scales import all_given, not_kept
 from mapper.graph import FloatGraph
 from mapper.host import host_note
 from mapper.leave_out import leave_out
@@ -60,6 +61,10 @@ UNCLAMPED = "; ceilings between them are gone, and SQNR compares with the model 
 
 KEEP_BYTES = 1 << 30
 """Tensors of a run are kept for SQNR up to this size; beyond, the golden model's first batch serves."""
+
+
+RANDOM = "calibrated with random samples: accuracy is not that of real data; give --calibration FILE.npz"
+"""What is said where scales were found without data."""
 
 
 @dataclass(frozen=True)
@@ -126,14 +131,15 @@ def quantized(graph: FloatGraph, accelerators: Sequence[Config], arguments: Argu
             graph = _compress(graph, arguments)
         notes.append("pruned or clustered on the way: SQNR compares with the float model after that, not before")
     common = common_widths(graph, accelerators, arguments.bits)
-    notes += common.notes
+    notes += [*common.notes, *not_kept(graph, common)]
     signs = {name for name in graph.inputs if common.tensors[name] == 1}
     if arguments.calibration:
         calibration = load_samples(arguments.calibration, graph)
     else:
         calibration = random_samples(graph, seed=arguments.seed, signs=signs)
-        notes.append("calibrated with random samples: accuracy is not that of real data; give --calibration FILE.npz")
-        progress.warn(notes[-1])
+        if not all_given(graph):
+            notes.append(RANDOM)
+            progress.warn(notes[-1])
     samples = load_samples(arguments.inputs, graph) if arguments.inputs else _first_batch(graph, calibration)
     for name in signs:
         check_signs(name, calibration[name])
