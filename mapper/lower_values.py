@@ -3,7 +3,7 @@ the row engine, which closes the gaps."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import replace
 from functools import cached_property, partial
 from itertools import groupby, pairwise
@@ -37,8 +37,8 @@ Head = list[Part]
 class ValuesLowering(AttentionLowering):
     """Steps of an attention layer of which values are left out.
 
-    Head by head: scores of all its parts; results of the head before; the selection, and numerators of what stays
-    packed, while the array computes the scores of the next head.
+    Head by head: scores of all its parts; then, while the array computes those of the next head, the selection, and
+    numerators of what stays are packed; at last these meet values.
     """
 
     kept_in = "packed"
@@ -65,35 +65,61 @@ class ValuesLowering(AttentionLowering):
         parts = self.plan.parts()
         behind = dict(pairwise(parts))
         before: Head = []
+        ahead = 0  # steps since the softmax of that
         for _, found in groupby(parts, key=lambda part: (part.sample, part.head)):
             head = list(found)
             scores = [step for part in head for step in self._scores(part, behind.get(part))]
-            results = list(self._results_of(before, len(scores), last=False))
-            yield from scores
-            yield from results
-            yield from self._pack(head, len(results))
+            if before:
+                ahead = yield from self._finish(before, ahead, scores, last=False)
+            else:
+                yield from scores
             before = head
-        yield from self._results_of(before, 0, last=True)
+        yield from self._finish(before, ahead, [], last=True)
 
-    def _results_of(self, head: Head, ahead: int, *, last: bool) -> Iterator[Step]:
-        """Results of all parts of a head; ``ahead`` is the number of steps since its numerators were packed."""
+    def _finish(self, head: Head, ahead: int, scores: list[Step], *, last: bool) -> Generator[Step, None, int]:
+        """The rest of a head among the ``scores`` of the next one; ``ahead`` is the number of steps since its softmax.
+
+        The selection comes before the softmax of the next head, which is to find empty columns; then numerators are
+        packed, a few rows before each softmax but the last, and at last they meet values. Returns the steps of that.
+        """
+        pieces = list(self._unpacked(head))
+        softmax = [n for n, step in enumerate(scores) if any(load.memory == "scale" for load in step.loads)]
+        merged: list[Step] = []
+        packed: dict[Part, int] = {}  # how many steps of those when a part is packed
+        done = 0
+        for n, step in enumerate([*scores, None]):
+            share = (softmax.index(n) + 1) / max(1, len(softmax) - 1) if n in softmax else float(step is None)
+            while done < min(1, share) * len(pieces):
+                part, rows = pieces[done]
+                merged.append(self._pack(part, rows, ahead + 1 + len(merged)))
+                packed[part] = len(merged)
+                done += 1
+            merged += [step] if step else []
+        first = tuple(self._operand_load(part, rows, ahead) for part, rows in pieces[: PACKING_SLOTS - 1])
+        yield Step(self.index, first, partial(self._select_values, head[0]))
+        yield from merged
+        results: list[Step] = []
         for part in head:
-            yield from self._results(part, ahead, last=last and part is head[-1])
+            since = len(merged) - packed[part] + len(results)
+            results += self._results(part, since, last=last and part is head[-1])
+        yield from results
+        return len(results)
 
     # -- selection and packing --------------------------------------------------------------------
 
-    def _pack(self, head: Head, ahead: int) -> Iterator[Step]:
-        """The selection, then a step per piece of numerators; ``ahead`` is the number of steps since the softmax."""
+    def _unpacked(self, head: Head) -> Iterator[tuple[Part, Span]]:
+        """Rows that are packed together."""
         size = max(1, self.cfg.memory.operand_bytes // PACKING_SLOTS // self.plan.keys)
         for part in head:
-            rows = part.end - part.first
-            for some in spans(rows, even(rows, size)):
-                first = part is head[0] and some[0] == 0
-                needed = (
-                    self._operand_load(part, some, ahead), self._unit_load(), self._kept_load(part),
-                    self._scratch_load(part),
-                )  # fmt: skip
-                yield Step(self.index, needed, partial(self._pack_rows, part, some, first))
+            for rows in spans(part.end - part.first, even(part.end - part.first, size)):
+                yield part, rows
+
+    def _pack(self, part: Part, rows: Span, ahead: int) -> Step:
+        """The step of such rows; ``ahead`` is the number of steps since the softmax."""
+        needed = (
+            self._operand_load(part, rows, ahead), self._unit_load(), self._kept_load(part), self._scratch_load(part)
+        )
+        return Step(self.index, needed, partial(self._pack_rows, part, rows))
 
     def _operand_load(self, part: Part, some: Span, ahead: int) -> Load:
         """Numerators of some rows; the last word may reach beyond the last key."""
@@ -115,12 +141,10 @@ class ValuesLowering(AttentionLowering):
     def _unit_load(self) -> Load:
         return loads.parameter_load(self.context, (self.index, "unit"), self._unit_offset, 1, self.index)
 
-    def _pack_rows(self, part: Part, some: Span, first: bool, at: list[int]) -> None:
-        """Some rows through VECTOR and the row engine back to DRAM; behind the selection, if they are its first."""
+    def _pack_rows(self, part: Part, some: Span, at: list[int]) -> None:
+        """Some rows through VECTOR and the row engine back to DRAM."""
         operand_at, param_at, packed_at, _ = at
         plan, cfg, rows = self.plan, self.cfg, some[1] - some[0]
-        if first:
-            self._select_values(part)
         note = f"{self._name(part)}: packed numerators of queries from {part.first + some[0]}"
         tail = plan.keys - (plan.key_blocks - 1) * cfg.lanes
         loops: Loops = [(1, 0), (1, 0), (plan.key_blocks, cfg.lanes), (rows, plan.keys)]
@@ -149,8 +173,8 @@ class ValuesLowering(AttentionLowering):
         )  # fmt: skip
         keep(self.context, packed_at + some[0] * plan.kept, rows * plan.kept, self.index, note)
 
-    def _select_values(self, part: Part) -> None:
-        """The ROWS job that chooses the values of a head."""
+    def _select_values(self, part: Part, _: list[int]) -> None:
+        """The ROWS job that chooses the values of a part's head."""
         layer, plan = self.layer, self.plan
         floor = {"by_floor": 1, "floor": largest_left_out(layer)} if layer.value_threshold else {"by_floor": 0}
         self.context.builder.add(
