@@ -61,6 +61,7 @@ class Reduce(IntEnum):
     SUM = 1
     MAX = 2
     WINDOW = 3  # weighted 3x3 windows; only where the configuration has them
+    PRODUCT = 4  # the first times the last, without their zero points; only with vector.products
 
 
 class Rows(IntEnum):

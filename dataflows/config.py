@@ -78,6 +78,8 @@ class Config(Section):
                 "[vector] must be left out unless numbers.act_bits is 8: windows take 8-bit operands, "
                 f"not {self.numbers.act_bits}-bit ones"
             )
+        if self.products and self.multiplier:
+            raise ValueError("vector.products must be left out with [multiplier]: both operands have 8 bits")
         if self.codec and self.codec.level_bits != self.numbers.act_bits:
             raise ValueError(
                 f"codec.level_bits must be {self.numbers.act_bits} as numbers.act_bits is, not {self.codec.level_bits}"
@@ -193,6 +195,11 @@ class Config(Section):
     def window_multipliers(self) -> int:
         """MAC multipliers of the vector unit: one per lane and tap, none without windows."""
         return WINDOW_TAPS * self.lanes if self.vector else 0
+
+    @property
+    def products(self) -> bool:
+        """Whether the vector unit multiplies two operands."""
+        return self.vector is not None and self.vector.products
 
     @property
     def sparse_multipliers(self) -> int:

@@ -129,7 +129,7 @@ def units(cfg: Config) -> dict[Unit, tuple[Register, ...]]:
                 "mode",
                 (
                     Field("from_operand", 1, "source: operand buffer instead of accumulators"),
-                    Field("reduce", 2, "Reduce, over the two innermost operand levels"),
+                    Field("reduce", 3 if cfg.products else 2, "Reduce, over the two innermost operand levels"),
                     Field("add", 1, "add an operand word to the requantized word"),
                     Field("broadcast", 1, "one parameter entry for all blocks instead of one per block"),
                     Field("keep", 1, "output words go to the operand buffer instead of STORE"),

@@ -140,6 +140,9 @@ class Vector(Section):
     window_words: Annotated[int, Field(strict=True, ge=WINDOW_TAPS // 3, le=1 << 16)] = Field(
         description="longest padded row that depthwise windows take, in words of one byte per lane: two rows are kept"
     )
+    products: Annotated[bool, Field(strict=True)] = Field(
+        False, description="a multiplier of two operands per lane: products of two tensors, element by element"
+    )
 
 
 class Codec(Section):

@@ -14,7 +14,7 @@ from dataflows.attention import Append, Attention, Embedding, Lookup, Norm, Posi
 from dataflows.config import Config
 from dataflows.errors import InputError
 from dataflows.network import Add, AvgPool, Concat, Conv, Layer, MaxPool, Network
-from dataflows.operators import ChannelSlice, Spread, Upsample
+from dataflows.operators import ChannelSlice, Multiply, Spread, Upsample
 from dataflows.pruning import Gather, HeadConv
 from dataflows.vocabulary import Kind
 from mapper.array_plan import ArrayPlan, plane_or_classifier
@@ -40,6 +40,7 @@ from mapper.lower_elementwise import ElementwiseLowering
 from mapper.lower_gather import GatherLowering
 from mapper.lower_generation import QueryLowering
 from mapper.lower_heads import HeadConvLowering, check_heads
+from mapper.lower_multiply import MultiplyLowering
 from mapper.lower_norm import NormLowering, fuse_sums
 from mapper.lower_plane import PlaneLowering
 from mapper.lower_pool import PoolLowering
@@ -298,6 +299,8 @@ def compile_network(
             engine = "rows"
             if add:
                 first, behind = add, [*behind, layer]
+        elif isinstance(layer, Multiply):
+            steps += list(MultiplyLowering(context, layer, index).steps())
         elif isinstance(layer, ChannelSlice | Upsample | Spread):
             steps += list(MoveLowering(context, layer, index).steps())
         elif isinstance(layer, Lookup | Slice):

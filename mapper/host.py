@@ -45,8 +45,8 @@ def host_note(found: Mapping[str, str], programs: int) -> str:
     reasons = dict.fromkeys(found.values())
     each = "; ".join(f"{', '.join(name for name, w in found.items() if w == why)} ({why})" for why in reasons)
     return (
-        f"{len(found)} layers run on the host, in time that cycles do not count, between {programs} programs of the "
-        f"accelerator: {each}"
+        f"on the host, in time that cycles do not count, between {programs} program(s) of the accelerator, "
+        f"{len(found)} layer(s): {each}"
     )
 
 
@@ -66,4 +66,13 @@ def _missing(cfg: Config, network: Network, layer: Layer) -> str:
 
 def _product(cfg: Config, network: Network, layer: Multiply) -> str:
     """What is missing for a product of two tensors."""
-    return "no products of two tensors in the vector unit"
+    a, b = (network.tensors[name] for name in layer.inputs)
+    wide = [t.bits for t in (a, b, network.tensors[layer.output]) if t.bits != MOVED]
+    pixel = (b.shape[0], 1, 1, a.shape[3])
+    if not cfg.products:
+        return "no products of two tensors in the vector unit: vector.products"
+    if wide or cfg.codec is not None:
+        return "a product of plain elements of 8 bits is what the vector unit makes"
+    if b.shape not in (a.shape, pixel):
+        return f"a product of {a.shape} and {b.shape}; they are equal, or the second is a pixel {pixel}"
+    return ""

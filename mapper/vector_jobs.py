@@ -194,6 +194,7 @@ class Pass:
     last: bool
     addition: Registers | None = None
     addend: str | None = None  # second operand of an addition
+    zeros: Registers | None = None  # zero points of both operands of a product
     slot: int | None = None  # of the table in which results are looked up
     rows: Callable[[], None] | None = None  # adds the ROWS job through which they go to DRAM
     half: isa.Nibbles = isa.Nibbles.NONE  # of each code only this half leaves
@@ -216,7 +217,7 @@ def operand_pass(context: Context, p: Pass) -> None:
         "requantize": p.requantize,
         "operand_base": {"address": p.address},
         **levels(OPERAND_LEVELS, p.loops, "operand_"),
-        **(p.addition or {}),
+        **(p.addition or p.zeros or {}),
         **packed.formats(cfg, source=tensors[p.source], addend=addend, result=tensors[p.output]),
     }  # fmt: skip
     accesses = [

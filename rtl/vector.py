@@ -35,6 +35,9 @@ def output_layout(cfg: Config) -> data.StructLayout:
     })
 
 
+PRODUCTS = ("offset_a", "offset_b", "product")
+"""Constants of the lanes for products of two operands."""
+
 RESULT_LEVELS = ("result_block", "result_x", "result_y")
 """Loop levels of kept words, innermost first."""
 
@@ -435,6 +438,7 @@ class VectorEngine(wiring.Component):
                 lane.entry.eq(constants.entry),
                 lane.stage.eq(stage),
                 *(getattr(lane, name).eq(getattr(constants, name)) for name in constants.per_lane),
+                *(getattr(lane, name).eq(getattr(constants, name)) for name in PRODUCTS if self.cfg.products),
                 lane.write.eq(writes[i]),
                 lane.write_entry.eq(write_entry),
                 lane.write_data.eq(write_data[i]),

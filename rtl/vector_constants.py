@@ -52,6 +52,11 @@ class JobConstants(wiring.Component):
     give : Out(semaphore mask)
         Of the oldest job.
 
+    Only where the configuration has products:
+
+    offset_a, offset_b, product : Out
+        For the lanes: zero points of the word that begins, and whether the word at stage ``multiplying`` is a product.
+
     Only where the configuration has attention:
 
     read_row : Out(1), row : Out(16)
@@ -69,6 +74,7 @@ class JobConstants(wiring.Component):
 
     def __init__(self, cfg: Config):
         self.cfg = cfg
+        element = signed(cfg.numbers.act_bits)
         super().__init__({
             "job": In(job_layout(cfg, isa.Unit.VECTOR)),
             "begin": In(1),
@@ -80,10 +86,11 @@ class JobConstants(wiring.Component):
             "max_taps": Out(1),
             "entry": Out(range(cfg.param_entries)),
             "tail_block": Out(1),
-            **{name: Out(signed(cfg.numbers.act_bits)) for name in _ELEMENTS},
+            **{name: Out(element) for name in _ELEMENTS},
             "multiplier_a": Out(24),
             "multiplier_b": Out(24),
             "sum_shift": Out(SHIFT_BITS),
+            **({"offset_a": Out(element), "offset_b": Out(element), "product": Out(1)} if cfg.products else {}),
             **self._of_result(cfg),
             **(self._of_rows() if cfg.attention else {}),
             "give": Out(cfg.control.semaphores),
@@ -187,6 +194,12 @@ class JobConstants(wiring.Component):
             ("sum_high", Mux(add, total["high"], highest), element, lane.sum_clamping),
         ):
             m.d.comb += getattr(self, name).eq(held(name, signal(f"job_{name}", value, shape), which[stage]))
+        if self.cfg.products:
+            is_product = signal("is_product", reduce == isa.Reduce.PRODUCT, 1)
+            m.d.comb += self.product.eq(held("product", is_product, which[lane.multiplying]))
+            for name, zero in (("offset_a", "zero_a"), ("offset_b", "zero_b")):
+                value = signal(f"job_{name}", Mux(is_product, total[zero], 0), element)
+                m.d.comb += getattr(self, name).eq(held(name, value, arriving))
         for name, value in self._values_of_result().items():
             port = getattr(self, name)
             m.d.comb += port.eq(held(name, signal(f"job_{name}", value, port.shape()), which[-1]))

@@ -120,6 +120,12 @@ class VectorLane(wiring.Component):
         Writes one parameter, see :class:`ParameterMemory`.
     o : Out(signed(act_bits))
 
+    Only where the configuration has products:
+
+    offset_a, offset_b : In(signed(act_bits)), product : In(1)
+        These are taken off the ``first`` operand and off the one that is taken last, with ``take``; x is their product,
+        with ``stage[multiplying]``. Without a product ``offset_a`` is 0.
+
     Only where the configuration has attention:
 
     by_row : In(1), row_multiplier : In(24), row_shift : In(6)
@@ -134,7 +140,7 @@ class VectorLane(wiring.Component):
     """
 
     latency = 8 + 2 * Requantize.latency
-    biasing = 2
+    multiplying, biasing = 1, 2
     rounding, clamping, adding, scaling, sum_shifting, sum_rounding, sum_clamping = 6, 7, 8, 9, 11, 12, 13
     """Stages that read job-wide constants."""
     widening = rounding + 1
@@ -162,6 +168,7 @@ class VectorLane(wiring.Component):
             "write_data": In(8 * cfg.param_lane_bytes),
             "o": Out(element),
             **({"from_window": In(1), "window": In(signed(SUM_BITS))} if cfg.vector else {}),
+            **({"offset_a": In(element), "offset_b": In(element), "product": In(1)} if cfg.products else {}),
             **(self._of_rows() if cfg.attention else {}),
         })
 
@@ -184,12 +191,13 @@ class VectorLane(wiring.Component):
         # Stage 0: reduce, and read the parameters of the completed word.
         x = Signal(signed(acc_bits), reset_less=True)
         addend = [Signal(signed(bits), name=f"addend_{i}", reset_less=True) for i in range(self.adding)]
+        first = self.operand - self.offset_a if self.cfg.products else self.operand
         with m.If(self.take):
             m.d.sync += addend[0].eq(self.operand)
             with m.If(~self.from_operand):
                 m.d.sync += x.eq(self.acc)
             with m.Elif(self.first | (self.max_taps & (self.operand > x[:bits].as_signed()))):
-                m.d.sync += x.eq(self.operand)
+                m.d.sync += x.eq(first)
             with m.Elif(self.add_taps):
                 m.d.sync += x.eq(x + self.operand)
         if self.cfg.vector:
@@ -216,9 +224,15 @@ class VectorLane(wiring.Component):
         multiplier = [Signal(MULTIPLIER_BITS, name=f"multiplier_{i}", reset_less=True) for i in range(2)]
         shift = [Signal(SHIFT_BITS, name=f"shift_{i}", reset_less=True) for i in range(4)]
         product = Signal(signed(product_bits), reset_less=True)
-        with m.If(self.stage[1]):
+        reduced = x
+        if self.cfg.products:
+            second = Signal(signed(bits + 1), reset_less=True)
+            with m.If(self.take):
+                m.d.sync += second.eq(self.operand - self.offset_b)
+            reduced = Mux(self.product, x[: bits + 1].as_signed() * second, x)
+        with m.If(self.stage[self.multiplying]):
             m.d.sync += [
-                complete.eq(x),
+                complete.eq(reduced),
                 bias.eq(parameters.o.bias),
                 multiplier[0].eq(parameters.o.multiplier),
                 shift[0].eq(parameters.o.shift),

@@ -305,6 +305,9 @@ class Machine:
             second = self._operands(job, addresses[1::2], "addend") if mode["add"] else None
             if mode["reduce"] == isa.Reduce.WINDOW:
                 x = self.window(job, words[:, 0])
+            elif mode["reduce"] == isa.Reduce.PRODUCT:
+                s = {name: value for register in isa.SUM_REGISTERS for name, value in job.get(register, {}).items()}
+                x = (words[:, 0] - s["zero_a"]) * (words[:, -1] - s["zero_b"])
             else:
                 x = {0: words[:, 0], 1: words.sum(axis=1), 2: words.max(axis=1)}[mode["reduce"]]
         else:

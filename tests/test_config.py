@@ -62,6 +62,7 @@ MESSAGES = [
     ("vector.window_words", 2, "vector.window_words must be at least 3, not 2"),
     ("vector.window_words", 1 << 20, "vector.window_words must be at most 65536, not 1048576"),
     ("vector.window_words", None, "vector.window_words is missing"),
+    ("vector.products", 1, "vector.products must be a valid boolean, not 1"),
     ("clock_mhz", 0, "clock_mhz must be a positive number, not 0"),
     ("clock_mhz", -0.5, "clock_mhz must be a positive number, not -0.5"),
     ("clock_mhz", float("nan"), "clock_mhz must be a positive number, not nan"),
@@ -179,7 +180,7 @@ FIELDS = [
     ("memory.weight_bytes", 131072), ("memory.acc_bytes", 32768), ("memory.operand_bytes", 16384),
     ("memory.param_bytes", 4096), ("bus.data_bits", 64), ("bus.max_read_burst", 32), ("bus.max_write_burst", 8),
     ("bus.reads_in_flight", 4), ("bus.writes_in_flight", 4), ("control.queue_words", 32), ("control.semaphores", 12),
-    ("control.watchdog_cycles", 2048), ("vector.window_words", 512),
+    ("control.watchdog_cycles", 2048), ("vector.window_words", 512), ("vector.products", True),
     ("codec.run_bits", 5), ("codec.blocks", 512),
 ]
 

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from dataflows.network import Concat, Network, Tensor
-from dataflows.operators import ChannelSlice, Spread, Upsample
+from dataflows import config
+from dataflows.network import Concat, MaxPool, Network, Tensor, Window
+from dataflows.operators import ChannelSlice, Multiply, Spread, Upsample
 from mapper.compile import compile_network
 from mapper.conv_plan import Options
 from sim import golden
@@ -62,3 +63,37 @@ def test_joined_tokens(rng, lean):
         network = Network("tokens", {"x": x, "u": up, "y": target}, layers, ("x",), ("y",))
         assert golden.run(network, {"x": np.zeros(x.shape, np.int8)})["y"].shape == target.shape
         check(network, cfg, seed)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("lean", [False, True])
+def test_products(rng, shape, lean):
+    """Of equal tensors, of a tensor with itself, and with a pixel that counts for all."""
+    base = small("weight_stationary", 3, 5, lean=lean).model_dump()
+    base["vector"] = {"window_words": 12, "products": True}
+    cfg = config.parse(base, "test")
+    n, _, _, c = shape
+    for seed in range(3):
+        x, target = activation(rng, "x", shape), activation(rng, "y", shape)
+        up = Tensor("u", shape, x.scale, x.zero)
+        pixel = Tensor("p", (n, 1, 1, c), x.scale, x.zero)
+        layers = (
+            Upsample("u", ("x",), "u"), MaxPool("p", ("x",), "p", window=Window(stride=shape[1:3])),
+            Multiply("y", ("x", ("x", "u", "p")[seed]), "y", -100, 90),
+        )  # fmt: skip
+        network = Network("product", {"x": x, "u": up, "p": pixel, "y": target}, layers, ("x",), ("y",))
+        program = compile_network(cfg, network, Options())
+        assert not program.host
+        check(network, cfg, seed)
+
+
+def test_products_that_the_host_makes(rng):
+    """A plane that counts for all channels, and an accelerator without products."""
+    x, target = activation(rng, "x", (1, 3, 4, 5)), activation(rng, "y", (1, 3, 4, 5))
+    plane = Tensor("p", (1, 3, 4, 1), x.scale, x.zero)
+    layers = ChannelSlice("p", ("x",), "p", start=2, stop=3), Multiply("y", ("x", "p"), "y")
+    network = Network("plane", {"x": x, "p": plane, "y": target}, layers, ("x",), ("y",))
+    base = small("weight_stationary", 3, 5).model_dump()
+    assert "vector.products" in compile_network(config.parse(base, "test"), network, Options()).host["y"]
+    base["vector"] = {"window_words": 12, "products": True}
+    assert "the second is a pixel" in compile_network(config.parse(base, "test"), network, Options()).host["y"]

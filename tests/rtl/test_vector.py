@@ -358,3 +358,30 @@ def test_latency_zero_is_refused():
     with pytest.raises(ValueError, match="operand_latency must be at least 1, not 0"):
         VectorEngine(make_config(1), operand_latency=0)
     gc.collect()  # the half-made component warns when it is collected: now, where that is expected
+
+
+@pytest.mark.parametrize("lanes, bus, attention", [(1, 64, False), (3, 64, True), (4, 128, False)])
+@pytest.mark.parametrize("stall", [0.0, 0.6])
+def test_products(lanes, bus, attention, stall):
+    """Products of two operands among jobs of all other kinds, windows included."""
+    cfg = make_config(lanes, bus, window_words=12, attention=attention, products=True)
+    rng = random.Random(f"products {lanes} {stall}")
+    memories = Memories.random(rng, cfg)
+    kinds = ["product"] * 12 + [*model.KINDS]
+    rng.shuffle(kinds)
+    jobs = [random_job(rng, cfg, kind) for kind in kinds]
+    jobs[5:5] = model.window_jobs(rng, cfg, 3)
+    result = simulate(cfg, memories, jobs, lambda _: rng.random() >= stall, lambda _: rng.random() >= stall)
+    check(cfg, memories, jobs, result)
+
+
+def test_products_need_no_more_cycles():
+    """An output word per two reads, without a gap, as additions have it."""
+    cfg = make_config(3, window_words=12, products=True)
+    rng = random.Random("rate")
+    memories = Memories.random(rng, cfg)
+    jobs = [random_job(rng, cfg, "product", (3, 4)) for _ in range(4)]
+    result = simulate(cfg, memories, jobs)
+    check(cfg, memories, jobs, result)
+    first, count = result.operand_reads[0], len(result.operand_reads)
+    assert result.operand_reads == list(range(first, first + count))

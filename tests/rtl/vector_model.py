@@ -21,7 +21,7 @@ SHIFT_BITS = 6
 
 def make_config(
     lanes: int, data_bits: int = 64, entries: int = 6, window_words: int = 0, turned: bool = False, bits: int = 8,
-    multiplier: str = "", attention: bool = False,
+    multiplier: str = "", attention: bool = False, products: bool = False,
 ) -> Config:
     """A configuration with the given lanes, bus, parameter entries, words of a window row (if not 0), and width.
 
@@ -49,7 +49,7 @@ def make_config(
     if attention:
         values["attention"] = {"row_elements": 16 * lanes, "scales": 20, "tables": 3}
     if window_words:
-        values["vector"] = {"window_words": window_words}
+        values["vector"] = {"window_words": window_words, "products": products}
     return config.parse(values, "test")
 
 
@@ -193,7 +193,8 @@ def bounds(rng: random.Random, cfg: Config) -> dict[str, int]:
 def random_job(rng: random.Random, cfg: Config, kind: str, sizes: tuple[int, ...] = (1, 1, 2, 3)) -> dict[str, Any]:
     """All registers and semaphores of a job; unused registers hold rubbish."""
     counts = {name: rng.choice(sizes) for name in LEVELS}
-    taps = {"none": (1, 1), "operand_add": (2, 1)}.get(kind, (rng.randrange(1, 4), rng.randrange(1, 4)))
+    pairs = {"none": (1, 1), "operand_add": (2, 1), "product": (2, 1)}
+    taps = pairs.get(kind, (rng.randrange(1, 4), rng.randrange(1, 4)))
     if kind in ("acc", "acc_add"):
         taps = (1, 1)
 
@@ -202,7 +203,8 @@ def random_job(rng: random.Random, cfg: Config, kind: str, sizes: tuple[int, ...
 
     blocks = rng.choice([counts["block"], 1, 2, 3])
     broadcast = int(blocks > cfg.param_entries or rng.random() < 0.3)
-    reduce = {"sum": isa.Reduce.SUM, "max": isa.Reduce.MAX}.get(kind, isa.Reduce.NONE)
+    kinds = {"sum": isa.Reduce.SUM, "max": isa.Reduce.MAX, "product": isa.Reduce.PRODUCT}
+    reduce = kinds.get(kind, isa.Reduce.NONE)
     limit = 1 << cfg.numbers.act_bits - 1
     addend = {
         "multiplier_a": rng.choice([rng.randrange(2**24), 2**24 - 1]),
@@ -378,6 +380,8 @@ def run(cfg: Config, memories: Memories, job: dict[str, Any]) -> list[list[int]]
                 x = sums[i][lane]
             elif mode["reduce"] == isa.Reduce.WINDOW:
                 x = windows[i][lane]
+            elif mode["reduce"] == isa.Reduce.PRODUCT:
+                x = (window[0] - total["zero_a"]) * (window[-1] - total["zero_b"])
             elif mode["reduce"] == isa.Reduce.SUM:
                 x = sum(window)
             else:
