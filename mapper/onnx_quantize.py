@@ -11,7 +11,7 @@ from mapper.fake_quantize import quantized
 from mapper.graph import FakeQuantize
 from mapper.import_registry import pointwise
 from mapper.import_values import Activation, Constant
-from mapper.onnx_registry import MICROSOFT, Call, onnx_operator
+from mapper.onnx_registry import MICROSOFT, REFUSED, Call, onnx_operator
 from mapper.onnx_values import Array, Codes, Raw
 
 RANGES = {
@@ -102,10 +102,8 @@ def dequantize_linear(call: Call) -> Any:
     return codes(call, 0, 1, 2)
 
 
-@onnx_operator("DynamicQuantizeLinear", "MatMulInteger", "ConvInteger")
-def dynamic(call: Call) -> Any:
-    """Quantization whose scales depend on the data."""
-    raise call.error(
-        f"{call.op} is dynamic quantization, whose scales depend on the data; quantize the model statically "
-        "(onnxruntime.quantization.quantize_static), or give the float model"
-    )
+DYNAMIC = (
+    "dynamic quantization, whose scales depend on the data; quantize the model statically "
+    "(onnxruntime.quantization.quantize_static), or give the float model"
+)
+REFUSED.update(dict.fromkeys(("DynamicQuantizeLinear", "MatMulInteger", "ConvInteger"), DYNAMIC))

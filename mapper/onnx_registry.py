@@ -30,6 +30,9 @@ HANDLERS: dict[str, Handler] = {}
 TARGETS: dict[str, tuple[str, ...]] = {}
 """PyTorch's operators that a handler cannot do without."""
 
+REFUSED: dict[str, str] = {}
+"""Operators that are known and cannot be imported, and what they are."""
+
 OURS = ("", "ai.onnx")
 """Names of ONNX's own domain."""
 
@@ -144,5 +147,7 @@ class Call:
         return self.builder.error(message)
 
     def unsupported(self) -> InputError:
-        """The error for operators that nothing is known of."""
+        """The error for operators that have no handler."""
+        if self.op in REFUSED:
+            return self.error(f"{self.op} is {REFUSED[self.op]}")
         return self.error(f"operator {self.op} is not supported; supported are {', '.join(supported())}")
