@@ -11,6 +11,7 @@ from google.protobuf.message import DecodeError
 from onnx import external_data_helper, inliner
 
 from dataflows.errors import InputError
+from mapper.onnx_patterns import recognize
 
 FIRST_OPSET, LAST_OPSET = 7, onnx.defs.onnx_opset_version()
 """Versions of ONNX's operators that are read; before the first, broadcasting worked otherwise."""
@@ -50,6 +51,8 @@ def read_model(path: Path, data: bytes) -> onnx.ModelProto:
         model = inliner.inline_local_functions(model)
     _sort(path, model.graph)
     _check_nodes(path, model)
+    recognize(model.graph)
+    _sort(path, model.graph)
     return model
 
 

@@ -14,8 +14,8 @@ from mapper.onnx_registry import TARGETS
 
 TITLES = {
     "onnx_layers": "layers, arithmetic, functions", "onnx_pooling": "pooling, means",
-    "onnx_shapes": "shapes, parts, maps", "onnx_attention": "softmax, norms", "onnx_quantize": "QDQ", "onnx_integer": "QOperator", "onnx_qonnx": "QONNX",
-    "onnx_recurrent": "recurrent layers",
+    "onnx_shapes": "shapes, parts, maps", "onnx_attention": "softmax, norms", "onnx_quantize": "QDQ",
+    "onnx_integer": "QOperator", "onnx_qonnx": "QONNX", "onnx_recurrent": "recurrent layers",
 }  # fmt: skip
 """What each module imports."""
 

@@ -154,6 +154,70 @@ def test_attention(tmp_path):
     assert "attention" in [node.op for node in graph.nodes]
 
 
+@pytest.mark.parametrize("form", range(4))
+def test_gelu_taken_apart(form, tmp_path):
+    m = Maker((1, 5, 8))
+    half, one, root = (m.constant(np.float32(v)) for v in (0.5, 1, 2**0.5))
+    x = m.node("MatMul", "x", m.weights(8, 12))
+    inner = m.node("Div", x, root) if form % 2 else m.node("Mul", m.constant(np.float32(0.5**0.5)), x)
+    total = m.node("Add", m.node("Erf", inner), one)
+    match form:
+        case 0:
+            y = m.node("Mul", m.node("Mul", x, total), half)
+        case 1:
+            y = m.node("Mul", m.node("Mul", x, half), total)
+        case 2:
+            y = m.node("Mul", m.node("Mul", half, total), x)
+        case _:
+            y = m.node("Div", m.node("Mul", total, x), m.constant(np.float32(2)))
+    model = m.model(m.node("MatMul", y, m.weights(12, 4)))
+    graph = same(model, tmp_path, samples(model, 2))
+    assert [node.op for node in graph.nodes if node.op == "lookup"] == ["lookup"]
+    assert len(graph.nodes) == 3
+
+
+@pytest.mark.parametrize("centered", [True, False])
+@pytest.mark.parametrize("square", ["Pow", "Mul"])
+def test_norm_taken_apart(centered, square, tmp_path):
+    m = Maker((1, 5, 8))
+    d = m.node("Sub", "x", m.node("ReduceMean", "x", axes=[-1])) if centered else "x"
+    power = m.node("Pow", d, m.constant(np.float32(2))) if square == "Pow" else m.node("Mul", d, d)
+    root = m.node("Sqrt", m.node("Add", m.node("ReduceMean", power, axes=[-1]), m.constant(np.float32(1e-3))))
+    y = m.node("Mul", m.node("Div", d, root), m.constant(m.rng.uniform(0.5, 2, 8).astype(np.float32)))
+    model = m.model(m.node("Add", y, m.constant(m._bias(8))))
+    graph = same(model, tmp_path, samples(model, 2))
+    assert [node.op for node in graph.nodes] == ["norm"]
+
+
+def test_mobile_and_detection_blocks(tmp_path):
+    """Squeeze and excite, hard-swish, SiLU, upsampling, transposed convolution, leaky ReLU, split."""
+    m = Maker((1, 8, 6, 6))
+    x = m.node("HardSwish", m.conv("x", 8, 16))
+    s = m.node("Relu", m.conv(m.node("GlobalAveragePool", x), 16, 4, 1))
+    x = m.node("Mul", x, m.node("HardSigmoid", m.conv(s, 4, 16, 1), alpha=1 / 6))
+    x = m.conv(x, 16, 12, 1)
+    x = m.node("Mul", x, m.node("Sigmoid", x))
+    up = m.node("Resize", x, "", m.constant(np.float32([1, 1, 2, 2])), mode="nearest")
+    first = m.node("Split", up, axis=1, outputs=2)
+    turned = m.node("ConvTranspose", x, m.weights(12, 5, 2, 2), strides=[2, 2], kernel_shape=[2, 2])
+    x = m.node("Concat", m.node("LeakyRelu", first, alpha=0.1), f"{first}_1", turned, axis=1)
+    model = m.model(m.conv(x, 17, 6, 1))
+    same(model, tmp_path, samples(model, 2))
+
+
+@pytest.mark.parametrize(("kind", "gates"), [("LSTM", 4), ("GRU", 3)])
+@pytest.mark.parametrize("direction", ["forward", "bidirectional"])
+def test_recurrent_layers(kind, gates, direction, tmp_path):
+    m, ways = Maker((1, 4, 5)), 1 if direction == "forward" else 2
+    more = {"linear_before_reset": 1} if kind == "GRU" else {}
+    parts = m.weights(ways, gates * 6, 5), m.weights(ways, gates * 6, 6), m.weights(ways, 2 * gates * 6)
+    x = m.node("Transpose", "x", perm=[1, 0, 2])
+    x = m.node(kind, x, *parts, hidden_size=6, direction=direction, **more)
+    x = m.node("Reshape", m.node("Transpose", x, perm=[2, 0, 1, 3]), m.constant([1, 4, -1]))
+    model = m.model(m.node("MatMul", x, m.weights(6 * ways, 3)))
+    same(model, tmp_path, samples(model, 2))
+
+
 def test_embedding(tmp_path):
     m = Maker((1, 6))
     model = m.model(m.node("MatMul", m.node("Gather", m.weights(11, 8), "x"), m.weights(8, 3)), kind=TensorProto.INT64)
