@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Mapping
 from dataclasses import replace
 
+from dataflows.attention import Constant
 from dataflows.errors import InputError
 from dataflows.network import Add, Layer, Network, Reshape
 
@@ -35,7 +36,7 @@ def bounds(network: Network, text: str) -> tuple[int, int]:
 
 
 def cut(network: Network, first: int, last: int, fused: Mapping[str, Add]) -> Network:
-    """Layers ``first`` to ``last`` alone, with the additions that run in their epilogues.
+    """Layers ``first`` to ``last`` alone, with the additions that run in their epilogues and the constants they read.
 
     Inputs are the tensors they read from outside; outputs are the tensors that anything outside reads, or nothing
     reads. Names, scales and weights stay.
@@ -45,8 +46,10 @@ def cut(network: Network, first: int, last: int, fused: Mapping[str, Add]) -> Ne
     layers = tuple(layer for layer in network.layers if layer.name in names)
     if all(isinstance(layer, Reshape) for layer in layers):
         raise InputError(f"layer {layers[0].name} only reshapes: it takes no time and there is nothing to run")
-    made = {layer.output for layer in layers}
     read = _read(layers)
+    names |= {layer.name for layer in network.layers if isinstance(layer, Constant) and layer.output in read}
+    layers = tuple(layer for layer in network.layers if layer.name in names)
+    made = {layer.output for layer in layers}
     outside = _read(tuple(layer for layer in network.layers if layer.name not in names)) | set(network.outputs)
     inputs = tuple(name for name in network.tensors if name in read - made)
     outputs = tuple(layer.output for layer in layers if layer.output in outside or layer.output not in read)

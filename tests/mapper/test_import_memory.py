@@ -16,6 +16,7 @@ from mapper.candidates import with_candidates
 from mapper.layer_specs import parse as spec
 from mapper.loading import import_model
 from mapper.options import parse
+from mapper.part import cut
 from mapper.progress import Progress
 from tests.attention_networks import encoder_network
 from tests.mapper import models
@@ -96,6 +97,14 @@ def test_the_option():
         parse(["model.pt2", "--candidates", "0"])
     arguments = parse(["model.pt2", "--candidates", "3,b=4"])
     assert "--candidates 3,b=4" in arguments.reproduce(arguments.configs[0], "a")
+
+
+def test_a_part_has_the_keys_that_it_reads():
+    network = with_candidates(memory_network(1, 1, 9, 1, 4), spec("5", int))
+    index = next(i for i, x in enumerate(network.layers) if isinstance(x, Attention))
+    part = cut(network, index, index, {})
+    assert [layer.op for layer in part.layers] == ["constant", "constant", "attention"]
+    assert part.inputs == (network.layers[index].inputs[0],)
 
 
 def test_from_file_to_program(tmp_path, root):
