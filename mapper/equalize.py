@@ -65,8 +65,8 @@ def equalize(graph: FloatGraph, unclamp: bool = False) -> tuple[FloatGraph, list
         moved = 0.0
         for pair in found:
             factor = factors(layers[pair.first], layers[pair.second])
-            layers[pair.first] = _divided(layers[pair.first], factor)
-            layers[pair.second] = _multiplied(layers[pair.second], factor)
+            both = rescaled(layers[pair.first], layers[pair.second], factor)
+            layers[pair.first], layers[pair.second] = both
             moved = max(moved, float(np.abs(np.log(factor)).max()))
         if moved < SETTLED:
             break
@@ -107,6 +107,11 @@ def factors(first: Conv, second: Conv) -> Factors:
     alive = (rows > DEAD * rows.max()) & (columns > DEAD * columns.max())
     safe = np.where(alive, rows * columns, 1.0)
     return np.where(alive, np.sqrt(safe) / np.where(alive, columns, 1.0), 1.0)
+
+
+def rescaled(first: Conv, second: Conv, factor: Factors) -> tuple[Conv, Conv]:
+    """Two layers with the channels between them divided by factors; what they compute stays the same."""
+    return _divided(first, factor), _multiplied(second, factor)
 
 
 def _by_input(weight: Floats, groups: int) -> Factors:

@@ -5,8 +5,10 @@ Source
 S. Migacz, 8-bit Inference with TensorRT, GTC 2017, and MXNet's ``_get_optimal_threshold``. A threshold ``t`` cuts the
 histogram to -t..t; what is cut counts for the outermost bins (P). Bins are merged to as many as the tensor has levels,
 and each sum is spread over those of its bins that are not empty (Q). The ``t`` of the least KL(P, Q) wins.
-Deviations: bins that the tensor has on one side of zero only share all levels, as zero points allow; bins are dealt out
-to levels evenly where their number is no multiple; thresholds are tried in steps of 1/256 of the range.
+The bin of zero counts no more than its neighbours, as in NVIDIA's pytorch-quantization: zero is exact with every
+range, and what ReLUs have cut off would else outweigh everything. Deviations: a tensor on one side of zero has all
+levels there, as zero points allow; bins are dealt out to levels evenly where their number is no multiple; thresholds
+are tried in steps of 1/256 of the range.
 """
 
 from __future__ import annotations
@@ -32,13 +34,13 @@ def entropy(found: Histogram, wanted: Wanted) -> Range:
     best, least = (low, high), np.inf
     if wanted.bits > FINEST or not found.counts.any():
         return best
-    largest = max(-low, high)
+    largest, counts = max(-low, high), without_zeros(found)
     for step in range(STEPS, 0, -1):
         limit = largest * step / STEPS
         first, last = bins_within(found, limit)
         if last - first < wanted.levels:
             break
-        divergence = _divergence(found.counts, first, last, wanted.levels)
+        divergence = _divergence(counts, first, last, wanted.levels)
         if divergence < least * (1 - 1e-9):
             least, best = divergence, (max(low, -limit), min(high, limit))
     return best
@@ -49,6 +51,15 @@ def bins_within(found: Histogram, limit: float) -> tuple[int, int]:
     first = round((-limit - found.low) / found.width)
     last = round((limit - found.low) / found.width)
     return max(first, 0), min(last, len(found.counts))
+
+
+def without_zeros(found: Histogram) -> NDArray[np.float64]:
+    """The counts, that of the bin with zero in it no larger than those beside it."""
+    counts = found.counts.copy()
+    if found.low <= 0 <= found.high:
+        at = min(int(-found.low / found.width), len(counts) - 1)
+        counts[at] = min(counts[at], max(counts[i] for i in (at - 1, at + 1) if 0 <= i < len(counts)))
+    return counts
 
 
 def _divergence(counts: NDArray[np.float64], first: int, last: int, levels: int) -> float:

@@ -61,12 +61,16 @@ def test_entropy_is_the_least_divergence(name, rng):
     found = histogram(SHAPES[name](rng))
     low, high = found.whole
     chosen = entropy(found, Wanted(6))
-    largest = max(-low, high)
+    largest, counts = max(-low, high), list(found.counts)
+    if low < high and found.low <= 0 <= found.high:
+        edges = np.linspace(found.low, found.high, BINS + 1)
+        zero = min(int(np.searchsorted(edges, 0, "right")) - 1, BINS - 1)
+        counts[zero] = min(counts[zero], max(counts[max(zero - 1, 0) : zero][:1] + counts[zero + 1 : zero + 2]))
     tried = {}
     for step in [*range(STEPS, 0, -37), round(max(-chosen[0], chosen[1]) / largest * STEPS)]:
         first, last = bins_within(found, largest * step / STEPS)
         if last - first >= 64:
-            tried[step] = plain_divergence(list(found.counts), first, last, 64)
+            tried[step] = plain_divergence(counts, first, last, 64)
     best = round(max(-chosen[0], chosen[1]) / largest * STEPS)
     assert tried[best] == min(tried.values()) or tried[best] == pytest.approx(min(tried.values()), rel=1e-6)
     assert low <= chosen[0] <= 0 <= chosen[1] <= high
@@ -95,6 +99,11 @@ def test_least_error_is_no_worse_than_others(name, bits, rng):
     for method in ("percentile", "entropy"):
         assert best <= error(*METHODS[method].choose(found, Wanted(bits))) * 1.02
     assert best <= error(*found.whole) * 1.02
+
+
+def test_zeros_of_relus_do_not_decide(rng):
+    values = np.maximum(rng.standard_normal(100_000), 0)
+    assert entropy(histogram(values), Wanted())[1] > 0.8 * entropy(histogram(values[values > 0]), Wanted())[1] > 2.5
 
 
 def test_percentiles_are_quantiles(rng):
