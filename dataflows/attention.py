@@ -78,9 +78,10 @@ class Attention(Layer):
         return bool(self.value_threshold) or (self.keep_values or keys) < keys
 
     def macs(self, tensors: Mapping[str, Tensor]) -> int:
-        """Queries times keys and probabilities times values, whatever the mask."""
+        """Queries times keys and probabilities times values, whatever the mask; without those left out by rank."""
         n, _, queries, channels = tensors[self.inputs[0]].shape
-        return 2 * n * queries * self.keys(tensors) * channels
+        keys = self.keys(tensors)
+        return n * queries * (keys + (self.keep_values or keys)) * channels
 
 
 @dataclass(frozen=True)

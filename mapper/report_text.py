@@ -185,6 +185,9 @@ def _tip(view: View, packed: bool) -> list[tuple[str, str]]:
             ("entries walked / PEs", f"{row.sparse.theoretical_cycles:,}"),
             ("load balance", percent(row.sparse.load_balance)),
         ]
+    if row.values:
+        rows += [("values of a head", row.values.text)]
+        rows += [("numerators dropped below", f"{row.values.least} / 127")] if row.values.least else []
     rows.append(("cycles, predicted", f"{row.cycles_predicted:,}"))
     if row.cycles_measured is not None:
         rows.append(("cycles, measured", f"{row.cycles_measured:,}"))

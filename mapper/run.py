@@ -56,7 +56,8 @@ class Run:
     where asked for. ``block_words`` are the words of every compressed block by its offset in the region of activations,
     one number per batch, as the golden data says. ``predictions`` and ``masks`` are of the first batches, from their
     golden data, of programs whose cycles depend on it; ``selections`` are the tokens or heads that stay in the first
-    :data:`PICTURED` samples, by the tensor of their list.
+    :data:`PICTURED` samples, by the tensor of their list; ``values`` how many values
+    are added up, of every head and sample, by attention layer that leaves some out.
     """
 
     samples: int = 0
@@ -72,6 +73,7 @@ class Run:
     predictions: list[Prediction] = field(default_factory=list)
     masks: list[Masks] = field(default_factory=list)
     selections: dict[str, list[list[int]]] = field(default_factory=dict)
+    values: dict[str, list[int]] = field(default_factory=dict)
     seconds: float = 0.0
 
     @property
@@ -95,13 +97,15 @@ class Run:
             for name, value in values.items():
                 total[name] = total.get(name, 0) + value
 
-    def select(self, program: Program, expected: Tensors) -> None:
+    def select(self, program: Program, expected: Tensors, position: int = 0) -> None:
         """Keep what selections of a batch have left, as long as that is pictured."""
         for layer in program.network.layers:
             if isinstance(layer, Select):
                 seen = self.selections.setdefault(layer.output, [])
                 numbers = expected[layer.output].view(np.uint16).reshape(-1, layer.keep)
                 seen += numbers[: PICTURED - len(seen)].tolist()
+        for name, kept in golden.values_kept(program.network, expected, position).items():
+            self.values.setdefault(name, []).extend(kept.ravel().tolist())
 
 
 def check_tools() -> None:
@@ -198,7 +202,7 @@ def execute(
                     )
                 )
                 run.masks.append(Masks({name: expected[name] for name in vectors}))
-            run.select(program, expected)
+            run.select(program, expected, generation.position)
             for offset, words in _block_words(program, expected):
                 run.block_words.setdefault(offset, []).append(words)
             generation.go_on(expected)

@@ -23,6 +23,7 @@ from mapper.sparse_summary import SparseSummary, summaries
 from mapper.timing import Prediction
 from mapper.timing_sparse import Masks
 from mapper.traffic import traffic
+from mapper.values_summary import ValuesSummary, values_summary
 
 if TYPE_CHECKING:
     from mapper.run import Run
@@ -39,7 +40,8 @@ class Row:
     weights) and "output". ``stalls`` are predicted cycles by reason
     (:data:`mapper.timing_causes.REASONS`); with ``array_busy``, in which the array works, they add up to
     ``cycles_predicted``. ``energy`` has the picojoules of ``energy_pj`` by place (:mod:`mapper.energy`). ``sparse`` is
-    for layers on the sparse engine, ``compression`` for those whose weights are pruned or clustered. ``sqnr_db`` is
+    for layers on the sparse engine, ``compression`` for those whose weights are pruned or clustered, ``values`` for
+    attention that leaves out values. ``sqnr_db`` is
     that of the output after a run, with the noise of all layers before; ``sqnr_own_db`` what it would be if nothing but
     the layer's inputs, weights and result were rounded.
     """
@@ -71,6 +73,7 @@ class Row:
     compression: Compression | None = None
     search: dict[str, Any] | None = None
     sqnr_own_db: float | None = None
+    values: ValuesSummary | None = None
 
     @property
     def title(self) -> str:
@@ -180,6 +183,7 @@ def rows(
             compression=compression.get(layer.name),
             search=_search(entry),
             sqnr_own_db=_least(own.get(each.output) for each in entry.chain),
+            values=values_summary(network, layer, run),
         )  # fmt: skip
 
     return [row(entry) for entry in program.schedule]

@@ -101,6 +101,21 @@ def sparse_table(outcome: Outcome) -> Table | None:
     return table
 
 
+def values_table(outcome: Outcome) -> Table | None:
+    """One line per attention layer that leaves out values; None if there is none."""
+    found = [(row, row.values) for row in outcome.rows if row.values]
+    if not found:
+        return None
+    table = Table(title="values left out", title_justify="left")
+    table.add_column("layer", overflow="fold")
+    for name in ("values of a head", "threshold", "post-scoring"):
+        table.add_column(name, justify="right")
+    for row, values in found:
+        least = f"below {values.least} / 127" if values.least else "-"
+        table.add_row(row.title, values.text, f"{values.threshold:g}" if values.threshold else "-", least)
+    return table
+
+
 def precision_table(outcome: Outcome) -> Table | None:
     """One line per pair of widths; None where there are not several."""
     found = precisions(outcome)
@@ -224,7 +239,10 @@ def show(console: Console, outcomes: Sequence[Outcome]) -> None:
         if len(outcomes) == 1:
             console.print(layer_table(outcome))
             chosen = allocation_table(outcome.allocation) if outcome.allocation else None
-            tables = precision_table(outcome), sparse_table(outcome), compression_table(outcome), chosen
+            tables = (
+                precision_table(outcome), sparse_table(outcome), values_table(outcome), compression_table(outcome),
+                chosen,
+            )  # fmt: skip
             for more in filter(None, tables):
                 console.print(more)
         if outcome.advice:

@@ -36,10 +36,8 @@ def attention(
     """
     check(layer, sources, result)
     codes, sums = shares(layer, xs, sources, position)
-    if layer.keep_values is not None:
-        codes = codes * largest(columns(layer, codes, sums), layer.keep_values)[:, :, np.newaxis]
-    if layer.value_threshold:
-        codes = codes * (columns(layer, codes, sums) >= least_probability(layer))[:, :, np.newaxis]
+    if layer.keep_values is not None or layer.value_threshold:
+        codes = codes * stays(layer, codes, sums)[:, :, np.newaxis]
     multiplier, shift = row_scale(sums, *value_scale(layer, sources[2], result))
     acc = (codes.astype(np.float64) @ heads(chosen(xs[2], xs), layer.heads)).astype(np.int64)
     rounded = scaled(acc, multiplier[..., np.newaxis], shift[..., np.newaxis])
@@ -52,6 +50,14 @@ def columns(layer: Attention, codes: Ints, sums: Ints) -> Ints:
     p = probabilities(codes, sums)
     result: Ints = p.max(axis=2) if layer.value_threshold else p.sum(axis=2)
     return result
+
+
+def stays(layer: Attention, codes: Ints, sums: Ints) -> NDArray[np.bool_]:
+    """Which values of each head are added up, (N, heads, Lk), where some may be left out."""
+    seen = columns(layer, codes, sums)
+    if layer.value_threshold:
+        return np.asarray(seen >= least_probability(layer), bool)
+    return largest(seen, layer.keep_values or seen.shape[2])
 
 
 def column_sums(layer: Attention, xs: Sequence[Codes], sources: Sequence[Tensor], position: int = 0) -> Ints:

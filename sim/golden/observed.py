@@ -10,7 +10,7 @@ from dataflows.attention import Attention
 from dataflows.errors import InputError
 from dataflows.network import Codes, Layer, Network
 from dataflows.pruning import Select
-from sim.golden.attention import column_sums, columns, shares
+from sim.golden.attention import column_sums, columns, shares, stays
 from sim.golden.pruning import head_magnitudes, importance, places, select, unsigned
 from sim.golden.requantize import Ints
 
@@ -88,4 +88,17 @@ def selected_from(network: Network, values: Mapping[str, Codes], position: int =
             xs, sources = [values[name] for name in layer.inputs], [network.tensors[name] for name in layer.inputs]
             seen = columns(layer, *shares(layer, xs, sources, position))
             found.setdefault("values", []).extend(seen.reshape(-1, seen.shape[2]))
+    return found
+
+
+def values_kept(network: Network, values: Mapping[str, Codes], position: int = 0) -> dict[str, Ints]:
+    """How many values of each head (N, heads) are added up in a run that gives ``values``, by attention layer.
+
+    Layers that leave out none are not among them.
+    """
+    found: dict[str, Ints] = {}
+    for layer in network.layers:
+        if isinstance(layer, Attention) and layer.selects_values(layer.keys(network.tensors)):
+            xs, sources = [values[name] for name in layer.inputs], [network.tensors[name] for name in layer.inputs]
+            found[layer.name] = stays(layer, *shares(layer, xs, sources, position)).sum(axis=2)
     return found

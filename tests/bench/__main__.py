@@ -12,6 +12,7 @@ from rich.table import Table
 from dataflows.errors import InputError
 from tests.bench import (
     a3,
+    approximate,
     area,
     bert,
     bitfusion,
@@ -84,6 +85,7 @@ TOPICS: dict[str, Callable[[], list[Figure]]] = {
     "decode": decode.run,
     "a3": a3.run,
     "pruning": pruning.run,
+    "approximate": approximate.run,
 }
 
 

@@ -1,21 +1,26 @@
 """The report about transformers: which tokens are left, traffic, utilization, the row engine."""
 
+import io
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from dataflows import config, isa
+from dataflows.attention import Attention
 from dataflows.pruning import Select
 from mapper.compile import compile_network
 from mapper.conv_plan import Options
+from mapper.leave_out_values import leave_out_values
 from mapper.options import parse
 from mapper.outcome import Outcome
 from mapper.report import report
 from mapper.report_layers import views
 from mapper.report_tokens import WIDTH, pictures
 from mapper.run import PICTURED, Run
+from mapper.terminal import show
 from mapper.timing import predict
 from mapper.timing_causes import REASONS
 from mapper.trace_events import trace_events
@@ -32,8 +37,10 @@ HEADS = 4
 def outcome():
     """A network that leaves out tokens and heads, as if it had been run."""
     cfg = small_attention()
-    cfg = cfg.model_copy(update={"attention": cfg.attention.model_copy(update={"pruning": True})})
+    cfg = cfg.model_copy(update={"attention": cfg.attention.model_copy(update={"pruning": True, "values": True})})
     network = pruned_encoder(3, 20, HEADS, 8, KEEP, (HEADS, 2, 2))
+    _, second, third = (layer.name for layer in network.layers if isinstance(layer, Attention))
+    network = leave_out_values(network, {second: 0.4}, {third: 0.2}, {second: 0.1})
     program = compile_network(cfg, network, Options())
     prediction = predict(program, 100, 8)
     run = Run(samples=PICTURED + 2, cycles=prediction.cycles * (PICTURED + 2))
@@ -87,6 +94,22 @@ def test_rows_of_the_table(outcome):
     gather = by_op["gather"][0]
     assert gather.least_bytes == 2 * np.prod(gather.row.shape) * outcome.samples
     assert all(view.bytes >= 0.9 * view.least_bytes for views_ in by_op.values() for view in views_)
+
+
+def test_values_left_out(outcome):
+    """None of the first layer; 7 of 17 by rank; of the third one what the data says."""
+    first, second, third = (row.values for row in outcome.rows if row.op == "attention")
+    assert first is None and second.text == "7 of 17" and second.least == 13
+    counts = outcome.run.values[next(row.name for row in outcome.rows if row.values is third)]
+    assert len(counts) == 2 * (PICTURED + 2) and third.kept == np.mean(counts) and third.most == max(counts)
+    assert max(counts) <= 9 and min(counts) < 9 and third.least == 0
+    assert [layer["values"]["kept"] for layer in outcome.document()["layers"] if layer["values"]] == [7, third.kept]
+    text = report(outcome)
+    assert "7 of 17" in text and "13 / 127" in text and third.text in text
+    console = Console(width=150, file=io.StringIO())
+    show(console, [outcome])
+    shown = console.file.getvalue()
+    assert "values left out" in shown and third.text in shown
 
 
 def test_nothing_is_pictured_without_a_run_or_without_selections():
