@@ -8,17 +8,22 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from dataflows import isa
 from dataflows.config import Config
-from mapper.compile import Program
 from mapper.program import Job
 from mapper.timing_bus import iterations
 from mapper.timing_vector_job import ACC_LEVELS, OPERAND_LEVELS, TAP_LEVELS
 
+if TYPE_CHECKING:
+    from mapper.compile import Program
+
+INPUTS, WEIGHTS, PARAMETERS = "input buffer", "weight buffer", "parameters"
+
 PLACES = {
-    isa.Target.INPUT: "input buffer", isa.Target.WEIGHT: "weight buffer", isa.Target.OPERAND: "operand buffer",
-    isa.Target.PARAM: "parameters", isa.Target.ENTRIES: "entries", isa.Target.COLUMNS: "sorted columns",
+    isa.Target.INPUT: INPUTS, isa.Target.WEIGHT: WEIGHTS, isa.Target.OPERAND: "operand buffer",
+    isa.Target.PARAM: PARAMETERS, isa.Target.ENTRIES: "entries", isa.Target.COLUMNS: "sorted columns",
 }  # fmt: skip
 """Memories that LOAD writes and that are counted."""
 
@@ -46,11 +51,11 @@ def memories(cfg: Config) -> dict[str, Memory]:
     """Memories that are counted, by their names."""
     memory = cfg.memory
     found = {
-        "input buffer": Memory(memory.input_bytes, cfg.input_word_bytes),
-        "weight buffer": Memory(memory.weight_bytes, cfg.weight_word_bytes),
+        INPUTS: Memory(memory.input_bytes, cfg.input_word_bytes),
+        WEIGHTS: Memory(memory.weight_bytes, cfg.weight_word_bytes),
         ACCUMULATORS: Memory(memory.acc_bytes, cfg.acc_word_bytes),
         "operand buffer": Memory(memory.operand_bytes, cfg.operand_word_bytes),
-        "parameters": Memory(memory.param_bytes, cfg.param_entry_bytes),
+        PARAMETERS: Memory(memory.param_bytes, cfg.param_entry_bytes),
     }
     if cfg.attention:
         found[ROW_BUFFER] = Memory(cfg.attention.row_elements * SCORE_BYTES, cfg.lanes * SCORE_BYTES)
@@ -88,11 +93,11 @@ def _load(cfg: Config, job: Job) -> Traffic:
 
 
 def _input(cfg: Config, job: Job) -> Traffic:
-    return Counter({("input buffer", False): iterations(job, cfg.dataflow.input_nest.levels) * cfg.input_read_bytes})
+    return Counter({(INPUTS, False): iterations(job, cfg.dataflow.input_nest.levels) * cfg.input_read_bytes})
 
 
 def _weight(cfg: Config, job: Job) -> Traffic:
-    return Counter({("weight buffer", False): iterations(job, cfg.dataflow.weight_nest.levels) * cfg.weight_read_bytes})
+    return Counter({(WEIGHTS, False): iterations(job, cfg.dataflow.weight_nest.levels) * cfg.weight_read_bytes})
 
 
 def _acc(cfg: Config, job: Job) -> Traffic:
@@ -116,7 +121,7 @@ def _vector(cfg: Config, job: Job) -> Traffic:
     if mode.get("keep"):
         found["operand buffer", True] += words * word
     blocks = 1 if mode.get("broadcast") else job.registers["param"]["blocks"]
-    found["parameters", False] += (words if blocks > 1 else 1) * cfg.param_entry_bytes
+    found[PARAMETERS, False] += (words if blocks > 1 else 1) * cfg.param_entry_bytes
     return found
 
 

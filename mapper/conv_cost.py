@@ -8,6 +8,7 @@ from math import ceil
 from dataflows.formats import pitch
 from dataflows.vocabulary import Dim
 from mapper.conv_plan import ConvPlan, Options
+from mapper.plan_accesses import on_chip
 
 JOB_CYCLES = 4
 """What one more set of array jobs costs."""
@@ -34,7 +35,8 @@ def costed(p: ConvPlan, options: Options, *, residual: bool = False) -> ConvPlan
     first = options.latency + load_cycles + first_weights / bus
     last = shape.grid(p.tile).words * p.blocks + 2 * options.latency
     jobs = tiles * len(shape.blocks) * ceil(p.words / p.chunk_words) * slices
-    return replace(p, cycles=first + middle + last + JOB_CYCLES * jobs, dram_bytes=traffic)
+    inside = 0.0 if options.objective == "cycles" else on_chip(p, loads, weights)
+    return replace(p, cycles=first + middle + last + JOB_CYCLES * jobs, dram_bytes=traffic, on_chip=inside)
 
 
 def least_cycles(p: ConvPlan, options: Options) -> float:

@@ -70,6 +70,7 @@ class ConvPlan:
     dram_bytes: int = 0
     slices_outer: bool = False
     search: Search | None = None
+    on_chip: float = 0  # picojoules of accesses on chip, where energy is the objective
 
     @cached_property
     def groups(self) -> tuple[tuple[Block, ...], ...]:

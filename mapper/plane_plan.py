@@ -91,6 +91,7 @@ class PlanePlan:
     cycles: float = 0
     dram_bytes: int = 0
     search: Search | None = None
+    on_chip: float = 0  # not estimated
 
     # -- channels ---------------------------------------------------------------------------------
 

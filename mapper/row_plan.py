@@ -100,6 +100,7 @@ class RowPlan:
     cycles: float = 0
     dram_bytes: int = 0
     search: Search | None = None
+    on_chip: float = 0  # not estimated
 
     # -- pixels -----------------------------------------------------------------------------------
 

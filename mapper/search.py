@@ -60,8 +60,17 @@ class Costed(Protocol):
     def dram_bytes(self) -> int:
         """Estimated DRAM traffic."""
 
+    @property
+    def on_chip(self) -> float:
+        """Estimated picojoules of accesses on chip, 0 where they are not estimated."""
+
 
 PlanT = TypeVar("PlanT", bound=Costed)
+
+
+def energy(plan: Costed) -> float:
+    """Estimated picojoules."""
+    return plan_energy(plan.shape, plan.dram_bytes) + plan.on_chip
 
 
 def value(plan: Costed, objective: Objective) -> float:
@@ -70,9 +79,9 @@ def value(plan: Costed, objective: Objective) -> float:
         case "cycles":
             return plan.cycles
         case "energy":
-            return plan_energy(plan.shape, plan.dram_bytes)
+            return energy(plan)
         case "edp":
-            return plan.cycles * plan_energy(plan.shape, plan.dram_bytes)
+            return plan.cycles * energy(plan)
 
 
 def choose(
@@ -106,5 +115,5 @@ def choose(
     if not plans:
         return None
     equal = [plan for worth, plan in plans if worth <= least * (1 + near)]
-    best = min(equal, key=lambda plan: (plan_energy(plan.shape, plan.dram_bytes), plan.cycles))
+    best = min(equal, key=lambda plan: (energy(plan), plan.cycles))
     return best, Search(objective, len(space), len(plans), near=near)

@@ -201,7 +201,8 @@ def search_line(outcome: Outcome) -> list[str]:
     unproven = sum(not s["exact"] for s in found)
     proof = f"no proof for {unproven} layers" if unproven else "exact, gap 0"
     goal = outcome.arguments.objective
-    return [f"search for {goal}: {candidates:,} plans, {costed:,} costed, the rest bounded away{reused}; {proof}"]
+    rest = f"{costed:,} costed, the rest bounded away" if costed < candidates else "all costed"
+    return [f"search for {goal}: {candidates:,} plans, {rest}{reused}; {proof}"]
 
 
 def at_widths(cfg: Config) -> str:

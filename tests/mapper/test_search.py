@@ -7,14 +7,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
+from dataflows.network import Window
+from mapper.accesses import ACCUMULATORS, INPUTS, WEIGHTS, accesses
+from mapper.compile import compile_network
 from mapper.conv_cost import costed, least_cycles
 from mapper.conv_plan import ConvPlan, Options
 from mapper.conv_search import NEAR, candidates, plan
 from mapper.conv_shape import ConvShape
 from mapper.objectives import OBJECTIVES
-from mapper.plan_energy import plan_energy
-from mapper.search import choose, value
-from tests.mapper.test_conv_plan import OPTIONS, shapes
+from mapper.plan_accesses import plan_accesses
+from mapper.search import choose, energy, value
+from tests.mapper.test_conv_plan import OPTIONS, one_layer, shapes
 from tests.mapper.test_programs import FLOWS, small
 
 CASES = [(flow, seed) for flow in FLOWS for seed in range(3)]
@@ -28,6 +31,7 @@ class Point:
     cycles: float
     dram_bytes: int
     tight: float = 1
+    on_chip: float = 0
 
 
 def a_shape() -> ConvShape:
@@ -79,12 +83,8 @@ def test_no_plan_of_the_space_is_better(flow, seed, objective):
         least = min(value(p, objective) for p in every)
         equal = [p for p in every if value(p, objective) <= least * (1 + near)]
         assert value(chosen, objective) <= least * (1 + near)
-        assert _energy(chosen) == min(map(_energy, equal))
+        assert energy(chosen) == min(map(energy, equal))
         assert chosen.search is not None and chosen.search.gap == 0 and chosen.search.candidates == len(every)
-
-
-def _energy(p: ConvPlan) -> float:
-    return plan_energy(p.shape, p.dram_bytes)
 
 
 def test_equal_shapes_are_searched_once():
@@ -95,3 +95,21 @@ def test_equal_shapes_are_searched_once():
     assert first.search is not None and second.search is not None and third.search is not None
     assert [p.search.reused for p in (first, second, third) if p.search] == [False, True, False]
     assert second.shape is other and replace(second, shape=shape, search=first.search) == first
+
+
+@pytest.mark.parametrize("flow", FLOWS)
+@pytest.mark.parametrize("case", range(6))
+def test_accesses_of_a_plan_are_those_of_its_jobs(flow, case):
+    """Exactly where tiles are alike; tiles at the border count as full ones."""
+    rng = np.random.default_rng([FLOWS.index(flow), case])
+    channels, outputs, size = (int(n) for n in rng.integers(1, 30, 3))
+    kernel = int(rng.choice([1, 3]))
+    network = one_layer(channels, outputs, Window((kernel, kernel), (1, 1), (kernel // 2,) * 4), size=size)
+    cfg = small(flow, 4, 4, lean=case % 2 == 1)
+    program = compile_network(cfg, network, replace(OPTIONS, objective="energy"))
+    p = program.schedule[0].plan
+    assert isinstance(p, ConvPlan)
+    found, counted = plan_accesses(p, 0, 0), accesses(program)[0]
+    even = sum(t.size == p.tile for t in p.tiles()) == p.tile_count
+    for place in ((INPUTS, False), (WEIGHTS, False), (ACCUMULATORS, True), (ACCUMULATORS, False)):
+        assert found[place] == counted[place] if even else counted[place] <= found[place] <= 2 * counted[place], place
