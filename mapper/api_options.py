@@ -60,6 +60,7 @@ class QuantizeOptions(TypedDict, total=False):
     prompt: str | Path | NDArray[Any]
     context: int
     alphabet: str | Path
+    key_threshold: PerLayer
 
 
 class MemoryOptions(TypedDict, total=False):

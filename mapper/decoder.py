@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from dataflows.attention import Append, Attention, Constant, Embedding, Lookup, Norm, Positional, Slice
 from dataflows.errors import InputError
 from dataflows.network import Add, Concat, Conv, Layer, MaxPool, Network, Reshape, Tensor, Window
+from mapper.layer_specs import LayerSpec
 
 TOKENWISE = "layers of single tokens, causal attention of the sequence to itself, and the last token alone at the end"
 """What a decoder may consist of."""
@@ -40,6 +41,18 @@ def decoder(network: Network, tokens: int = 1, context: int | None = None) -> Ne
 def length(network: Network) -> int:
     """Tokens that a network takes at once."""
     return network.tensors[network.inputs[0]].shape[2]
+
+
+def by_halves(network: Network, threshold: LayerSpec[float]) -> Network:
+    """A decoder that fetches the upper halves of its keys first (``docs/numerics.md``, section 12).
+
+    ``threshold``: by attention layer the probability that one has to reach for the lower ones to stay away.
+    """
+    names = [layer.name for layer in network.layers if isinstance(layer, Attention)]
+    reach = threshold.resolve(names, "--key-threshold")
+    layers = (replace(x, threshold=reach[x.name]) if x.name in reach and isinstance(x, Attention) else x
+              for x in network.layers)  # fmt: skip
+    return replace(network, layers=tuple(layers))
 
 
 @dataclass

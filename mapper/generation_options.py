@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from dataflows.errors import InputError
+from mapper.layer_specs import LayerSpec, parser
 from mapper.option_values import number
 
 EXCLUDED = "inputs", "layers", "keep_heads", "candidates"
@@ -15,18 +16,21 @@ EXCLUDED = "inputs", "layers", "keep_heads", "candidates"
 
 @dataclass(frozen=True)
 class Generate:
-    """What is to be generated: ``count`` tokens behind a prompt."""
+    """What is to be generated: ``count`` tokens behind a prompt; by attention layer the probability of
+    ``--key-threshold``."""
 
     count: int
     prompt: Path
     context: int | None = None
     alphabet: Path | None = None
+    key_threshold: LayerSpec[float] = field(default_factory=LayerSpec)
 
     @property
     def words(self) -> list[str]:
         """The options again."""
         words = ["--generate", str(self.count), "--prompt", str(self.prompt)]
         words += ["--context", str(self.context)] if self.context else []
+        words += ["--key-threshold", self.key_threshold.text] if self.key_threshold.text else []
         return words + (["--alphabet", str(self.alphabet)] if self.alphabet else [])
 
 
@@ -51,14 +55,20 @@ def add_generation(p: argparse.ArgumentParser) -> None:
     g.add_argument(
         "--alphabet", type=Path, metavar="FILE", help="UTF-8 text whose k-th character is id k: prints and writes text"
     )
+    probability = number(float, "a probability above 0 and at most 1", lambda v: 0 < v <= 1)
+    g.add_argument(
+        "--key-threshold", type=parser(probability), metavar="P", default=LayerSpec(),
+        help="fetch the upper halves of keys, and the lower ones only for heads in which no probability reaches P",
+    )  # fmt: skip
 
 
 def chosen(a: argparse.Namespace) -> Generate | None:
     """The options as one value; None where nothing is to be generated."""
     if a.generate is None:
-        for name in ("prompt", "context", "alphabet"):
-            if getattr(a, name) is not None:
-                raise InputError(f"--{name} belongs to generation; add --generate N")
+        for name in ("prompt", "context", "alphabet", "key_threshold"):
+            value = getattr(a, name)
+            if getattr(value, "values", value):
+                raise InputError(f"--{name.replace('_', '-')} belongs to generation; add --generate N")
         return None
     if a.prompt is None:
         raise InputError("--generate needs something to begin with; give --prompt FILE (numpy.save of ids)")
@@ -66,4 +76,4 @@ def chosen(a: argparse.Namespace) -> Generate | None:
         value = getattr(a, name)
         if getattr(value, "values", value):
             raise InputError(f"--{name.replace('_', '-')} contradicts --generate; leave one of them out")
-    return Generate(a.generate, a.prompt, a.context, a.alphabet)
+    return Generate(a.generate, a.prompt, a.context, a.alphabet, a.key_threshold)

@@ -28,7 +28,7 @@ from mapper.compressed_layers import compressed_layers
 from mapper.compression_options import COMPRESSION, LEAVING_OUT
 from mapper.conv_plan import Options
 from mapper.correct_bias import corrected
-from mapper.decoder import decoder, length
+from mapper.decoder import by_halves, decoder, length
 from mapper.engines import resolved
 from mapper.equalize import equalize
 from mapper.generated import Generated, as_ids, generate
@@ -198,7 +198,7 @@ def _generated(model: Model, arguments: Arguments, progress: Progress) -> Model:
     assert arguments.generate is not None
     with progress.step("generate with the golden model"):
         network, tokens = decoder(model.network, context=arguments.generate.context), length(model.network)
-        network = _cut_down(network, arguments)
+        network = by_halves(_cut_down(network, arguments), arguments.generate.key_threshold)
         found = generate(network, arguments.generate, simulation().golden.run)
     (name,) = network.inputs
     whole = np.zeros((1, 1, 1, tokens), np.float32)

@@ -122,6 +122,15 @@ def test_fewer_and_fewer_keys(model, whole, tmp_path, capsys):
     assert [macs // 7 for macs in attention] == [16 * CONTEXT, 8 * CONTEXT, 8 * CONTEXT]
 
 
+def test_keys_by_halves(model, whole, tmp_path, monkeypatch):
+    rtl = Decoder()
+    monkeypatch.setattr(stages, "simulation", lambda: rtl)
+    assert main(command(model, tmp_path, "--generate", "2", "--key-threshold", "0.6", "--run")) == 0
+    (call,) = rtl.calls
+    (attention,) = (layer for layer in call["program"].network.layers if layer.op == "attention")
+    assert attention.threshold == 0.6 and json.loads((tmp_path / "result.json").read_text())["bit_exact"]
+
+
 def test_one_token_and_ids(model, whole, tmp_path, capsys):
     """Without an alphabet ids are printed; one token behind a prompt as long as the context needs no more room."""
     np.save(tmp_path / "prompt.npy", np.arange(CONTEXT)[None] % WORDS)
@@ -156,6 +165,8 @@ def test_likeliest_of_equal_ones_is_the_first():
         (["--generate", "2", "--alphabet", "nowhere"], [1], "nowhere does not exist"),
         (["--generate", "2", "--layers", "0..1"], [1], "--layers contradicts --generate"),
         (["--generate", "2", "--keep-heads", "0.5"], [1], "--keep-heads contradicts --generate"),
+        (["--generate", "2", "--key-threshold", "1.5"], [1], "a probability above 0 and at most 1"),
+        (["--generate", "2", "--key-threshold", "fc=0.5"], [1], "--key-threshold: there is no such layer as 'fc'"),
         (["--generate", "0"], [1], "must be a positive integer"),
         ([], [1], "--prompt belongs to generation; add --generate N"),
     ],
