@@ -45,7 +45,7 @@ def flash_attention(builder: Builder, **arguments: Any) -> tuple[Activation, Non
     return scaled_dot_product_attention(builder, **arguments), None
 
 
-@operator("_transformer_encoder_layer_fwd", "_native_multi_head_attention")
+@operator("_transformer_encoder_layer_fwd", "_native_multi_head_attention", refused=True)
 def fast_path(builder: Builder, **_: Any) -> Activation:
     """PyTorch's fused layers, which hide what they compute."""
     raise builder.error(

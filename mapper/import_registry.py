@@ -20,6 +20,8 @@ from mapper.import_values import Activation, Constant, Ids, Rounded
 Handler = Callable[..., Any]
 F = TypeVar("F", bound=Handler)
 OPERATORS: dict[str, Handler] = {}
+REFUSED: set[str] = set()
+"""Operators whose handlers only say what to do instead."""
 CONSTANT_ONLY = frozenset(
     {"t", "transpose", "permute", "view", "reshape", "flatten", "unsqueeze", "squeeze", "expand", "slice", "select"}
     | {"expand_as", "unflatten", "_unsafe_view", "chunk", "split", "unbind", "cat", "stack", "repeat", "flip", "roll"}
@@ -41,11 +43,12 @@ NO_VALUE = frozenset({"layout", "device", "pin_memory", "memory_format"})
 """Arguments that say where and how a result is held."""
 
 
-def operator(*names: str) -> Callable[[F], F]:
-    """Register a handler: ``handler(builder, **arguments) -> value(s)``."""
+def operator(*names: str, refused: bool = False) -> Callable[[F], F]:
+    """Register a handler: ``handler(builder, **arguments) -> value(s)``; ``refused``: all it does is to say why not."""
 
     def register(handler: F) -> F:
         OPERATORS.update(dict.fromkeys(names, handler))
+        REFUSED.update(names if refused else ())
         return handler
 
     return register
@@ -64,7 +67,7 @@ def apply(builder: Builder, name: str, arguments: dict[str, Any]) -> Any:
         return _fold(builder, name, arguments)
     handler = OPERATORS.get(name) or OPERATORS.get(plain)
     if handler is None:
-        supported = ", ".join(sorted(n for n in OPERATORS if not n.startswith("_")))
+        supported = ", ".join(sorted(n for n in OPERATORS if not n.startswith("_") and n not in REFUSED))
         raise builder.error(f"operator {name} is not supported; supported are {supported}")
     renamed = {"x" if key in ("self", "input") else key: value for key, value in arguments.items()}
     result = handler(builder, **renamed)

@@ -36,7 +36,7 @@ def upsample(
     return builder.add(Upsample, [source], (n, c, height, width), factor=(height // h, width // w))
 
 
-@operator("upsample_bilinear2d", "upsample_bicubic2d", "_upsample_bilinear2d_aa")
+@operator("upsample_bilinear2d", "upsample_bicubic2d", "_upsample_bilinear2d_aa", refused=True)
 def interpolated(builder: Builder, **_: Any) -> Activation:
     """Interpolation, which is refused."""
     raise builder.error("upsampling is supported by nearest neighbours only (mode='nearest')")
