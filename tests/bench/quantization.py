@@ -63,6 +63,8 @@ METHODS: dict[str, tuple[str, Rounding]] = {
     "entropy": ("8", Rounding("entropy")),
     "mse": ("8", Rounding("mse")),
     "mse, corrected": ("8", Rounding("mse", correct_bias=True)),
+    "equalized": ("8", Rounding(equalize=True)),
+    "equalized, corrected": ("8", Rounding(equalize=True, correct_bias=True)),
     "per tensor": ("8", Rounding(one_scale=True)),
     "per tensor, equalized": ("8", Rounding(one_scale=True, equalize=True)),
     "per tensor, corrected": ("8", Rounding(one_scale=True, correct_bias=True)),
