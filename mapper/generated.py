@@ -15,6 +15,7 @@ from dataflows.errors import InputError
 from dataflows.network import Codes, Network
 from mapper.generation import Generation
 from mapper.generation_options import Generate
+from mapper.samples import UNREADABLE
 
 MAGIC = b"\x93NUMPY"
 """What files of :func:`numpy.save` begin with."""
@@ -136,7 +137,7 @@ def read_prompt(path: Path, words: int, alphabet: str | None) -> Ids:
             found = np.load(file, allow_pickle=False) if plain else None
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist") from error
-    except (OSError, ValueError, EOFError) as error:
+    except UNREADABLE as error:
         raise InputError(f"{path} is not an array of integers: {error}") from error
     if found is None:
         return _spelled(path, alphabet)

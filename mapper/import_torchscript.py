@@ -38,7 +38,7 @@ def import_torchscript(name: str, data: bytes, traced: bool, input_shape: Sequen
         read: Callable[..., Any] = torch._C.import_ir_module_from_buffer
         root = read(unit, data, torch.device("cpu"), {}, traced)
         body = root._get_method("forward").graph
-    except RuntimeError as error:
+    except (RuntimeError, UnicodeDecodeError) as error:  # PyTorch's own message may be cut within a character
         first = str(error).strip().splitlines()[0]
         raise InputError(f"{name}: the TorchScript archive cannot be read: {first}") from error
     builder = Builder(name)

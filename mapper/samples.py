@@ -6,6 +6,7 @@ import zipfile
 import zlib
 from collections.abc import Collection
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,12 @@ from mapper.graph import FloatGraph
 from mapper.graph_attention import id_inputs
 
 Arrays = dict[str, NDArray[np.float32]]
+
+UNREADABLE = (
+    OSError, ValueError, TypeError, SyntaxError, EOFError, MemoryError, RuntimeError, TokenError, zipfile.BadZipFile,
+    zlib.error,
+)  # fmt: skip
+"""What NumPy raises for files that it did not write: their headers are Python text, and say how large arrays are."""
 
 
 def load_samples(path: str | Path, graph: FloatGraph) -> Arrays:
@@ -39,7 +46,7 @@ def load_samples(path: str | Path, graph: FloatGraph) -> Arrays:
             arrays = {name: content[name] for name in content.files} if isinstance(content, NpzFile) else None
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist") from error
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except UNREADABLE as error:
         raise InputError(f"{path} is not a NumPy .npz file of plain arrays: {error}") from error
     if arrays is None:
         raise InputError(f"{path} holds a single array without a name; save it with numpy.savez")
