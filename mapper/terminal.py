@@ -195,9 +195,9 @@ def search_line(outcome: Outcome) -> list[str]:
     found = [row.search for row in outcome.rows if row.search]
     if not found:
         return []
-    fresh = [s for s in found if not s["reused"]]
-    candidates, costed = (sum(s[key] for s in fresh) for key in ("candidates", "costed"))
-    reused = f", {len(found) - len(fresh)} layers reuse an equal one's" if len(found) > len(fresh) else ""
+    candidates, costed = (sum(s[key] for s in found) for key in ("candidates", "costed"))
+    known = sum(s["reused"] for s in found)
+    reused = f", known from equal layers for {known}" if known else ""
     unproven = sum(not s["exact"] for s in found)
     proof = f"no proof for {unproven} layers" if unproven else "exact, gap 0"
     goal = outcome.arguments.objective
