@@ -185,6 +185,8 @@ def _tip(view: View, packed: bool) -> list[tuple[str, str]]:
             ("entries walked / PEs", f"{row.sparse.theoretical_cycles:,}"),
             ("load balance", percent(row.sparse.load_balance)),
         ]
+    if row.candidates:
+        rows += [("candidates of a query", row.candidates.text), ("steps of a search", f"{row.candidates.steps:,}")]
     if row.values:
         rows += [("values of a head", row.values.text)]
         rows += [("numerators dropped below", f"{row.values.least} / 127")] if row.values.least else []

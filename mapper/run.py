@@ -57,7 +57,8 @@ class Run:
     one number per batch, as the golden data says. ``predictions`` and ``masks`` are of the first batches, from their
     golden data, of programs whose cycles depend on it; ``selections`` are the tokens or heads that stay in the first
     :data:`PICTURED` samples, by the tensor of their list; ``values`` how many values
-    are added up, of every head and sample, by attention layer that leaves some out.
+    are added up, of every head and sample, by attention layer that leaves some out; ``candidates`` how many keys each
+    query and head scores, by attention layer that searches them.
     """
 
     samples: int = 0
@@ -74,6 +75,7 @@ class Run:
     masks: list[Masks] = field(default_factory=list)
     selections: dict[str, list[list[int]]] = field(default_factory=dict)
     values: dict[str, list[int]] = field(default_factory=dict)
+    candidates: dict[str, list[int]] = field(default_factory=dict)
     seconds: float = 0.0
 
     @property
@@ -106,6 +108,8 @@ class Run:
                 seen += numbers[: PICTURED - len(seen)].tolist()
         for name, kept in golden.values_kept(program.network, expected, position).items():
             self.values.setdefault(name, []).extend(kept.ravel().tolist())
+        for name, found in golden.candidates_found(program.network, expected).items():
+            self.candidates.setdefault(name, []).extend(found.ravel().tolist())
 
 
 def check_tools() -> None:

@@ -14,6 +14,7 @@ from dataflows.network import Conv
 from dataflows.pruning import HeadConv
 from mapper.accesses import Traffic, accesses, walked
 from mapper.attention_plan import AttentionPlan
+from mapper.candidates_summary import CandidatesSummary, candidates_summary
 from mapper.compile import Program, Scheduled
 from mapper.compressed_layers import Compression
 from mapper.energy import of_dram, on_chip
@@ -74,6 +75,7 @@ class Row:
     search: dict[str, Any] | None = None
     sqnr_own_db: float | None = None
     values: ValuesSummary | None = None
+    candidates: CandidatesSummary | None = None
 
     @property
     def title(self) -> str:
@@ -184,6 +186,7 @@ def rows(
             search=_search(entry),
             sqnr_own_db=_least(own.get(each.output) for each in entry.chain),
             values=values_summary(network, layer, run),
+            candidates=candidates_summary(network, layer, run),
         )  # fmt: skip
 
     return [row(entry) for entry in program.schedule]

@@ -116,6 +116,20 @@ def values_table(outcome: Outcome) -> Table | None:
     return table
 
 
+def candidates_table(outcome: Outcome) -> Table | None:
+    """One line per attention layer that scores candidates only; None if there is none."""
+    found = [(row, row.candidates) for row in outcome.rows if row.candidates]
+    if not found:
+        return None
+    table = Table(title="candidates", title_justify="left")
+    table.add_column("layer", overflow="fold")
+    for name in ("keys that a query scores", "steps of a search"):
+        table.add_column(name, justify="right")
+    for row, candidates in found:
+        table.add_row(row.title, candidates.text, f"{candidates.steps:,}")
+    return table
+
+
 def precision_table(outcome: Outcome) -> Table | None:
     """One line per pair of widths; None where there are not several."""
     found = precisions(outcome)
@@ -241,8 +255,8 @@ def show(console: Console, outcomes: Sequence[Outcome]) -> None:
             console.print(layer_table(outcome))
             chosen = allocation_table(outcome.allocation) if outcome.allocation else None
             tables = (
-                precision_table(outcome), sparse_table(outcome), values_table(outcome), compression_table(outcome),
-                chosen,
+                precision_table(outcome), sparse_table(outcome), candidates_table(outcome), values_table(outcome),
+                compression_table(outcome), chosen,
             )  # fmt: skip
             for more in filter(None, tables):
                 console.print(more)

@@ -5,7 +5,7 @@ It is independent evidence: it shares no code with the hardware or the mapper, o
 """
 
 from sim.golden.network import decisions, run, run_layer
-from sim.golden.observed import selected_from, values_kept
+from sim.golden.observed import candidates_found, selected_from, values_kept
 from sim.golden.quality import dequantize, sqnr
 
-__all__ = ["decisions", "dequantize", "run", "run_layer", "selected_from", "sqnr", "values_kept"]
+__all__ = ["candidates_found", "decisions", "dequantize", "run", "run_layer", "selected_from", "sqnr", "values_kept"]

@@ -10,7 +10,8 @@ from dataflows.attention import Attention
 from dataflows.errors import InputError
 from dataflows.network import Codes, Layer, Network
 from dataflows.pruning import Select
-from sim.golden.attention import column_sums, columns, shares, stays
+from sim.golden.attention import column_sums, columns, heads, shares, stays
+from sim.golden.candidates import candidates
 from sim.golden.pruning import head_magnitudes, importance, places, select, unsigned
 from sim.golden.requantize import Ints
 
@@ -101,4 +102,17 @@ def values_kept(network: Network, values: Mapping[str, Codes], position: int = 0
         if isinstance(layer, Attention) and layer.selects_values(layer.keys(network.tensors)):
             xs, sources = [values[name] for name in layer.inputs], [network.tensors[name] for name in layer.inputs]
             found[layer.name] = stays(layer, *shares(layer, xs, sources, position)).sum(axis=2)
+    return found
+
+
+def candidates_found(network: Network, values: Mapping[str, Codes]) -> dict[str, Ints]:
+    """How many candidates each query (N, heads, Lq) has in a run that gives ``values``, by attention layer.
+
+    Layers that score all keys are not among them.
+    """
+    found: dict[str, Ints] = {}
+    for layer in network.layers:
+        if isinstance(layer, Attention) and layer.candidates:
+            queries, keys = (heads(values[name], layer.heads).astype(np.int64) for name in layer.inputs[:2])
+            found[layer.name] = candidates(queries, keys, layer.candidates).sum(axis=3)
     return found

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from mapper.candidates_summary import candidates_summary
 from mapper.compile import compile_network
 from mapper.conv_plan import Options
 from mapper.run import Run, execute
@@ -35,6 +36,14 @@ def test_random_memories(seed: int) -> None:
 
 def test_what_is_no_candidate_is_not_read() -> None:
     """Fewer steps, fewer bytes: each key and each value of 16 bytes is two beats."""
-    found = [run(memory_network(1, 3, 40, 1, 16, steps=steps), Dram(9, CFG.bus_bytes), 1) for steps in (2, 12, 40)]
-    read = [result.counters["READ_BEATS"] for result in found]
+    read = []
+    for steps in (2, 12, 40):
+        network = memory_network(1, 3, 40, 1, 16, steps=steps)
+        result = run(network, Dram(9, CFG.bus_bytes), 1)
+        read.append(result.counters["READ_BEATS"])
+        ((name, found),) = result.candidates.items()
+        layer = next(x for x in network.layers if x.name == name)
+        summary = candidates_summary(network, layer, result)
+        assert len(found) == 3 and 1 <= summary.fewest <= summary.found <= summary.most <= steps
+        assert candidates_summary(network, layer, None).text == f"up to {steps} of 40"
     assert read[0] < read[1] < read[2]
