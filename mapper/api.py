@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from dataflows.errors import InputError
 from mapper import files, stages
 from mapper.accelerators import Accelerators, accelerators, check_patience
+from mapper.advice import advise
 from mapper.api_options import (
     KEPT,
     MapOptions,
@@ -206,7 +207,8 @@ def map_model(
     config : file
         Which of the accelerators the model was quantized for; the first by default.
     **options
-        ``no_fuse``, ``engine``, ``layers``, ``objective``, ``dram_latency``, ``dram_bytes_per_cycle``.
+        ``no_fuse``, ``engine``, ``layers``, ``objective``, ``advise``, ``dram_latency``, ``dram_bytes_per_cycle``,
+        ``dram``.
 
     Returns
     -------
@@ -220,7 +222,10 @@ def map_model(
     said = (*_without(quantized.words, "--config"), "--config", wanted, *words(options))
     arguments, progress = parse(said), Progress()
     model = stages.chosen(quantized.model, arguments, progress)
-    return MappedModel(said, stages.schedule(model, cfg, path, arguments, progress), model, quantized)
+    outcome = stages.schedule(model, cfg, path, arguments, progress)
+    if arguments.advise:
+        outcome = replace(outcome, advice=advise(outcome, model, arguments, progress))
+    return MappedModel(said, outcome, model, quantized)
 
 
 def predict_cycles(mapped: MappedModel, **options: Unpack[MemoryOptions]) -> MappedModel:
@@ -230,7 +235,7 @@ def predict_cycles(mapped: MappedModel, **options: Unpack[MemoryOptions]) -> Map
     ----------
     mapped : MappedModel
     **options
-        ``dram_latency``, ``dram_bytes_per_cycle``.
+        ``dram_latency``, ``dram_bytes_per_cycle``, ``dram``.
 
     Returns
     -------

@@ -68,6 +68,7 @@ class MemoryOptions(TypedDict, total=False):
 
     dram_latency: int
     dram_bytes_per_cycle: float
+    dram: str
 
 
 class MapOptions(MemoryOptions, total=False):
@@ -77,6 +78,7 @@ class MapOptions(MemoryOptions, total=False):
     no_fuse: bool
     engine: str | Mapping[str, str]
     layers: str
+    advise: bool
 
 
 class RunOptions(TypedDict, total=False):
