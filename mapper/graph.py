@@ -192,6 +192,8 @@ class FloatGraph:
     nodes : tuple of Node
     quantized : dict
         Levels of tensors that the model rounds.
+    notes : tuple of str
+        What a reader should know about the import.
     """
 
     name: str
@@ -201,6 +203,7 @@ class FloatGraph:
     ranks: dict[str, int]
     nodes: tuple[Node, ...]
     quantized: dict[str, Quantized] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def form(self, name: str) -> tuple[int, ...]:
         """Shape of an input or output in the original model: (N, C, H, W), (N, L, C), (N, F), or (N, L) of ids."""

@@ -32,6 +32,7 @@ class Builder:
         self._ranks: dict[str, int] = {}
         self._makers: dict[str, Node] = {}
         self._made: dict[tuple[Any, ...], Activation] = {}
+        self._notes: dict[str, list[str]] = {}
 
     def input(self, name: str, shape: tuple[int, ...], ids: bool = False) -> Activation:
         """Declare a graph input; ``ids``: it holds integers (N, L)."""
@@ -118,7 +119,13 @@ class Builder:
             self._ranks.setdefault(self.read(value).name, len(value.shape))
             names.append(value.name)
         unique = tuple(dict.fromkeys(names))
-        return FloatGraph(self.name, tuple(self._inputs), unique, self._shapes, self._ranks, tuple(self._nodes))
+        notes = tuple(f"{text}: {', '.join(dict.fromkeys(where))}" for text, where in self._notes.items())
+        nodes = tuple(self._nodes)
+        return FloatGraph(self.name, tuple(self._inputs), unique, self._shapes, self._ranks, nodes, notes=notes)
+
+    def note(self, text: str) -> None:
+        """Tell the reader something about the current place."""
+        self._notes.setdefault(text, []).append(self.where.path)
 
     def title(self, op: str) -> str:
         """Name of a node at the current place: the module's, or that and what it does."""

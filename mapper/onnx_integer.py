@@ -38,8 +38,6 @@ def matmul(call: Call) -> Codes:
     """Product with constant weights: a, a_scale, a_zero, b, b_scale, b_zero, y_scale, y_zero."""
     if isinstance(call.get(3), Codes | Raw):
         result = call.run("matmul", self=codes(call, 0, 1, 2), other=codes(call, 3, 4, 5))
-        if not isinstance(result, Activation):
-            raise call.error("QLinearMatMul of two computed tensors rounds scores of attention, which is not supported")
         return rounded(call, result, *parameters(call, 6, 7))
     weight = dequantized(call, 3, 4, 5, axis=-1)
     return rounded(call, call.run("matmul", self=codes(call, 0, 1, 2), other=weight), *parameters(call, 6, 7))
@@ -70,7 +68,7 @@ def add(call: Call) -> Codes:
         (at, _), (constant, _) = sorted(places, key=lambda place: place[1])
         other = dequantized(call, constant, constant + 1, constant + 2)
         x = codes(call, at, at + 1, at + 2)
-        result = added(call, x, other) or call.run("add", self=x, other=other)
+        result = (added(call, x, other) if isinstance(x, Activation) else None) or call.run("add", self=x, other=other)
     else:
         result = call.run("add", self=codes(call, 0, 1, 2), other=codes(call, 3, 4, 5))
     return rounded(call, result, *parameters(call, 6, 7))
@@ -113,6 +111,13 @@ def _real(call: Call) -> Call:
     if call.attribute("channels_last", 0):
         raise call.error(f"{call.op} is supported on (N, C, H, W) tensors only, not with channels_last")
     return Call(call.builder, call.op, [codes(call, 0, 1, 2)], call.attributes, call.opset)
+
+
+@onnx_operator("QLinearSoftmax", domain=MICROSOFT)
+def softmax(call: Call) -> Codes:
+    """Softmax: x, x_scale, x_zero, y_scale, y_zero."""
+    result = call.run("softmax", self=codes(call, 0, 1, 2), dim=int(call.attribute("axis", -1)))
+    return rounded(call, result, *parameters(call, 3, 4))
 
 
 def _function(name: str, target: str) -> None:

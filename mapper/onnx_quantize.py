@@ -10,6 +10,7 @@ import torch
 from mapper.fake_quantize import quantized
 from mapper.graph import FakeQuantize
 from mapper.import_registry import pointwise
+from mapper.import_scores import Scores
 from mapper.import_values import Activation, Constant
 from mapper.onnx_registry import MICROSOFT, REFUSED, Call, onnx_operator
 from mapper.onnx_values import Array, Codes, Raw
@@ -19,6 +20,10 @@ RANGES = {
     "int4": (-8, 7), "uint4": (0, 15), "int2": (-2, 1), "uint2": (0, 3),
 }  # fmt: skip
 """Integers of each type that tensors are quantized to."""
+
+
+SCORES = "scores of attention are not rounded as the model rounds them"
+"""What is said where integers of products of queries and keys, or of their softmax, are left out."""
 
 
 def parameters(call: Call, scale: int, zero: int, default: str = "uint8") -> tuple[float, int, str]:
@@ -34,14 +39,17 @@ def parameters(call: Call, scale: int, zero: int, default: str = "uint8") -> tup
 
 
 def rounded(call: Call, x: Any, step: float, zero: int, kind: str) -> Codes:
-    """An activation on the levels of a type."""
+    """An activation on the levels of a type; scores of attention as they are."""
+    if isinstance(x, Scores):
+        call.builder.note(SCORES)
+        return Codes(x, step, zero, kind)
     if not isinstance(x, Activation):
         raise call.error(f"{call.op} needs a tensor computed from the model's inputs")
     levels = quantized(step, zero, *RANGES[kind])
     return Codes(pointwise(call.builder, FakeQuantize, x, levels=levels), step, zero, kind)
 
 
-def codes(call: Call, index: int, scale: int, zero: int) -> Activation:
+def codes(call: Call, index: int, scale: int, zero: int) -> Activation | Scores:
     """What integers stand for that an operator reads as input ``index`` with the scale and zero point it says."""
     found = call.get(index)
     step, origin, kind = parameters(call, scale, zero)
@@ -69,7 +77,7 @@ def dequantized(call: Call, index: int, scale: int, zero: int, axis: int | None 
     spread = [_spread(call, array, values.shape, place, block) for array in (steps, zeros)]
     if not (steps > 0).all():
         raise call.error(f"{call.op} has scales that are not positive")
-    data = ((values.astype(np.int64) - spread[1]) * spread[0].astype(np.float64)).astype(np.float32)
+    data = np.asarray((values.astype(np.int64) - spread[1]) * spread[0].astype(np.float64), np.float32)
     narrow = values.dtype.name in RANGES
     return Constant(name, torch.from_numpy(data), torch.from_numpy(spread[0].copy()) if narrow else None)
 

@@ -104,7 +104,7 @@ class Call:
         """Shape of an input."""
         found = self.get(index)
         found = found.value if isinstance(found, Codes | Raw) else found
-        return tuple(found.shape if isinstance(found, Activation) else found.data.shape)
+        return tuple(found.data.shape if isinstance(found, Array | Constant) else found.shape)
 
     def array(self, index: int, what: str) -> NDArray[Any]:
         """An input that must be a constant; ``what`` it is, for the message."""

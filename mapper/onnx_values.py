@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mapper.import_scores import Scores
 from mapper.import_values import Activation, Constant
 
 PLAIN = ("float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "bool")
@@ -34,7 +35,7 @@ class Array:
 class Codes:
     """Integers ``q`` of type ``type`` that stand for real values ``scale * (q - zero)``, which are ``value``."""
 
-    value: Activation
+    value: Activation | Scores
     scale: float
     zero: int
     type: str

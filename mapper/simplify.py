@@ -198,4 +198,5 @@ def _name_tensors(graph: FloatGraph) -> FloatGraph:
         {names[old]: rank for old, rank in graph.ranks.items() if old in names},
         nodes,
         {names[old]: levels for old, levels in graph.quantized.items() if old in names and old not in signs},
+        graph.notes,
     )

@@ -131,7 +131,7 @@ def quantized(graph: FloatGraph, accelerators: Sequence[Config], arguments: Argu
             graph = _compress(graph, arguments)
         notes.append("pruned or clustered on the way: SQNR compares with the float model after that, not before")
     common = common_widths(graph, accelerators, arguments.bits)
-    notes += [*common.notes, *not_kept(graph, common)]
+    notes += [*graph.notes, *common.notes, *not_kept(graph, common)]
     signs = {name for name in graph.inputs if common.tensors[name] == 1}
     if arguments.calibration:
         calibration = load_samples(arguments.calibration, graph)

@@ -119,6 +119,24 @@ def mlp() -> onnx.ModelProto:
     return m.model(m.gemm(x, 33, 10))
 
 
+def attention(causal: bool = True) -> onnx.ModelProto:
+    """Attention of two heads, as exporters write it, with its projections and an addition."""
+    m = Maker((1, 5, 8))
+
+    def heads(turned: bool) -> str:
+        x = m.node("Reshape", m.node("MatMul", "x", m.weights(8, 8)), m.constant([1, 5, 2, 4]))
+        return m.node("Transpose", x, perm=[0, 2, 3, 1] if turned else [0, 2, 1, 3])
+
+    q, k, v = heads(False), heads(True), heads(False)
+    scores = m.node("Mul", m.node("MatMul", q, k), m.constant(np.float32(0.5)))
+    mask = np.triu(np.full((1, 1, 5, 5), -np.inf, np.float32), 1)
+    scores = m.node("Add", scores, m.constant(mask)) if causal else scores
+    weights = m.node("Softmax", scores, axis=-1)
+    x = m.node("Transpose", m.node("MatMul", weights, v), perm=[0, 2, 1, 3])
+    x = m.node("MatMul", m.node("Reshape", x, m.constant([1, 5, 8])), m.weights(8, 8))
+    return m.model(m.node("Add", x, "x"))
+
+
 NETWORKS = {make.__name__: make for make in (resnet, mobilenet, inception, mlp)}
 
 

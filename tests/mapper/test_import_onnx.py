@@ -8,9 +8,13 @@ import pytest
 from onnx import TensorProto
 
 from mapper import float_reference
+from mapper.calibrate import observe
 from mapper.graph import FloatGraph
 from mapper.loading import import_model
-from tests.mapper.onnx_models import NETWORKS, Maker, run, samples
+from mapper.quantize import quantize
+from mapper.samples import dequantize_output, quantize_input
+from sim import golden
+from tests.mapper.onnx_models import NETWORKS, Maker, attention, quantized, run, samples
 
 MAP = (1, 6, 9, 8)
 CASES: dict[str, tuple[tuple[int, ...], Callable[[Maker], str]]] = {
@@ -136,22 +140,25 @@ def test_new_forms_of_operators(tmp_path):
 
 
 def test_attention(tmp_path):
-    """Heads, a constant mask, the exporter's scores."""
-    m = Maker((1, 5, 8))
-
-    def heads(turned: bool) -> str:
-        x = m.node("Reshape", m.node("MatMul", "x", m.weights(8, 8)), m.constant([1, 5, 2, 4]))
-        return m.node("Transpose", x, perm=[0, 2, 3, 1] if turned else [0, 2, 1, 3])
-
-    q, k, v = heads(False), heads(True), heads(False)
-    scores = m.node("Mul", m.node("MatMul", q, k), m.constant(np.float32(0.5)))
-    mask = np.triu(np.full((1, 1, 5, 5), -np.inf, np.float32), 1)
-    weights = m.node("Softmax", m.node("Add", scores, m.constant(mask)), axis=-1)
-    x = m.node("Transpose", m.node("MatMul", weights, v), perm=[0, 2, 1, 3])
-    x = m.node("MatMul", m.node("Reshape", x, m.constant([1, 5, 8])), m.weights(8, 8))
-    model = m.model(m.node("Add", x, "x"))
+    model = attention()
     graph = same(model, tmp_path, samples(model, 2))
     assert "attention" in [node.op for node in graph.nodes]
+
+
+@pytest.mark.parametrize("form", ["QDQ", "QOperator"])
+def test_quantized_attention(form, tmp_path):
+    """Scores are not rounded as there, and that is told; results are close."""
+    model = quantized(attention(causal=False), tmp_path / "q.onnx", form, True, "QInt8", True)
+    graph = imported(model, tmp_path)
+    (note,) = graph.notes
+    assert note.startswith("scores of attention are not rounded as the model rounds them: ")
+    x = samples(model, 4)
+    network = quantize(graph, observe(graph, {"x": graph.held("x", x)}))
+    found = golden.run(network, {"x": quantize_input(network, "x", graph.held("x", x))})
+    (name,) = graph.outputs
+    got = graph.modelled(name, dequantize_output(network, name, found[name]))
+    expected = run(model, x)[0]
+    assert ((got - expected) ** 2).mean() < 1e-3 * (expected**2).mean()
 
 
 @pytest.mark.parametrize("form", range(4))
