@@ -8,9 +8,10 @@ RUN := $(VENV)/bin/python
 STAMP := $(VENV)/.stationary
 SYNTH_STAMP := $(VENV)/.synthesis
 LITEX_STAMP := $(VENV)/.litex
+DOCS_STAMP := $(VENV)/.docs
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tools demo demo-eie demo-transformer demo-pruning demo-text test rtl regress bench lint synth litex clean
+.PHONY: help setup tools demo demo-eie demo-transformer demo-pruning demo-text test rtl regress bench lint synth litex docs clean
 
 help:
 	@echo "make demo                            train, quantize, map and run a small CNN on the RTL"
@@ -25,6 +26,7 @@ help:
 	@echo "make lint                            style and types"
 	@echo "make synth CONFIG=configs/ws16.toml  area and clock frequency; TOP=array or TOP=pe for a part"
 	@echo "make litex CONFIG=configs/ws16.toml  a LiteX system with the accelerator, as Verilog in build/litex/<name>/"
+	@echo "make docs                            the documentation as HTML, in build/docs/html/"
 	@echo "make setup                           only the environment, in $(VENV)/"
 	@echo "make clean                           remove build/ (the environment stays)"
 
@@ -91,6 +93,14 @@ $(LITEX_STAMP): $(STAMP)
 
 litex: $(LITEX_STAMP)
 	$(RUN) -m rtl.soc $(CONFIG)
+
+# Sphinx, likewise.
+$(DOCS_STAMP): $(STAMP)
+	$(RUN) -m pip install --quiet --disable-pip-version-check -e '.[docs]' -c constraints.txt
+	@touch $@
+
+docs: $(DOCS_STAMP)
+	$(RUN) docs/build.py
 
 clean:
 	rm -rf build sim_build
