@@ -207,8 +207,7 @@ def map_model(
     config : file
         Which of the accelerators the model was quantized for; the first by default.
     **options
-        ``no_fuse``, ``engine``, ``layers``, ``objective``, ``advise``, ``dram_latency``, ``dram_bytes_per_cycle``,
-        ``dram``.
+        ``no_fuse``, ``engine``, ``layers``, ``objective``, ``advise``, and those of :func:`predict_cycles`.
 
     Returns
     -------
@@ -223,9 +222,7 @@ def map_model(
     arguments, progress = parse(said), Progress()
     model = stages.chosen(quantized.model, arguments, progress)
     outcome = stages.schedule(model, cfg, path, arguments, progress)
-    if arguments.advise:
-        outcome = replace(outcome, advice=advise(outcome, model, arguments, progress))
-    return MappedModel(said, outcome, model, quantized)
+    return MappedModel(said, _advised(outcome, model, arguments, progress), model, quantized)
 
 
 def predict_cycles(mapped: MappedModel, **options: Unpack[MemoryOptions]) -> MappedModel:
@@ -242,14 +239,14 @@ def predict_cycles(mapped: MappedModel, **options: Unpack[MemoryOptions]) -> Map
     MappedModel
         Without a run.
     """
-    said = (*mapped.words, *words(options))
-    arguments, outcome = parse(said), mapped.outcome
+    said, progress, outcome = (*_before_run(mapped.words), *words(options)), Progress(), mapped.outcome
+    arguments = _with_widths(parse(said), outcome)
     zeros = stages.zeros_of(mapped.model, outcome.cfg)
-    prediction = stages.predicted(outcome.program, zeros, arguments, Progress())
+    prediction = stages.predicted(outcome.program, zeros, arguments, progress)
     outcome = replace(
         outcome, arguments=arguments, prediction=prediction, run=None, quality={}, samples=mapped.model.batch
     )
-    return replace(mapped, words=said, outcome=outcome)
+    return replace(mapped, words=said, outcome=_advised(outcome, mapped.model, arguments, progress))
 
 
 def run_model(
@@ -275,8 +272,9 @@ def run_model(
     sim.runner.SimulationError
         When the accelerator stops with an error.
     """
-    said = (*mapped.words, "--run", *words(options))
-    arguments, progress, outcome = parse(said), Progress(), mapped.outcome
+    said = (*_before_run(mapped.words), "--run", *words(options))
+    progress, outcome = Progress(), mapped.outcome
+    arguments = _with_widths(parse(said), outcome)
     if (arguments.trace is None) != (waveform is None):
         raise InputError("trace and waveform belong together: the layer, and the file that shows it")
     stages.simulation().check_tools()
@@ -285,10 +283,10 @@ def run_model(
     if arguments.inputs is not None:
         model = stages.fed(model, load_samples(arguments.inputs, model.graph), str(arguments.inputs))
     model = stages.chosen(model, arguments, progress)
-    before = outcome.arguments  # has the widths that were chosen
-    outcome = replace(outcome, arguments=replace(arguments, bits=before.bits, auto_bits=before.auto_bits))
+    outcome = replace(outcome, arguments=arguments)
     target = None if waveform is None else Path(waveform)
-    return replace(mapped, words=said, outcome=stages.execute(outcome, model, target, progress), model=model)
+    outcome = _advised(stages.execute(outcome, model, target, progress), model, arguments, progress)
+    return replace(mapped, words=said, outcome=outcome, model=model)
 
 
 def write_results(
@@ -324,6 +322,11 @@ def write_results(
     return root
 
 
+def _advised(outcome: Outcome, model: stages.Model, arguments: Arguments, progress: Progress) -> Outcome:
+    """The outcome with advice, if that is asked for."""
+    return replace(outcome, advice=advise(outcome, model, arguments, progress)) if arguments.advise else outcome
+
+
 def _kept(program: torch.export.ExportedProgram, name: str) -> Path:
     """A program in memory as a file."""
     buffer = io.BytesIO()
@@ -333,6 +336,17 @@ def _kept(program: torch.export.ExportedProgram, name: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
     return path
+
+
+def _with_widths(arguments: Arguments, outcome: Outcome) -> Arguments:
+    """Arguments that name the widths that were chosen for a result before."""
+    before = outcome.arguments
+    return replace(arguments, bits=before.bits, auto_bits=before.auto_bits)
+
+
+def _before_run(said: tuple[str, ...]) -> tuple[str, ...]:
+    """Words without those of a run."""
+    return said[: said.index("--run")] if "--run" in said else said
 
 
 def _without(said: Sequence[str], option: str) -> tuple[str, ...]:

@@ -100,6 +100,18 @@ def test_another_memory(path):
     assert again.totals == mapped.totals
 
 
+def test_runs_and_predictions_follow_each_other(path, rtl):
+    """A result forgets what was run before it, and gives advice if it is asked for."""
+    mapped = map_model(quantize_model(load_model(path), TINY, calibration=images(2)), advise=True)
+    first = run_model(mapped, inputs=images(3), dram_stall=0.25)
+    second = run_model(first, inputs=images(2, 1))
+    assert "--dram-stall" in first.command and "--dram-stall" not in second.command
+    assert [found.document()["samples"] for found in (first, second)] == [3, 2]
+    slow = predict_cycles(second, dram_latency=200)
+    assert slow.bit_exact is None and slow.document()["samples"] == 1 and "--run" not in slow.command
+    assert all(found.outcome.advice for found in (mapped, first, slow))
+
+
 def test_a_part_of_the_layers(path, rtl):
     quantized = quantize_model(load_model(path), TINY, calibration=images(4))
     part = map_model(quantized, layers="conv1..stages.0.0.conv1")
