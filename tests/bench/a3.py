@@ -1,10 +1,12 @@
-"""A layer of A3's size, 320 keys of 64 channels: attention to candidates and to all keys, one query at a time."""
+"""A layer of A3's size, 320 keys of 64 channels, one query at a time: all keys; candidates (A3); values of the largest
+probabilities only, by threshold (MNNFast) and by rank (SpAtten)."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,13 +21,20 @@ from mapper.run import execute
 from mapper.timing import predict
 from sim import golden
 from sim.golden import softmax
-from sim.golden.attention import shares
+from sim.golden.attention import shares, stays
 from sim.runner import Dram
 from tests.bench.figures import FOLDER, Figure, shown
 
 CONFIG = Path("configs/spatten.toml")
 KEYS, DEPTH = 320, 64
-STEPS = (0, KEYS // 2, KEYS // 4, KEYS // 8)
+SETTINGS: dict[str, dict[str, Any]] = {
+    "all keys": {},
+    **{f"{steps} steps": {"candidates": steps} for steps in (KEYS // 2, KEYS // 4, KEYS // 8)},
+    "160 steps, below 5 % of the largest": {"candidates": KEYS // 2, "least": 7},
+    "values of at least 1 %": {"value_threshold": 0.01},
+    "80 values": {"keep_values": KEYS // 4},
+}
+"""Fields of the attention layer."""
 LATENCY, RATE = 100, 16.0
 """Of the DRAM: cycles, bytes per cycle."""
 FEW, MANY = 1, 9
@@ -54,7 +63,7 @@ class Data:
             return keys[rng.integers(0, KEYS, JUDGED)] + noise, keys, values
         return noise * self.spread, keys, values
 
-    def network(self, samples: int, steps: int) -> Network:
+    def network(self, samples: int, setting: str) -> Network:
         """Attention alone, of the first queries."""
         queries, keys, values = self.arrays
         scores = queries @ keys.T / np.sqrt(DEPTH)
@@ -69,8 +78,8 @@ class Data:
             for name, some in (("k", keys), ("v", values))
         ]
         factor = float(np.float32(1 / np.sqrt(DEPTH)))
-        attention = Attention("attention", ("x", "k", "v"), "y", factor=factor, candidates=steps)
-        return Network(f"a3_{steps}", tensors, (*layers, attention), ("x",), ("y",))
+        attention = Attention("attention", ("x", "k", "v"), "y", factor=factor, **SETTINGS[setting])
+        return Network("a3", tensors, (*layers, attention), ("x",), ("y",))
 
     def codes(self, network: Network) -> NDArray[np.int8]:
         """The first queries as the network takes them."""
@@ -94,25 +103,21 @@ def configuration() -> Config:
 
 
 def run() -> list[Figure]:
-    """Cycles, bytes and errors for each number of steps."""
-    return [figure for steps in STEPS for figure in (*_cost(steps), *_errors(steps))]
+    """Cycles, bytes and errors of each setting."""
+    return [figure for what in SETTINGS for figure in (*_cost(what), *_errors(what))]
 
 
-def _title(steps: int) -> str:
-    return f"{steps} steps" if steps else "all keys"
-
-
-def _cost(steps: int) -> list[Figure]:
+def _cost(what: str) -> list[Figure]:
     """Cycles and DRAM bytes of a query on the RTL, and of each further one."""
-    cfg, command, what = configuration(), shown("-m", "tests.bench", "a3"), _title(steps)
+    cfg, command = configuration(), shown("-m", "tests.bench", "a3")
     cycles, read, wrong, predicted = [], [], 0, 0
     for count in (FEW, MANY):
-        network = SOUGHT.network(count, steps)
+        network = SOUGHT.network(count, what)
         program = compile_network(cfg, network, Options(LATENCY, RATE))
         dram, inputs = Dram(latency=LATENCY, bytes_per_cycle=RATE), {"x": SOUGHT.codes(network)}
         result = execute(program, inputs, dram=dram, build_root=FOLDER / "hardware")
-        known = golden.run(network, inputs)
-        predicted += predict(program, LATENCY, RATE, known).cycles
+        (found,) = result.predictions or [predict(program, LATENCY, RATE)]
+        predicted += found.cycles
         cycles.append(result.cycles)
         read.append(result.counters["READ_BEATS"] * cfg.bus_bytes)
         wrong += len(result.mismatches)
@@ -130,24 +135,28 @@ def _cost(steps: int) -> list[Figure]:
     ]  # fmt: skip
 
 
-def _errors(steps: int) -> list[Figure]:
-    """Candidates, the probability that they have with all keys, and what the result differs by."""
+def _errors(what: str) -> list[Figure]:
+    """How many values a query adds up, what part of all probability they have, and what the result differs by."""
     command, figures = shown("-m", "tests.bench", "a3"), []
-    for data in (SOUGHT, SPREAD) if steps else ():
-        network, whole = data.network(JUDGED, steps), data.network(JUDGED, 0)
+    for data in (SOUGHT, SPREAD) if SETTINGS[what] else ():
+        network, whole = data.network(JUDGED, what), data.network(JUDGED, "all keys")
         x = {"x": data.codes(network)}
         found, wanted = (golden.run(some, x)["y"].astype(np.float64) for some in (network, whole))
-        attention = network.layers[-1]
-        assert isinstance(attention, Attention)
-        sources = [network.tensors[name] for name in attention.inputs]
-        xs = [x["x"], *(np.repeat(layer.value, JUDGED, axis=0) for layer in network.layers[:-1])]
-        kept, _ = shares(attention, xs, sources, 0)
-        p = softmax.probabilities(*shares(replace(attention, candidates=0), xs, sources, 0))
-        mass = (p * (kept > 0)).sum() / p.sum()
+        layer, every = (some.layers[-1] for some in (network, whole))
+        assert isinstance(layer, Attention) and isinstance(every, Attention)
+        sources = [network.tensors[name] for name in layer.inputs]
+        xs = [x["x"], *(np.repeat(some.value, JUDGED, axis=0) for some in network.layers if isinstance(some, Constant))]
+        codes, sums = shares(layer, xs, sources, 0)
+        if layer.selects_values(KEYS):
+            codes = codes * stays(layer, codes, sums)[:, :, np.newaxis]
+        p = softmax.probabilities(*shares(every, xs, sources, 0))
         error = np.sqrt(((found - wanted) ** 2).mean() / (wanted**2).mean())
-        what = f"{_title(steps)}, {data.name}"
         figures += [
-            Figure(f"{what}: probability of what is scored", mass, "1", "all keys", 1.0, command),
-            Figure(f"{what}: root mean square error over that of the result", error, "1", "none", None, command),
-        ]
+            Figure(f"{what}, {data.name}: values that are added up", (codes > 0).sum() / JUDGED, "values", "all keys",
+                   (p > 0).sum() / JUDGED, command),
+            Figure(f"{what}, {data.name}: their probability", (p * (codes > 0)).sum() / p.sum(), "1", "all keys", 1.0,
+                   command),
+            Figure(f"{what}, {data.name}: root mean square error over that of the result", error, "1", "none", None,
+                   command),
+        ]  # fmt: skip
     return figures
