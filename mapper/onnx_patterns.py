@@ -1,9 +1,9 @@
-"""Functions that exporters take apart, put together again before import: GELU by erf, norms by means and roots."""
+"""Functions that exporters take apart, put together before import: GELU by erf or tanh, norms by means and roots."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import isclose, sqrt
+from math import isclose, pi, sqrt
 
 import numpy as np
 import onnx
@@ -70,19 +70,58 @@ def recognize(graph: onnx.GraphProto) -> None:
 
 
 def _gelus(graph: onnx.GraphProto, known: _Graph) -> Iterator[onnx.NodeProto]:
-    """``x * (1 + erf(x / sqrt(2))) / 2``, in any order of the factors."""
+    """``x * (1 + f) / 2`` in any order of the factors, ``f`` being an erf or a tanh of what GELU has there."""
     for node in graph.node:
-        if node.op_type != "Erf" or node.domain:
+        if node.op_type not in ("Erf", "Tanh") or node.domain:
             continue
-        inner = known.made(node.input[0], "Div", "Mul")
-        x, value = (known.split(inner) if inner is not None else None) or ("", 0.0)
-        factor = 1 / value if inner is not None and inner.op_type == "Div" and value else value
+        x = _scaled(known, node.input[0]) if node.op_type == "Erf" else _cubic(known, node.input[0])
         last = known.only_reader(node.output[0], "Add")
-        if not isclose(factor, sqrt(0.5), rel_tol=1e-4) or last is None or (known.split(last) or ("", 0.0))[1] != 1:
+        if x is None or last is None or (known.split(last) or ("", 0.0))[1] != 1:
             continue
         found = _halved(known, last, x)
         if found is not None:
-            yield helper.make_node("Gelu", [x], [found.output[0]], name=found.name, domain="com.microsoft")
+            kind = "Gelu" if node.op_type == "Erf" else "FastGelu"
+            yield helper.make_node(kind, [x], [found.output[0]], name=found.name, domain="com.microsoft")
+
+
+def _scaled(known: _Graph, name: str) -> str | None:
+    """The x of ``x / sqrt(2)``."""
+    node = known.made(name, "Div", "Mul")
+    x, value = (known.split(node) if node is not None else None) or ("", 0.0)
+    if node is None or not isclose(value, sqrt(2.0 if node.op_type == "Div" else 0.5), rel_tol=1e-4):
+        return None
+    return x
+
+
+def _cubic(known: _Graph, name: str) -> str | None:
+    """The x of ``sqrt(2 / pi) * (x + 0.044715 * x ** 3)``."""
+    node = known.made(name, "Mul")
+    inner, factor = (known.split(node) if node is not None else None) or ("", 0.0)
+    total = known.made(inner, "Add")
+    if total is None or not isclose(factor, sqrt(2 / pi), rel_tol=1e-4):
+        return None
+    for place in (0, 1):
+        x, other = str(total.input[place]), str(total.input[1 - place])
+        term = known.made(other, "Mul")
+        cube, small = (known.split(term) if term is not None else None) or ("", 0.0)
+        if isclose(small, 0.044715, rel_tol=1e-3) and _is_power(known, cube, x, 3):
+            return x
+    return None
+
+
+def _is_power(known: _Graph, name: str, x: str, exponent: int) -> bool:
+    """Whether a tensor is x to some power, by ``Pow`` or by products."""
+    if exponent == 1:
+        return name == x
+    node = known.made(name, "Pow", "Mul")
+    if node is None:
+        return False
+    if node.op_type == "Pow":
+        return node.input[0] == x and known.number(node.input[1]) == exponent
+    first, second = node.input
+    return (first == x and _is_power(known, second, x, exponent - 1)) or (
+        second == x and _is_power(known, first, x, exponent - 1)
+    )
 
 
 def _halved(known: _Graph, last: onnx.NodeProto, x: str) -> onnx.NodeProto | None:
@@ -118,11 +157,8 @@ def _norms(graph: onnx.GraphProto, known: _Graph) -> Iterator[onnx.NodeProto]:
         total = known.made(root.input[0], "Add") if root is not None else None
         variance, epsilon = (known.split(total) if total is not None else None) or ("", 0.0)
         mean = known.made(variance, "ReduceMean")
-        square = known.made(mean.input[0], "Pow", "Mul") if mean is not None and _last(known, mean) else None
         d = node.input[0]
-        if square is None or square.input[0] != d:
-            continue
-        if square.input[1] != d and known.number(square.input[1]) != 2:
+        if mean is None or not _last(known, mean) or not _is_power(known, mean.input[0], d, 2):
             continue
         centered = known.made(d, "Sub")
         middle = known.made(centered.input[1], "ReduceMean") if centered is not None else None

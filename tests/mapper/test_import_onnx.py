@@ -183,6 +183,20 @@ def test_gelu_taken_apart(form, tmp_path):
     assert len(graph.nodes) == 3
 
 
+@pytest.mark.parametrize("power", [True, False])
+def test_gelu_by_tanh_taken_apart(power, tmp_path):
+    m = Maker((1, 5, 8))
+    x = m.node("MatMul", "x", m.weights(8, 12))
+    cube = m.node("Pow", x, m.constant(np.float32(3))) if power else m.node("Mul", m.node("Mul", x, x), x)
+    inner = m.node("Add", x, m.node("Mul", m.constant(np.float32(0.044715)), cube))
+    f = m.node("Tanh", m.node("Mul", inner, m.constant(np.float32((2 / np.pi) ** 0.5))))
+    total = m.node("Add", f, m.constant(np.float32(1)))
+    y = m.node("Mul", m.node("Mul", x, m.constant(np.float32(0.5))), total)
+    model = m.model(m.node("MatMul", y, m.weights(12, 4)))
+    graph = same(model, tmp_path, samples(model, 2))
+    assert [getattr(node, "function", "") for node in graph.nodes] == ["", "gelu_tanh", ""]
+
+
 @pytest.mark.parametrize("centered", [True, False])
 @pytest.mark.parametrize("square", ["Pow", "Mul"])
 def test_norm_taken_apart(centered, square, tmp_path):
