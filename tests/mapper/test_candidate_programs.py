@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dataflows import config
+from dataflows import config, isa
 from dataflows.attention import Attention
 from dataflows.errors import InputError
 from dataflows.network import Network
@@ -23,6 +23,18 @@ CFGS = [
     pruning(WS16, values=True, candidates=70, candidate_columns=40),
     pruning(SMALL, indices=128, scales=96, values=True, candidates=30, candidate_columns=24),
 ]
+
+
+def test_off_by_default() -> None:
+    """Without the size there is neither the target nor a field of it, and values have the registers that they had."""
+    without = pruning(WS16, values=True)
+    (found, left) = (
+        {(r.name, f.name) for registers in isa.units(cfg).values() for r in registers for f in r.fields}
+        for cfg in (CFGS[0], without)
+    )
+    assert found - left == {("values", "found"), ("values", "slot")}
+    assert set(isa.targets(CFGS[0])) - set(isa.targets(without)) == {isa.Target.COLUMNS}
+    assert without.candidate_column_bytes == 0
 
 
 @pytest.mark.parametrize("cfg", CFGS, ids=lambda cfg: f"{cfg.array.rows}x{cfg.array.cols}")
