@@ -5,11 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dataflows.config import Config
 from dataflows.network import Network
 from mapper.compile import compile_network
 from mapper.conv_plan import Options
 from mapper.run import execute
 from sim.runner import Dram
+from tests.attention_configs import small_attention
 from tests.attention_networks import random_input, random_transformer
 from tests.decoder_networks import random_decoder, with_tokens
 from tests.pruned_transformers import pruned_encoder
@@ -19,13 +21,13 @@ from tests.values_networks import without_values
 KINDS = ("attention", "encoder", "two layers", "cache")
 
 
-def network_of(seed: int) -> Network:
+def network_of(seed: int, cols: int) -> Network:
     """A transformer, one that leaves out tokens and heads as well, or a decoder."""
     rng = np.random.default_rng([seed, 52])
     if seed % 4 == 1:
-        heads = int(rng.integers(1, 4))
+        heads = int(rng.integers(1, min(4, 64 // cols + 1)))
         keep = sorted(rng.integers(1, 25, 2).tolist(), reverse=True)
-        network = pruned_encoder(seed, 24, heads, 8, tuple(keep), (heads, int(rng.integers(1, heads + 1))))
+        network = pruned_encoder(seed, 24, heads, cols, tuple(keep), (heads, int(rng.integers(1, heads + 1))))
     elif seed % 4 == 3:
         network = with_tokens(random_decoder(seed), 1)
     else:
@@ -35,13 +37,28 @@ def network_of(seed: int) -> Network:
 
 @pytest.mark.parametrize("seed", [*range(8), *(pytest.param(n, marks=pytest.mark.regress) for n in range(8, 60))])
 def test_random_networks(seed: int) -> None:
+    check(CFG, seed)
+
+
+@pytest.mark.regress
+@pytest.mark.parametrize(("rows", "cols"), [(3, 1), (5, 2), (4, 4), (16, 16), (8, 32)])
+def test_other_arrays(rows: int, cols: int) -> None:
+    """Words of one element to 32, whose prefix sums have a register."""
+    attention = {**CFG.attention.model_dump(), "indices": 256}
+    cfg = small_attention(rows, cols, name=f"values{rows}x{cols}", size=4, attention=attention)
+    for seed in range(24):
+        check(cfg, seed)
+
+
+def check(cfg: Config, seed: int) -> None:
+    """Two samples, or a token, of a random network."""
     rng = np.random.default_rng([seed, 53])
-    network = network_of(seed)
+    network = network_of(seed, cfg.lanes)
     batch = 1 if network.caches else 2
     inputs = {"x": np.concatenate([random_input(network, 10 * seed + n) for n in range(batch)])}
     stall = float(rng.choice([0, 0, 0.3]))
     dram = Dram(latency=int(rng.integers(1, 90)), read_stall=stall, write_stall=stall, seed=seed)
-    program = compile_network(CFG, network, Options(dram.latency, CFG.bus_bytes))
+    program = compile_network(cfg, network, Options(dram.latency, cfg.bus_bytes))
     run = execute(program, inputs, dram=dram, build_root=Path("build/test"), seed=seed)
     assert not run.mismatches
     if stall:
