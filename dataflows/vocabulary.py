@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from functools import cached_property
 from math import ceil, prod
 
 
@@ -169,7 +170,7 @@ class Dataflow:
             return Operand.WEIGHT
         return Operand.INPUT
 
-    @property
+    @cached_property
     def temporal(self) -> Dim:
         """The group that is not unrolled (of several, the first): it runs in time."""
         groups = (Dim.PIXEL, Dim.CHANNEL, Dim.REDUCTION)

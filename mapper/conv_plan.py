@@ -130,7 +130,7 @@ class ConvPlan:
         """Reduction words of one block, over all slices."""
         return sum(prod(self.shape.nest(self.layout, count)) for _, count in self.slices())
 
-    @property
+    @cached_property
     def group_bytes(self) -> int:
         """Weight bytes of one full group."""
         s = self.shape

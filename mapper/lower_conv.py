@@ -21,7 +21,7 @@ from mapper.pooled_tiles import Pool
 from mapper.strip_loads import StripLoad, load_strips
 from mapper.tables import Table
 from mapper.tiles import Tile
-from mapper.vector_jobs import Drain, addend_registers, drain, other_operand
+from mapper.vector_jobs import Drain, Registers, addend_registers, drain, other_operand
 
 
 class ConvLowering(Lowering[Conv]):
@@ -245,6 +245,11 @@ class ConvLowering(Lowering[Conv]):
 
         return Load((self.index, "residual", number), "operand", layout.size, emit, layer_bound=True)
 
+    @cached_property
+    def _addition(self) -> Registers | None:
+        """Registers of the addition, the same in all jobs."""
+        return None if self.add is None else addend_registers(self.context, self.add, self.layer.output)
+
     def _store(self, t: int, g: int, bank: int, last: bool, at: list[int]) -> None:
         """VECTOR and STORE jobs, given where parameters and residual are."""
         add, tile, (first, end), group = self.add, self.tiles[t], self._channels(g), self.plan.groups[g]
@@ -263,7 +268,7 @@ class ConvLowering(Lowering[Conv]):
                 slot=None if self.table is None else at[-1],
                 residual=None if add is None else at[1], index=self.index, name=self.layer.name, last=last,
                 zero=self.target.zero, low=self.layer.low, high=self.layer.high,
-                addition=None if add is None else addend_registers(self.context, add, self.layer.output),
+                addition=self._addition,
                 addend=None if add is None else other_operand(add, self.layer.output),
                 kept=None if self.pool is None else self.pool.kept(tile, group, pooled[0]),
             ),
