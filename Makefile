@@ -11,7 +11,7 @@ LITEX_STAMP := $(VENV)/.litex
 DOCS_STAMP := $(VENV)/.docs
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tools demo demo-eie demo-transformer demo-pruning demo-text test rtl regress bench lint synth litex docs clean
+.PHONY: help setup tools demo demo-eie demo-transformer demo-pruning demo-text demo-driver test rtl regress bench lint synth litex docs clean
 
 help:
 	@echo "make demo                            train, quantize, map and run a small CNN on the RTL"
@@ -19,6 +19,7 @@ help:
 	@echo "make demo-transformer                train a small transformer, run it on the RTL"
 	@echo "make demo-pruning                    the same on spatten, leaving out tokens and heads"
 	@echo "make demo-text                       train a small decoder of characters, let it write on the RTL"
+	@echo "make demo-driver                     train a small CNN, run it by the C driver, compiled as firmware would be"
 	@echo "make test                            the whole test suite"
 	@echo "make rtl CONFIG=configs/ws16.toml    write Verilog, C header, register map to build/rtl/<name>/"
 	@echo "make regress                         the long randomised tests"
@@ -58,6 +59,9 @@ demo-pruning: $(STAMP)
 
 demo-text: $(STAMP)
 	$(RUN) -m tests.demo.text
+
+demo-driver: $(STAMP)
+	$(RUN) -m tests.demo.driver
 
 demo-eie: $(STAMP)
 	$(RUN) -m tests.demo.mlp
