@@ -19,6 +19,9 @@ from mapper.rounded_model import RoundedModel, Samples, Values
 JUDGED = 32
 """Samples that SQNR is computed from, at most (rounded up to a batch)."""
 
+ENOUGH = 1 << 26
+"""Elements of all tensors that own noise is computed from, of two samples at least."""
+
 CHUNK = 8
 """Samples that own noise is computed of at a time."""
 
@@ -58,14 +61,12 @@ def own_sqnr(model: RoundedModel, samples: Samples) -> dict[str, float | None]:
     """
     powers: dict[str, tuple[float, float]] = {}
 
-    def visit(node: Node, exact: Values, _: Values, wanted: torch.Tensor) -> torch.Tensor:
-        if isinstance(node, KEEPS):
-            return wanted  # rounds nothing
-        inputs = [model.on_levels(name, value) for name, value in zip(node.inputs, exact, strict=True)]
-        result = model.on_levels(node.output, bounded(node, compute(model.rounded(node), inputs)))
-        before, noise = powers.get(node.output, (0.0, 0.0)), float((result.double() - wanted.double()).square().sum())
-        powers[node.output] = before[0] + float(wanted.double().square().sum()), before[1] + noise
-        return result
+    def visit(node: Node, _: Values, inputs: Values, wanted: torch.Tensor) -> torch.Tensor:
+        if not isinstance(node, KEEPS):  # they round nothing
+            result = model.on_levels(node.output, bounded(node, compute(model.rounded(node), inputs)))
+            signal, noise = powers.get(node.output, (0.0, 0.0))
+            powers[node.output] = signal + _power(wanted), noise + _power(result - wanted)
+        return model.on_levels(node.output, wanted)  # what others read is the float model's, rounded
 
     whole = model.graph.shapes[model.graph.inputs[0]][0]
     count, step = len(next(iter(samples.values()))), -(-CHUNK // whole) * whole
@@ -75,11 +76,16 @@ def own_sqnr(model: RoundedModel, samples: Samples) -> dict[str, float | None]:
 
 
 def judged(graph: FloatGraph, calibration: Samples) -> dict[str, NDArray[np.float32]]:
-    """The first calibration samples, in whole batches."""
+    """The first calibration samples, in whole batches; fewer of a large model."""
     batch = graph.shapes[graph.inputs[0]][0]
-    count = min(len(next(iter(calibration.values()))), JUDGED)
+    elements = sum(math.prod(shape) for shape in graph.shapes.values()) // batch
+    count = min(len(next(iter(calibration.values()))), JUDGED, max(ENOUGH // elements, 2))
     whole = np.arange(-(-count // batch) * batch)
     return {name: values[whole % len(values)] for name, values in calibration.items()}
+
+
+def _power(values: torch.Tensor) -> float:
+    return float((values * values).sum(dtype=torch.float64))
 
 
 def _decibels(signal: float, noise: float) -> float | None:
