@@ -23,6 +23,8 @@ FUNCTIONS: dict[str, Function] = {
     "softsign": functional.softsign,
     "log_sigmoid": functional.logsigmoid,
     "exp": torch.exp,
+    "erf": torch.erf,
+    "sqrt": lambda x: torch.sqrt(x.clamp(min=0)),
     "abs": torch.abs,
     "one_minus": lambda x: 1 - x,
 }

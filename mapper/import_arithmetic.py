@@ -185,6 +185,12 @@ def sign(builder: Builder, x: Any) -> Activation:
     return pointwise(builder, Sign, x, sign=True)
 
 
+@operator("neg", "negative")
+def neg(builder: Builder, x: Any) -> Activation:
+    """Minus an activation."""
+    return affine(builder, activation(builder, x, "neg"), -1.0, 0.0)
+
+
 @operator("relu")
 def relu(builder: Builder, x: Any) -> Activation:
     """ReLU."""

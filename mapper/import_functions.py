@@ -13,6 +13,7 @@ from mapper.import_values import Activation
 PLAIN = {
     "silu": "silu", "tanh": "tanh", "sigmoid": "sigmoid", "hardswish": "hard_swish", "hardsigmoid": "hard_sigmoid",
     "mish": "mish", "selu": "selu", "softsign": "softsign", "log_sigmoid": "log_sigmoid", "exp": "exp", "abs": "abs",
+    "erf": "erf", "sqrt": "sqrt",
 }  # fmt: skip
 """PyTorch's operators without arguments, and the function of each (:data:`mapper.functions.FUNCTIONS`)."""
 

@@ -213,6 +213,8 @@ class _Walk:
         self.builder.where = Where(place.path, place.line or _line(node), place.leaf)
         result = apply(self.builder, name, arguments)
         self.builder.where = place
+        if isinstance(result, tuple) and len(schema.returns) == 1:  # a list of parts
+            return [list(result)]
         return result if isinstance(result, tuple) else [result]
 
 

@@ -92,13 +92,13 @@ def narrow(builder: Builder, x: Any, dim: int, start: Any, length: Any) -> Activ
     return viewed(builder, x, lambda p: p.narrow(dim, start, length))
 
 
-@operator("chunk")
+@operator("chunk", "unsafe_chunk")
 def chunk(builder: Builder, x: Any, chunks: int, dim: int = 0) -> tuple[Activation, ...]:
     """A dimension in so many parts."""
     return _parts(builder, x, lambda p: p.chunk(chunks, dim))
 
 
-@operator("split", "split_with_sizes")
+@operator("split", "split_with_sizes", "unsafe_split", "unsafe_split_with_sizes")
 def split(builder: Builder, x: Any, split_size: Any = None, split_sizes: Any = None, dim: int = 0) -> Any:
     """A dimension in parts of a size, or of sizes."""
     sizes = split_sizes if split_size is None else split_size

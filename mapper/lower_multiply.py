@@ -52,7 +52,7 @@ class MultiplyLowering(Lowering[Multiply]):
         images, rows, cols, channels = self.target.shape
         whole = Tile((0, images), (0, rows), (0, cols))
         beside = (self._times(channels) * channels if self.repeated else 0) + self.cfg.lanes
-        # Where one pixel counts for all, pieces are half as large as they could be: loads and stores take smaller turns.
+        # Where one pixel counts for all, pieces are half of what fits: loads and stores take smaller turns.
         pieces = list(cut(self.cfg, self.layer.name, whole, channels, Window(), lambda n: 2 * n, beside))
         for number, piece in enumerate(pieces):
             key = self.index, "param"

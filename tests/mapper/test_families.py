@@ -12,7 +12,7 @@ from mapper.quantize import quantize
 from mapper.samples import quantize_input
 from sim import golden
 from tests.mapper import families
-from tests.mapper.models import save_export
+from tests.mapper.models import save_export, save_torchscript
 
 
 def imported(name, path):
@@ -39,3 +39,16 @@ def test_family(name, tmp_path):
     integers = golden.run(network, {n: quantize_input(network, n, x) for n, x in samples.items()})
     quality = all_sqnr(network, reference, integers)
     assert min(quality[name] for name in graph.outputs) > 15, quality
+
+
+@pytest.mark.filterwarnings("ignore")  # of the tracer
+@pytest.mark.parametrize("name", ["yolo", "llama", "gru"])
+def test_traced(name, tmp_path):
+    """TorchScript files give the same graph, apart from names."""
+    model, examples = families.make(name)
+    graph = import_model(save_torchscript(model, tmp_path / "model.pt", *examples))
+    samples = {name: graph.held(name, e.numpy()) for name, e in zip(graph.inputs, examples, strict=True)}
+    found = float_reference.outputs(graph, samples)[graph.outputs[0]]
+    with torch.no_grad():
+        wanted = model(*examples).numpy()
+    np.testing.assert_allclose(graph.modelled(graph.outputs[0], found).reshape(wanted.shape), wanted, 1e-4, 1e-5)
