@@ -11,7 +11,10 @@ from mapper.option_values import number
 COMPRESSION = "prune", "prune_pattern", "prune_channels", "cluster"
 """Their names in :class:`mapper.options.Arguments`."""
 
-LEAVING_OUT = "keep_tokens", "keep_heads", "keep_values", "value_threshold", "post_scoring"
+OF_VALUES = "keep_values", "value_threshold", "post_scoring"
+"""Those of values and probabilities of single keys."""
+
+LEAVING_OUT = "keep_tokens", "keep_heads", *OF_VALUES
 """Those of what is left out while a network runs."""
 
 

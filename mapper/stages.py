@@ -25,7 +25,7 @@ from mapper.clipping import NARROW
 from mapper.cluster import cluster
 from mapper.compile import Program, compile_network, fuse_additions
 from mapper.compressed_layers import compressed_layers
-from mapper.compression_options import COMPRESSION, LEAVING_OUT
+from mapper.compression_options import COMPRESSION, LEAVING_OUT, OF_VALUES
 from mapper.conv_plan import Options
 from mapper.correct_bias import corrected
 from mapper.decoder import by_halves, decoder, length
@@ -167,7 +167,10 @@ def quantized(graph: FloatGraph, accelerators: Sequence[Config], arguments: Argu
     if any(getattr(arguments, name).values for name in LEAVING_OUT):
         if arguments.generate is None:
             network = _cut_down(network, arguments)
-        notes.append("parts are left out while running: SQNR is that of tensors that are still whole")
+        if arguments.keep_tokens.values or arguments.keep_heads.values:
+            notes.append("parts are left out while running: SQNR is that of tensors that are still whole")
+        if any(getattr(arguments, name).values for name in OF_VALUES):
+            notes.append("attention leaves out values or small probabilities: SQNR is that with what was left out")
     model = Model(graph, original, network, {}, {}, tuple(notes), allocation=allocation, own=own)
     return _generated(model, arguments, progress) if arguments.generate else fed(model, samples, str(arguments.inputs))
 

@@ -63,7 +63,7 @@ class Case:
 CASES = (
     Case("a small layer, 64 tokens", 128, 2, 64),
     Case("BERT-Base, 128 tokens", 768, 12, 128),
-    Case("BERT-Base, 384 tokens", 768, 12, 384),
+    Case("four heads of BERT-Base, 384 tokens", 256, 4, 384),
     Case("GPT-2 small, a token behind 1,023", 768, 12, 1024, cached=True),
 )
 
