@@ -41,11 +41,11 @@ def _differences(name: str, folder: Path) -> Iterator[list[NDArray[np.int64]]]:
 
 
 def _powers_of_two(name: str, folder: Path) -> Iterator[NDArray[np.int64]]:
-    """The same with scales that are powers of two, against nodes as ONNX defines them."""
-    for kind in ("QUInt8", "QInt8"):
+    """The same with scales that are powers of two, against nodes as ONNX defines them and kernels on integers."""
+    for kind, plain in product(("QUInt8", "QInt8"), (True, False)):
         model = models.quantized(models.NETWORKS[name](), folder / "q.onnx", "QDQ", True, kind)
         model = models.powers_of_two(model)
-        yield from compared(model, folder / "shown.onnx", models.samples(model, SAMPLES), plain=True)
+        yield from compared(model, folder / "shown.onnx", models.samples(model, SAMPLES), plain)
 
 
 def _figures(name: str, forms: list[list[NDArray[np.int64]]]) -> list[Figure]:

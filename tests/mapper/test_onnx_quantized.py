@@ -76,12 +76,35 @@ def test_integers_are_those_of_onnx_runtime(name, form, tmp_path):
     assert first_differences(differences) <= 1
 
 
+@pytest.mark.parametrize("kind", [np.uint8, np.int8])
+@pytest.mark.parametrize("integers", [True, False])
+def test_inputs_of_integers(kind, integers, tmp_path):
+    """They stand for real values, whose scale their reader says."""
+    m = models.Maker((1, 4, 5, 5))
+    scale, zero = m.constant(np.float32(0.25)), m.constant(kind(77))
+    steps, weight_zero = m.constant(np.float32(0.5)), m.constant(np.int8(0))
+    weight = m.constant(m.rng.integers(-128, 127, (3, 4, 3, 3), np.int8, endpoint=True))
+    wide = m.constant(np.float32(32))
+    if integers:
+        y = m.node("QLinearConv", "x", scale, zero, weight, steps, weight_zero, wide, zero)
+    else:
+        y = m.node("Conv", m.node("DequantizeLinear", "x", scale, zero), m.node("DequantizeLinear", weight, steps))
+        y = m.node("QuantizeLinear", y, wide, zero)
+    model = m.model(y, kind=onnx.helper.np_dtype_to_tensor_dtype(np.dtype(kind)))
+    model.graph.output[0].type.tensor_type.elem_type = model.graph.input[0].type.tensor_type.elem_type
+    codes = m.rng.integers(0, 128, (6, 4, 5, 5)).astype(kind)
+    network = network_of(model, tmp_path / "m.onnx")
+    got = golden_codes(network, (codes.astype(np.float32) - 77) * 0.25)[0]
+    np.testing.assert_array_equal(got, models.run(model, codes, plain=True)[0])
+    assert len(np.unique(got)) > 20
+
+
 @pytest.mark.parametrize("name", models.NETWORKS)
-@pytest.mark.parametrize("kind", ["QUInt8", "QInt8"])
-def test_powers_of_two_are_exact(name, kind, tmp_path):
-    """Nodes as ONNX defines them: dequantize, compute, quantize."""
+@pytest.mark.parametrize(("kind", "plain"), [("QUInt8", True), ("QInt8", False)])
+def test_powers_of_two_are_exact(name, kind, plain, tmp_path):
+    """Nodes as ONNX defines them (dequantize, compute, quantize), and kernels on integers."""
     model = quantized_file(name, tmp_path, "QDQ", True, kind)
     model = models.powers_of_two(model)
     x = models.samples(model, 16)
-    for difference in compared(model, tmp_path / "shown.onnx", x, plain=True):
+    for difference in compared(model, tmp_path / "shown.onnx", x, plain):
         assert not difference.any()
