@@ -3,10 +3,13 @@
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from dataflows.errors import InputError
+from mapper.calibrate import observe
 from mapper.loading import import_model
+from mapper.quantize import quantize
+from mapper.samples import random_samples
 from tests.mapper.onnx_models import NETWORKS, Maker
 from tests.mapper.test_onnx_quantized import quantized_file
 
@@ -47,18 +50,58 @@ def test_truncated(part, tmp_path):
     refused(data[: int(len(data) * part)], r"m\.onnx begins like an ONNX model and is truncated or damaged", tmp_path)
 
 
-def test_damaged_anywhere(tmp_path, rng):
-    """Nothing but messages comes of files with wrong bytes, or files that still are models."""
-    data = bytearray(NETWORKS["resnet"]().SerializeToString()[:4000])
-    for _ in range(60):
-        changed = bytearray(data)
-        for place in rng.integers(3, len(data), 3):
-            changed[place] = rng.integers(256)
-        (tmp_path / "m.onnx").write_bytes(changed)
+def mutated(model: onnx.ModelProto, rng: np.random.Generator) -> bytes:
+    """The model with a few bytes, or parts of its graph, replaced by others."""
+    if rng.random() < 0.5:
+        data = bytearray(model.SerializeToString())
+        for place in rng.integers(3, len(data), rng.integers(1, 4)):
+            data[place] = rng.integers(256)
+        return bytes(data)
+    changed = onnx.ModelProto()
+    changed.CopyFrom(model)
+    graph = changed.graph
+    node, tensor = rng.choice(graph.node), rng.choice(graph.initializer)
+    match rng.integers(7):
+        case 0 if node.input:
+            node.input[rng.integers(len(node.input))] = rng.choice(graph.node).output[0]
+        case 1 if node.attribute:
+            attribute = rng.choice(node.attribute)
+            if attribute.ints:
+                attribute.ints[0] = rng.integers(-3, 9)
+            else:
+                node.attribute.remove(attribute)
+        case 2 if node.input:
+            del node.input[-1]
+        case 3:
+            node.op_type = rng.choice(graph.node).op_type
+        case 4 if tensor.dims:
+            tensor.dims[rng.integers(len(tensor.dims))] = rng.integers(5)
+        case 5:
+            kind = rng.choice(["int32", "float32", "int8", "uint8", "float16", "int64"])
+            values = np.nan_to_num(numpy_helper.to_array(tensor).astype(np.float32)).clip(0, 100)
+            tensor.CopyFrom(numpy_helper.from_array(values.astype(kind), tensor.name))
+        case _:
+            size = rng.choice(graph.input[0].type.tensor_type.shape.dim)
+            size.dim_value = rng.integers(-1, 6)
+    return changed.SerializeToString()
+
+
+@pytest.mark.parametrize("count", [60, pytest.param(1500, marks=pytest.mark.regress)])
+def test_damaged_anywhere(count, tmp_path):
+    """Nothing but messages comes of files with wrong parts, or graphs if they still are models."""
+    rng = np.random.default_rng(count)
+    sources = [quantized_file(name, tmp_path, form) for name in ("resnet", "mlp") for form in ("QDQ", "QOperator")]
+    sources += [make() for make in NETWORKS.values()]
+    refusals = 0
+    for number in range(count):
+        (tmp_path / "m.onnx").write_bytes(mutated(sources[number % len(sources)], rng))
         try:
-            import_model(tmp_path / "m.onnx")
+            graph = import_model(tmp_path / "m.onnx")
+            quantize(graph, observe(graph, random_samples(graph, count=1)))
         except InputError as error:
+            refusals += 1
             assert "\n" not in str(error)
+    assert refusals > count // 4
 
 
 def test_without_graph(tmp_path):
