@@ -18,7 +18,7 @@ def without_values(network: Network, seed: int) -> Network:
     rng = np.random.default_rng([seed, 51])
     layers = []
     for layer in network.layers:
-        if isinstance(layer, Attention) and layer.listed is None:
+        if isinstance(layer, Attention):
             keys = layer.keys(network.tensors)
             keep = int(rng.choice([1, keys, max(1, keys - 1), *rng.integers(1, keys + 1, 4)]))
             threshold = float(np.float32(rng.choice(THRESHOLDS)))

@@ -5,15 +5,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dataflows.attention import Attention
 from dataflows.config import Config
 from dataflows.network import Network
 from mapper.compile import compile_network
 from mapper.conv_plan import Options
+from mapper.leave_out import leave_out
 from mapper.run import execute
 from sim.runner import Dram
 from tests.attention_configs import small_attention
 from tests.attention_networks import random_input, random_transformer
-from tests.decoder_networks import random_decoder, with_tokens
+from tests.decoder_networks import decoder_network, random_decoder, with_tokens
 from tests.pruned_transformers import pruned_encoder
 from tests.system.test_values_program import CFG
 from tests.values_networks import without_values
@@ -37,7 +39,7 @@ def network_of(seed: int, cols: int) -> Network:
 
 @pytest.mark.parametrize("seed", [*range(8), *(pytest.param(n, marks=pytest.mark.regress) for n in range(8, 60))])
 def test_random_networks(seed: int) -> None:
-    check(CFG, seed)
+    check(CFG, network_of(seed, CFG.lanes), seed)
 
 
 @pytest.mark.regress
@@ -47,14 +49,26 @@ def test_other_arrays(rows: int, cols: int) -> None:
     attention = {**CFG.attention.model_dump(), "indices": 256}
     cfg = small_attention(rows, cols, name=f"values{rows}x{cols}", size=4, attention=attention)
     for seed in range(24):
-        check(cfg, seed)
+        check(cfg, network_of(seed, cfg.lanes), seed)
 
 
-def check(cfg: Config, seed: int) -> None:
-    """Two samples, or a token, of a random network."""
+@pytest.mark.parametrize("seed", [*range(2), *(pytest.param(n, marks=pytest.mark.regress) for n in range(2, 20))])
+def test_listed_keys(seed: int) -> None:
+    """Decoders whose layers attend to fewer and fewer keys, whole ones or halves, and read some values of these."""
+    rng = np.random.default_rng([seed, 54])
+    heads, most = int(rng.integers(1, 4)), int(rng.integers(4, 22))
+    hidden = heads * 2 * int(rng.integers(1, 8))
+    threshold = float(rng.choice([0.2, 0.5])) if seed % 2 else 0.0
+    whole = with_tokens(decoder_network(3, hidden, heads, most, 16, seed=seed, threshold=threshold), 1)
+    names = [layer.name for layer in whole.layers if isinstance(layer, Attention)]
+    cascade = leave_out(whole, dict(zip(names, sorted(rng.uniform(0.1, 1, 3).tolist())[::-1], strict=True)))
+    check(CFG, without_values(cascade, seed), seed, tokens=min(most, 4))
+
+
+def check(cfg: Config, network: Network, seed: int, tokens: int = 1) -> None:
+    """Two samples, or some tokens, of a random network."""
     rng = np.random.default_rng([seed, 53])
-    network = network_of(seed, cfg.lanes)
-    batch = 1 if network.caches else 2
+    batch = tokens if network.caches else 2
     inputs = {"x": np.concatenate([random_input(network, 10 * seed + n) for n in range(batch)])}
     stall = float(rng.choice([0, 0, 0.3]))
     dram = Dram(latency=int(rng.integers(1, 90)), read_stall=stall, write_stall=stall, seed=seed)
