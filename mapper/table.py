@@ -15,7 +15,7 @@ from dataflows.pruning import HeadConv
 from mapper.accesses import Traffic, accesses, walked
 from mapper.attention_plan import AttentionPlan
 from mapper.candidates_summary import CandidatesSummary, candidates_summary
-from mapper.compile import Program, Scheduled
+from mapper.compile import HOST, Program, Scheduled
 from mapper.compressed_layers import Compression
 from mapper.energy import of_dram, on_chip
 from mapper.energy_table import DramKind
@@ -81,6 +81,11 @@ class Row:
     def title(self) -> str:
         """The name, with what runs in its epilogue."""
         return f"{self.name} + {self.fused}" if self.fused else self.name
+
+    @property
+    def on_host(self) -> bool:
+        """Whether the accelerator has nothing for it: its cycles are not known, and count as 0."""
+        return self.engine == HOST
 
     @property
     def widths(self) -> str:
@@ -173,7 +178,7 @@ def rows(
             bits={"input": widths[0], "weight": widths[1], "output": network.tensors[entry.output].bits},
             multipliers=slots,
             cycles_predicted=predicted, cycles_measured=found,
-            utilization=ratio(macs, cycles * slots) if isinstance(layer, Conv | HeadConv | Attention) else None,
+            utilization=ratio(macs, cycles * slots) if _multiplies(entry) else None,
             utilization_all=ratio(macs, cycles * every),
             dram_read_bytes=reads.get(index, 0),
             dram_write_bytes=writes.get(index, 0),
@@ -214,6 +219,11 @@ def _search(entry: Scheduled) -> dict[str, Any] | None:
     if entry.plan is None or isinstance(entry.plan, AttentionPlan):
         return None
     return entry.plan.search.summary if entry.plan.search else None
+
+
+def _multiplies(entry: Scheduled) -> bool:
+    """Whether a layer is one of products, that the accelerator runs."""
+    return isinstance(entry.layer, Conv | HeadConv | Attention) and entry.engine != HOST
 
 
 def _measured(program: Program, run: Run) -> dict[int, int]:
@@ -276,8 +286,10 @@ def totals(
     network = program.network
     batches = samples // network.tensors[network.inputs[0]].shape[0]
     macs, predicted = sum(r.macs for r in table), sum(r.cycles_predicted for r in table)
-    mark_bytes = isa.MARK_BYTES * len(program.schedule)
-    reads = sum(r.dram_read_bytes for r in table) + program.words.nbytes * batches
+    here = sum(r.macs for r in table if not r.on_host)
+    mark_bytes = isa.MARK_BYTES * (len(program.schedule) - len(program.host))
+    words = sum(part.words.nbytes for part in program.sequence if isinstance(part, Program))
+    reads = sum(r.dram_read_bytes for r in table) + words * batches
     writes = sum(r.dram_write_bytes for r in table) + mark_bytes * batches
     cycles = run.cycles if run else predicted
     if run:
@@ -290,9 +302,9 @@ def totals(
         "macs": macs,
         "cycles_predicted": predicted,
         "cycles_measured": run.cycles if run else None,
-        "utilization": ratio(macs, sum(r.cycles * r.multipliers for r in table)),
+        "utilization": ratio(here, sum(r.cycles * r.multipliers for r in table)),
         "utilization_all": ratio(
-            macs, sum(r.cycles * all_multipliers(program.cfg, (r.act_bits, r.weight_bits)) for r in table)
+            here, sum(r.cycles * all_multipliers(program.cfg, (r.act_bits, r.weight_bits)) for r in table)
         ),
         "dram_read_bytes": reads,
         "dram_write_bytes": writes,

@@ -42,6 +42,11 @@ def number(value: int | None) -> str:
     return "-" if value is None else f"{value:,}"
 
 
+def cycles(row: Row, count: int | None) -> str:
+    """Cycles of a layer, or where else it runs."""
+    return "host" if row.on_host else number(count)
+
+
 def layer_table(outcome: Outcome) -> Table:
     """One line per layer; widths only where they can differ, measured columns only where something was run."""
     ran, packed, noisy = outcome.run is not None, outcome.cfg.multiplier is not None, bool(outcome.own)
@@ -57,8 +62,8 @@ def layer_table(outcome: Outcome) -> Table:
     for row in outcome.rows:
         op = f"{row.op} {row.engine}" if row.engine in ("sparse", "host") else row.op
         cells = [str(row.index), row.title, op, *([row.widths] if packed else [])]
-        cells += ["x".join(map(str, row.shape)), number(row.macs), number(row.cycles_predicted)]
-        cells += [number(row.cycles_measured)] if ran else []
+        cells += ["x".join(map(str, row.shape)), number(row.macs), cycles(row, row.cycles_predicted)]
+        cells += [cycles(row, row.cycles_measured)] if ran else []
         cells += [percent(row.utilization), size(row.dram_read_bytes), size(row.dram_write_bytes)]
         cells += [own(outcome, row)] if noisy else []
         if ran:
@@ -176,10 +181,12 @@ def side_by_side(outcomes: Sequence[Outcome]) -> Table:
         table.add_column(f"{outcome.cfg.name}\n{outcome.cfg.multipliers}{sparse} {what}", justify="right")
     for rows in aligned([outcome.rows for outcome in outcomes]):
         title = next(row.title for row in rows if row)
-        table.add_row(title, *(f"{row.cycles:,}  {percent(row.utilization):>7}" if row else "-" for row in rows))
+        cells = (f"{cycles(row, row.cycles)}  {percent(row.utilization):>7}" if row else "-" for row in rows)
+        table.add_row(title, *cells)
     table.add_section()
-    sums = [(sum(row.cycles for row in o.rows), o.totals["utilization"]) for o in outcomes]
-    table.add_row("total", *(f"{cycles:,}  {percent(share):>7}" for cycles, share in sums))
+    sums = [(sum(row.cycles for row in o.rows), o.totals["utilization"], bool(o.program.host)) for o in outcomes]
+    beside = {True: "host + ", False: ""}
+    table.add_row("total", *(f"{beside[host]}{total:,}  {percent(share):>7}" for total, share, host in sums))
     table.add_row("us per sample", *(f"{o.totals['seconds_per_sample'] * 1e6:,.1f}" for o in outcomes))
     return table
 
@@ -187,11 +194,11 @@ def side_by_side(outcomes: Sequence[Outcome]) -> Table:
 def summary(outcome: Outcome) -> list[str]:
     """The result in a few sentences."""
     total, cfg = outcome.totals, outcome.cfg
-    cycles = sum(row.cycles for row in outcome.rows)
+    sum_of = sum(row.cycles for row in outcome.rows)
     kind = "predicted" if outcome.run is None else "measured"
     every = "" if cfg.multiplier else f" {all_multipliers(cfg):,}"
     lines = [
-        f"{outcome.samples} sample(s), {cycles:,} cycles {kind}, "
+        f"{outcome.samples} sample(s), {sum_of:,} cycles {kind}, "
         f"{percent(total['utilization'])} of the multipliers in use, "
         f"{percent(total['utilization_all'])} of all{every}{at_widths(cfg)}; "
         f"{total['seconds_per_sample'] * 1e6:,.1f} us per sample at {cfg.clock_mhz:g} MHz"

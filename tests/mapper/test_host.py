@@ -7,6 +7,7 @@ from dataflows import config, isa
 from dataflows.attention import Lookup
 from dataflows.errors import InputError
 from dataflows.network import Network, Tensor
+from mapper import table
 from mapper.calibrate import observe
 from mapper.compile import Program, compile_network
 from mapper.conv_plan import Options
@@ -14,6 +15,7 @@ from mapper.image import Image
 from mapper.quantize import quantize
 from mapper.samples import quantize_input
 from mapper.timing import predict
+from mapper.timing_sparse import Masks
 from sim import golden
 from tests.decoder_networks import random_decoder
 from tests.isa_model import Machine
@@ -100,3 +102,22 @@ def test_decoders_do_not_wait_for_the_host():
     network = random_decoder(1)
     with pytest.raises(InputError, match=r"would run on the host .* caches"):
         compile_network(TINY, network, Options())
+
+
+def test_rows_of_the_table(tmp_path):
+    """Layers on the host have no cycles and no utilization, and their MACs use no multipliers."""
+    network, _ = network_of("vit", tmp_path)
+    program = compile_network(TINY, network, Options())
+    rows = table.rows(program, [predict(program, 100, TINY.bus_bytes)], 1, None, {}, {}, [Masks()])
+    host = [row for row in rows if row.on_host]
+    assert {row.name for row in host} == set(program.host) and any(row.macs for row in host)
+    assert all((row.cycles, row.utilization, row.dram_read_bytes) == (0, None, 0) for row in host)
+    total = table.totals(program, rows, 1, None)
+    macs, cycles = sum(row.macs for row in rows if not row.on_host), sum(row.cycles for row in rows)
+    assert total["utilization"] == macs / (cycles * TINY.multipliers) and total["macs"] == network_macs(network)
+    assert cycles == total["cycles_predicted"]
+
+
+def network_macs(network):
+    """Dense MACs of all layers."""
+    return sum(network.macs(layer) for layer in network.layers)
