@@ -122,7 +122,7 @@ class MappedModel(Step):
 
     @property
     def layers(self) -> list[Row]:
-        """A row per layer, as the table has it: MACs, cycles, utilization, bytes, stalls, SQNR."""
+        """A row per layer with what the table shows of it (MACs, cycles, utilization, bytes, stalls, SQNR) and more."""
         return self.outcome.rows
 
     @property
