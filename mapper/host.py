@@ -14,8 +14,8 @@ from dataflows.network import Layer, Network
 from dataflows.operators import ChannelSlice, Multiply, Spread, Upsample
 from dataflows.pruning import Gather, HeadConv, Select
 
-MOVED = 8
-"""Bits of elements that are moved one by one."""
+BYTE = 8
+"""Bits of elements that are bytes."""
 
 
 def host_layers(cfg: Config, network: Network) -> dict[str, str]:
@@ -59,15 +59,17 @@ def _missing(cfg: Config, network: Network, layer: Layer) -> str:
             return _product(cfg, network, layer)
         case Upsample() | Spread() | ChannelSlice() | Slice() if cfg.codec is not None:
             return "its activations lie compressed: [codec]"
-        case Upsample() | Spread() | ChannelSlice() | Slice() if network.tensors[layer.output].bits != MOVED:
-            return f"elements of {network.tensors[layer.output].bits} bits; {MOVED} are moved"
+        case Slice() if network.tensors[layer.output].bits != BYTE:
+            return f"elements of {network.tensors[layer.output].bits} bits; tokens of {BYTE} are moved"
+        case Upsample() | Spread() | ChannelSlice() if network.tensors[layer.output].bits != cfg.numbers.act_bits:
+            return f"elements of {network.tensors[layer.output].bits} bits; {cfg.numbers.act_bits} are moved"
     return ""
 
 
 def _product(cfg: Config, network: Network, layer: Multiply) -> str:
     """What is missing for a product of two tensors."""
     a, b = (network.tensors[name] for name in layer.inputs)
-    wide = [t.bits for t in (a, b, network.tensors[layer.output]) if t.bits != MOVED]
+    wide = [t.bits for t in (a, b, network.tensors[layer.output]) if t.bits != BYTE]
     pixel = (b.shape[0], 1, 1, a.shape[3])
     if not cfg.products:
         return "no products of two tensors in the vector unit: vector.products"

@@ -34,6 +34,15 @@ class MoveLowering(Passing[ChannelSlice | Upsample | Spread]):
         return 1, 1
 
     @property
+    def _word(self) -> int:
+        """Bytes of a word of the vector unit."""
+        return self.cfg.vector_word_bytes
+
+    def _depth(self, piece: Piece) -> int:
+        """Bytes of a pixel."""
+        return (piece.channels[1] - piece.channels[0]) * self.cfg.act_bytes
+
+    @property
     def _apart(self) -> tuple[int, int]:
         """Rows and columns from pixel to pixel in the operand buffer."""
         return self._factor if isinstance(self.layer, Spread) else (1, 1)
@@ -43,7 +52,10 @@ class MoveLowering(Passing[ChannelSlice | Upsample | Spread]):
         images, rows, cols, _ = self.source.shape
         whole, grows = Tile((0, images), (0, rows), (0, cols)), self._apart[0] * self._apart[1]
         pieces = list(
-            cut(self.cfg, self.layer.name, whole, self.target.shape[3], Window(), lambda n: n * grows, self.cfg.lanes)
+            cut(
+                self.cfg, self.layer.name, whole, self.target.shape[3], Window(),
+                lambda n: n * grows * self.cfg.act_bytes, self._word,
+            )
         )
         for number, piece in enumerate(pieces):
             needed = self._operand_load(piece, number), self.identity()
@@ -52,7 +64,7 @@ class MoveLowering(Passing[ChannelSlice | Upsample | Spread]):
     def _layout(self, piece: Piece) -> loads.Layout:
         """Where pixels lie; those that are spread have their gaps behind them."""
         images, rows, cols = piece.tile.size
-        depth = piece.channels[1] - piece.channels[0]
+        depth = self._depth(piece)
         down, across = self._apart
         line = cols * across * depth
         return loads.Layout(across * depth, down * line, rows * down * line, images * rows * down * line)
@@ -71,7 +83,7 @@ class MoveLowering(Passing[ChannelSlice | Upsample | Spread]):
                 self.context.builder.add(isa.Unit.LOAD, registers, [to.access], layer=self.index, note="zeros between")
             loads.rectangle(self.context, to, loads.View(self.source.name, self.source.shape), area, 0, self.index)
 
-        return Load((self.index, "operand", number), "operand", layout.size + self.cfg.lanes, emit, layer_bound=True)
+        return Load((self.index, "operand", number), "operand", layout.size + self._word, emit, layer_bound=True)
 
     def _run(self, piece: Piece, last: bool, at: list[int]) -> None:
         if not isinstance(self.layer, Upsample):
@@ -93,19 +105,17 @@ class MoveLowering(Passing[ChannelSlice | Upsample | Spread]):
 
     def _loops(self, piece: Piece) -> Loops:
         """Loops over a piece as it lies."""
-        depth = piece.channels[1] - piece.channels[0]
         layout, (down, across) = self._layout(piece), self._apart
         images, rows, cols = self._covers(piece).size
         return [
-            (1, 0), (1, 0), (ceil(depth / self.cfg.lanes), self.cfg.lanes), (cols, layout.col // across),
+            (1, 0), (1, 0), (ceil(self._depth(piece) / self._word), self._word), (cols, layout.col // across),
             (rows, layout.row // down), (images, layout.image),
         ]  # fmt: skip
 
     def _repeats(self, piece: Piece) -> Loops:
         """Loops over a row of pixels, each of them and the row itself several times."""
-        depth = piece.channels[1] - piece.channels[0]
-        (down, across), (_, _, cols) = self._factor, piece.tile.size
-        return [(1, 0), (1, 0), (ceil(depth / self.cfg.lanes), self.cfg.lanes), (across, 0), (cols, depth), (down, 0)]
+        (down, across), (_, _, cols), depth = self._factor, piece.tile.size, self._depth(piece)
+        return [(1, 0), (1, 0), (ceil(depth / self._word), self._word), (across, 0), (cols, depth), (down, 0)]
 
     def _pass(self, piece: Piece, tile: Tile, at: list[int], address: int, loops: Loops, last: bool) -> None:
         """VECTOR and STORE jobs of operands from ``address`` on, which become ``tile`` of the result."""
@@ -113,7 +123,7 @@ class MoveLowering(Passing[ChannelSlice | Upsample | Spread]):
         operand_pass(
             self.context,
             Pass(
-                source=self.target.name, address=address, size=self._layout(piece).size + self.cfg.lanes, loops=loops,
+                source=self.target.name, address=address, size=self._layout(piece).size + self._word, loops=loops,
                 tile=tile, first=first, count=end - first, output=self.target.name, view=self.target.shape,
                 param_at=at[1], reduce=isa.Reduce.NONE,
                 requantize={"zero": 0, "low": self.layer.low, "high": self.layer.high}, index=self.index,

@@ -21,7 +21,7 @@ ALIGNMENT = 64
 
 
 BYTE = 8
-"""Bits of elements that have bytes of their own."""
+"""Bits of a byte."""
 
 
 def shared(network: Network) -> dict[str, tuple[str, int]]:
@@ -31,8 +31,9 @@ def shared(network: Network) -> dict[str, tuple[str, int]]:
         if isinstance(layer, Reshape) or (isinstance(layer, Slice | ChannelSlice) and alias(network, layer)):
             held, offset = result.get(layer.inputs[0], (layer.inputs[0], 0))
             tokens = layer.start if isinstance(layer, Slice) else 0
-            channels = layer.start if isinstance(layer, ChannelSlice) else 0
-            result[layer.output] = held, offset + tokens * network.tensors[layer.output].pitch + channels
+            target = network.tensors[layer.output]
+            channels = layer.start * target.bits // BYTE if isinstance(layer, ChannelSlice) else 0
+            result[layer.output] = held, offset + tokens * target.pitch + channels
     return result
 
 
@@ -42,7 +43,7 @@ def alias(network: Network, layer: Slice | ChannelSlice) -> bool:
     if isinstance(layer, Slice):
         return target.shape[0] == 1
     n, h, w, _ = target.shape
-    return n * h * w == 1 and target.bits == BYTE and (layer.low, layer.high) == (target.lowest, target.highest)
+    return n * h * w == 1 and target.bits % BYTE == 0 and (layer.low, layer.high) == (target.lowest, target.highest)
 
 
 def roots(network: Network) -> dict[str, str]:

@@ -17,9 +17,11 @@ from mapper.samples import quantize_input
 from mapper.timing import predict
 from mapper.timing_sparse import Masks
 from sim import golden
+from tests.attention_networks import random_input, random_transformer
 from tests.decoder_networks import random_decoder
 from tests.isa_model import Machine
 from tests.mapper.test_families import imported
+from tests.mapper.test_programs import small
 
 TINY = config.load("configs/tiny.toml")
 
@@ -121,3 +123,16 @@ def test_rows_of_the_table(tmp_path):
 def network_macs(network):
     """Dense MACs of all layers."""
     return sum(network.macs(layer) for layer in network.layers)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_random_transformers_without_their_units(seed):
+    """Attention, norms and tables between layers of the array, of three dataflows."""
+    network = random_transformer(seed)
+    flow = ("weight_stationary", "output_stationary", "input_stationary")[seed % 3]
+    try:
+        program = compile_network(small(flow, 3, 5), network, Options(), fuse=seed % 2 == 0)
+    except InputError as error:
+        assert "no layer of the model runs on the accelerator" in str(error)
+        return
+    check(program, {network.inputs[0]: random_input(network, seed)})

@@ -13,10 +13,10 @@ from tests.mapper.test_programs import check, execute, small
 from tests.random_layers import activation
 
 
-def single(rng, layer, shape, wanted):
+def single(rng, layer, shape, wanted, bits=8):
     """A network of one layer that keeps its input's scale."""
-    source = activation(rng, "x", shape)
-    target = Tensor("y", wanted, source.scale, source.zero)
+    source = activation(rng, "x", shape, bits)
+    target = Tensor("y", wanted, source.scale, source.zero, bits)
     return Network("one", {"x": source, "y": target}, (layer,), ("x",), ("y",))
 
 
@@ -24,9 +24,9 @@ SHAPES = [(1, 1, 1, 1), (2, 3, 5, 7), (1, 9, 6, 24), (1, 2, 2, 600), (1, 40, 33,
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("lean", [False, True])
-def test_moves(rng, shape, lean):
-    cfg = small("weight_stationary", 3, 5, lean=lean)
+@pytest.mark.parametrize(("lean", "bits"), [(False, 8), (True, 8), (True, 16)])
+def test_moves(rng, shape, lean, bits):
+    cfg = small("weight_stationary", 3, 5, lean=lean, bits=bits)
     n, h, w, c = shape
     for seed in range(3):
         fy, fx = (int(v) for v in rng.integers(1, 4, 2))
@@ -38,7 +38,9 @@ def test_moves(rng, shape, lean):
             (Spread("s", ("x",), *limits, stride=(fy, fx)), (n, (h - 1) * fy + 1, (w - 1) * fx + 1, c)),
             (ChannelSlice("c", ("x",), *limits, start=start, stop=stop), (n, h, w, stop - start)),
         ):
-            check(single(rng, layer, shape, wanted), cfg, seed)
+            network = single(rng, layer, shape, wanted, bits)
+            assert not compile_network(cfg, network, Options(bytes_per_cycle=cfg.bus_bytes)).host
+            check(network, cfg, seed)
 
 
 def test_channels_of_a_vector_are_no_work(rng):
