@@ -26,6 +26,7 @@ from mapper.candidates import Search
 from mapper.check_transformers import check_transformers
 from mapper.check_widths import check_layers, check_tensors
 from mapper.classifier_plan import ClassifierPlan
+from mapper.collector import uncollected
 from mapper.compression import compress
 from mapper.context import Constants, Context, Place
 from mapper.conv_plan import Options
@@ -213,6 +214,7 @@ def _attention_lowering(context: Context, layer: Attention, index: int) -> Atten
     return (QueryLowering if moving else AttentionLowering)(context, layer, index)
 
 
+@uncollected
 def compile_network(
     cfg: Config, network: Network, options: Options, *, fuse: bool = True, zeros: Mapping[str, float] | None = None,
     plans: Mapping[str, SparsePlan] | None = None,

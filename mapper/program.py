@@ -37,17 +37,18 @@ class Job:
 
 def pack(register: isa.Register, values: Mapping[str, int]) -> int:
     """Bits of one register. Raises ``ValueError`` for an unknown field or a value that does not fit."""
-    known = {f.name for f in register.fields}
-    if unknown := set(values) - known:
-        raise ValueError(f"register {register.name} has no field {sorted(unknown)}")
-    word, position = 0, 0
+    word, position, found = 0, 0, 0
     for f in register.fields:
-        value = int(values.get(f.name, 0))
-        low, high = (-(1 << f.bits - 1), (1 << f.bits - 1) - 1) if f.signed else (0, (1 << f.bits) - 1)
-        if not low <= value <= high:
-            raise ValueError(f"{register.name}.{f.name} must be {low}..{high}, not {value}")
-        word |= (value & ((1 << f.bits) - 1)) << position
+        if f.name in values:
+            value, found = int(values[f.name]), found + 1
+            low, high = (-(1 << f.bits - 1), (1 << f.bits - 1) - 1) if f.signed else (0, (1 << f.bits) - 1)
+            if not low <= value <= high:
+                raise ValueError(f"{register.name}.{f.name} must be {low}..{high}, not {value}")
+            word |= (value & ((1 << f.bits) - 1)) << position
         position += f.bits
+    if found < len(values):
+        unknown = set(values) - {f.name for f in register.fields}
+        raise ValueError(f"register {register.name} has no field {sorted(unknown)}")
     return word
 
 

@@ -62,6 +62,8 @@ class Scoreboard:
         spans = self.spans.setdefault(memory, [])
         first = bisect_right(spans, start, key=_end)
         last = bisect_left(spans, end, key=_start)
+        if last - first == 1 and (spans[first].start, spans[first].end) == (start, end):
+            return [spans[first]]  # as it is most often
         pieces, inside, position = [], [], start
         for span in spans[first:last]:
             if span.start < start:
