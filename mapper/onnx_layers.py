@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -55,8 +56,10 @@ def convolution(call: Call, x: Any, weight: Any, bias: Any) -> Any:
         raise call.error(f"{call.op} is supported with weights of 4 dimensions, not {tuple(weight.data.shape)}")
     strides, (top, left, bottom, right), dilation = window(call, weight.data.shape[2:])
     if (top, left) != (bottom, right):
+        place = call.builder.where
+        call.builder.where = replace(place, path=f"{place.path}.pad")  # the convolution has the node's name
         x = call.run("pad", self=x, pad=[left, right, top, bottom])
-        top = left = 0
+        call.builder.where, top, left = place, 0, 0
     return call.run(
         "conv2d", input=x, weight=weight, bias=bias, stride=strides, padding=[top, left], dilation=dilation,
         groups=int(call.attribute("group", 1)),

@@ -118,6 +118,7 @@ def test_network(name, tmp_path):
     model = NETWORKS[name]()
     graph = same(model, tmp_path, samples(model, 2))
     assert all("/" not in node.name and node.where for node in graph.nodes)
+    assert not any(node.name.endswith("_2") for node in graph.nodes)
 
 
 def test_old_forms_of_operators(tmp_path):
