@@ -29,6 +29,8 @@ def test_families(name: str, tmp_path: Path) -> None:
     assert bool(program.host) == (name == "yolo")
     found = predict(program, memory.latency, memory.bytes_per_cycle)
     run = execute(program, inputs, dram=memory, build_root=Path("build/test/rtl"), seed=3)
+    macs = sum(network.macs(layer) for layer in network.layers)
+    print(f"\n| {name} | {len(network.layers)} | {macs:,} | {found.cycles:,} | {run.cycles:,} | {len(program.host)} |")
     assert not run.mismatches and run.samples == len(inputs[network.inputs[0]])
     assert run.cycles == found.cycles
     ends = {entry.index: found.layer_end[entry.index] for entry in program.schedule}
