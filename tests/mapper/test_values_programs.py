@@ -27,7 +27,7 @@ CFGS = [pruning(WS16, values=True), pruning(SMALL, indices=192, scales=96, value
 
 @pytest.mark.parametrize("cfg", CFGS, ids=lambda cfg: cfg.name)
 @pytest.mark.parametrize("kind", ["attention", "cache", "encoder", "two layers", "embedding"])
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(n, marks=pytest.mark.regress) for n in range(1, 6))])
 def test_random_transformers(cfg: config.Config, kind: str, seed: int) -> None:
     network = without_values(random_transformer(seed + 50, kind), seed)
     check_program(compile_network(cfg, network, Options()), random_input(network, seed))
