@@ -34,6 +34,7 @@ from typing import TYPE_CHECKING, Any
 from dataflows import optional_registers as optional
 from dataflows.codes import Activity, Error, Nibbles, Op, Reduce, Region, Rows, Target, Unit
 from dataflows.registers import (
+    ADDRESS_BITS,
     BLOCK_BITS,
     COUNT_BITS,
     MARK_BYTES,
@@ -52,7 +53,7 @@ if TYPE_CHECKING:
     from dataflows.config import Config
 
 __all__ = [
-    "BLOCK_BITS", "COUNT_BITS", "HOST_ADDRESS_BITS", "HOST_REGISTERS", "MARK_BYTES", "POINTER_BYTES",
+    "ADDRESS_BITS", "BLOCK_BITS", "COUNT_BITS", "HOST_ADDRESS_BITS", "HOST_REGISTERS", "MARK_BYTES", "POINTER_BYTES",
     "SEGMENT_REGISTERS", "SEMAPHORE_BITS", "STEP_BITS", "SUM_REGISTERS", "VALUE_BITS", "Activity", "Error", "Field",
     "HostRegister", "Nibbles", "Op", "Reduce", "Region", "Register", "Rows", "Target", "Unit", "describe", "geometry",
     "spread", "targets", "unit_numbers", "units",
@@ -81,7 +82,8 @@ def _register_of(cfg: Config, unit: Unit, names: tuple[str, ...], field: str) ->
 
 def units(cfg: Config) -> dict[Unit, tuple[Register, ...]]:
     """Shadow registers of every unit that the configuration has; a register's number is its position."""
-    source = Register("source", (Field("address", 40, "offset in the region, bytes"), Field("region", 3, "Region")))
+    offset = Field("address", ADDRESS_BITS, "offset in the region, bytes")
+    source = Register("source", (offset, Field("region", 3, "Region")))
     rows = ("row_a", "row_b", "row_c")
     element = cfg.numbers.act_bits
     from_sparse = (optional.FROM_SPARSE,) if cfg.sparse else ()

@@ -30,6 +30,8 @@ class Register:
 VALUE_BITS = 48
 COUNT_BITS = 16
 STEP_BITS = 32
+ADDRESS_BITS = 40
+"""Of a byte in a region of DRAM."""
 POINTER_BYTES = 2
 """Of a column pointer: the number of the entry with which a column begins."""
 BLOCK_BITS = 16

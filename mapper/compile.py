@@ -23,6 +23,7 @@ from mapper.blocks import Blocks
 from mapper.builder import Builder
 from mapper.caches import check_halves
 from mapper.candidates import Search
+from mapper.check_sizes import check_sizes
 from mapper.check_transformers import check_transformers
 from mapper.check_widths import check_layers, check_tensors
 from mapper.classifier_plan import ClassifierPlan
@@ -235,6 +236,7 @@ def compile_network(
     InputError
         Naming a layer that does not fit, or that an engine asked for cannot run.
     """
+    check_sizes(network)
     check_tensors(cfg, network)
     constants = Constants(max(ALIGNMENT, cfg.bus_bytes))
     places, sizes = place_tensors(network, fixed=place_constants(network, constants))
