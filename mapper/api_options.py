@@ -43,7 +43,7 @@ class QuantizeOptions(TypedDict, total=False):
     weights: str
     equalize: bool
     unclamp: bool
-    correct_bias: bool
+    correct_bias: bool | str
     bits: PerLayer
     auto_bits: str
     prune: PerLayer

@@ -41,4 +41,4 @@ def _shared(node: Conv, clusters: int) -> Conv:
     check_finite(node.name, node.weight)
     if distinct(node.plain, clusters - 1) is not None:
         return node
-    return replace(node, weight=share(node.weight, clusters).weight, unfolded=None, steps=None)
+    return replace(node, weight=share(node.weight, clusters).weight, unfolded=None, steps=None, normal=None)

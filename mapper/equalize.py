@@ -123,7 +123,8 @@ def _by_input(weight: Floats, groups: int) -> Factors:
 def _divided(node: Conv, factor: Factors) -> Conv:
     weight = (node.weight / factor[:, None, None, None]).astype(np.float32)
     unfolded = node.unfolded and replace(node.unfolded, factor=node.unfolded.factor / factor)
-    return replace(node, weight=weight, bias=(node.bias / factor).astype(np.float32), unfolded=unfolded)
+    normal = node.normal and node.normal.moved(1 / factor)
+    return replace(node, weight=weight, bias=(node.bias / factor).astype(np.float32), unfolded=unfolded, normal=normal)
 
 
 def _multiplied(node: Conv, factor: Factors) -> Conv:

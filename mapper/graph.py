@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dataflows.network import Window
+from mapper.normals import Normal
 
 Shape = tuple[int, int, int, int]
 Floats = NDArray[np.float32]
@@ -68,6 +69,8 @@ class Conv(Node):
         What the padding holds.
     steps : float64 array (out channels,) or None
         Scales of the weights that the model came with: integers times these are the weights.
+    normal : Normal or None
+        How the result is distributed before the clamp, where batch normalization made it.
     """
 
     op: ClassVar[str] = "conv"
@@ -78,6 +81,7 @@ class Conv(Node):
     unfolded: Unfolded | None = None
     padding_value: float = 0.0
     steps: NDArray[np.float64] | None = None
+    normal: Normal | None = None
 
     @property
     def plain(self) -> Floats:
@@ -87,11 +91,12 @@ class Conv(Node):
 
 @dataclass(frozen=True)
 class Affine(Node):
-    """``x * scale + shift`` per channel: batch normalization, or arithmetic with constants."""
+    """``x * scale + shift`` per channel: batch normalization (then ``normal`` is set), or arithmetic with constants."""
 
     op: ClassVar[str] = "affine"
     scale: Floats = field(default_factory=lambda: np.ones(1, np.float32))
     shift: Floats = field(default_factory=lambda: np.zeros(1, np.float32))
+    normal: Normal | None = None
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from mapper.import_registry import activation, floats, operator, pointwise, wind
 from mapper.import_resize import transposed_convolution
 from mapper.import_values import Activation
 from mapper.import_windows import pair, same_padding
+from mapper.normals import Normal
 
 
 @operator("conv2d", "convolution", "_convolution", "_convolution_mode")
@@ -73,7 +74,8 @@ def batch_norm(
     if (var + eps <= 0).any():
         raise builder.error("batch_norm has a running variance that is not positive; mend or retrain the model")
     scale = gain / np.sqrt(var + eps)
-    return affine(builder, x, scale, offset - mean * scale)
+    normal = Normal(offset.astype(np.float64), np.abs(scale) * np.sqrt(np.maximum(var, 0)))
+    return affine(builder, x, scale, offset - mean * scale, normal)
 
 
 @operator("_native_batch_norm_legit_no_training", "native_batch_norm")
@@ -82,11 +84,11 @@ def native_batch_norm(builder: Builder, **arguments: Any) -> tuple[Any, None, No
     return batch_norm(builder, **arguments), None, None
 
 
-def affine(builder: Builder, x: Activation, scale: Any, shift: Any) -> Activation:
-    """``x * scale + shift``, each a scalar or one value per channel."""
+def affine(builder: Builder, x: Activation, scale: Any, shift: Any, normal: Normal | None = None) -> Activation:
+    """``x * scale + shift``, each a scalar or one value per channel; ``normal``: how it is known to be distributed."""
     x = whole(builder, x)
     both = [np.broadcast_to(np.asarray(v, np.float32), (builder.shape(x)[1],)).copy() for v in (scale, shift)]
-    return pointwise(builder, Affine, x, scale=both[0], shift=both[1])
+    return pointwise(builder, Affine, x, scale=both[0], shift=both[1], normal=normal)
 
 
 def per_channel(builder: Builder, x: Activation, value: Any, op: str) -> Any:

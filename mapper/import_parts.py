@@ -41,7 +41,9 @@ def _pick(builder: Builder, x: Activation, order: list[int], title: str) -> Acti
             )  # fmt: skip
         case Affine():
             source = pick(builder, _input(node), order)
-            return builder.add(Affine, [source], shape, title, scale=node.scale[order], shift=node.shift[order])
+            normal = node.normal and node.normal.picked(order)
+            scale, shift = node.scale[order], node.shift[order]
+            return builder.add(Affine, [source], shape, title, scale=scale, shift=shift, normal=normal)
         case Clamp():
             source = pick(builder, _input(node), order)
             return builder.add(Clamp, [source], shape, title, low=node.low, high=node.high)

@@ -78,4 +78,4 @@ def _masked(node: Conv, choose: Callable[[Weights], Mask], biases: bool = False)
         return node
     bias = np.where(mask.reshape(len(mask), -1).any(1), node.bias, 0) if biases else node.bias
     unfolded = node.unfolded and replace(node.unfolded, weight=np.where(mask, node.unfolded.weight, 0))
-    return replace(node, weight=np.where(mask, node.weight, 0), bias=bias, unfolded=unfolded)
+    return replace(node, weight=np.where(mask, node.weight, 0), bias=bias, unfolded=unfolded, normal=None)

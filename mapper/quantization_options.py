@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from dataflows.errors import InputError
 from mapper import layer_specs
@@ -16,6 +17,12 @@ from mapper.range_methods import METHODS
 
 PER_CHANNEL, PER_TENSOR = "per-channel", "per-tensor"
 
+Source = Literal["samples", "data-free"]
+"""What mean errors are known from: calibration samples, or batch normalizations alone."""
+
+SAMPLES: Source = "samples"
+DATA_FREE: Source = "data-free"
+
 
 @dataclass(frozen=True)
 class Rounding:
@@ -26,7 +33,7 @@ class Rounding:
     method, percentile : how the range of an activation is chosen (``mapper/range_methods.py``)
     one_scale : whether all weights of a layer have one scale, not one per output channel
     equalize, unclamp : whether channels are scaled between layers, and ceilings between them taken away
-    correct_bias : whether biases make up for the mean error of their channel
+    correct_bias : from what biases make up for the mean error of their channel, if they do
     """
 
     method: str = "minmax"
@@ -34,7 +41,7 @@ class Rounding:
     one_scale: bool = False
     equalize: bool = False
     unclamp: bool = False
-    correct_bias: bool = False
+    correct_bias: Source | None = None
 
     @property
     def words(self) -> list[str]:
@@ -42,10 +49,11 @@ class Rounding:
         said = ["--calibration-method", self.method] if self.method != "minmax" else []
         said += ["--percentile", str(self.percentile)] if self.method == "percentile" else []
         said += ["--weights", PER_TENSOR] if self.one_scale else []
-        return said + [f"--{name.replace('_', '-')}" for name in FLAGS if getattr(self, name)]
+        said += ["--correct-bias", self.correct_bias] if self.correct_bias else []
+        return said + [f"--{name}" for name in FLAGS if getattr(self, name)]
 
 
-FLAGS = "equalize", "unclamp", "correct_bias"
+FLAGS = "equalize", "unclamp"
 
 
 def add_quantization(p: argparse.ArgumentParser) -> None:
@@ -73,7 +81,9 @@ def add_quantization(p: argparse.ArgumentParser) -> None:
         help="with --equalize, take the ceiling of ReLU6 away where it is between two layers; this changes the model",
     )  # fmt: skip
     g.add_argument(
-        "--correct-bias", action="store_true", help="take the mean error of each output channel off its bias",
+        "--correct-bias", nargs="?", type=_source, const=True, metavar=f"{SAMPLES}|{DATA_FREE}",
+        help="take the mean error of each output channel off its bias: that on calibration samples (as is usual with "
+        "--calibration), or the one that batch normalizations before the layer let expect (as is usual without)",
     )  # fmt: skip
     g.add_argument(
         "--bits", type=layer_specs.parser(request), metavar="SPEC", default=LayerSpec(),
@@ -93,4 +103,13 @@ def rounding(a: argparse.Namespace) -> Rounding:
         raise InputError("--unclamp is about layers that are equalized; add --equalize")
     method = a.calibration_method or ("minmax" if a.percentile is None else "percentile")
     percentile = 99.99 if a.percentile is None else a.percentile
-    return Rounding(method, percentile, a.weights == PER_TENSOR, a.equalize, a.unclamp, a.correct_bias)
+    source = (SAMPLES if a.calibration else DATA_FREE) if a.correct_bias is True else a.correct_bias
+    return Rounding(method, percentile, a.weights == PER_TENSOR, a.equalize, a.unclamp, source)
+
+
+def _source(text: str) -> Source:
+    if text == SAMPLES:
+        return SAMPLES
+    if text == DATA_FREE:
+        return DATA_FREE
+    raise argparse.ArgumentTypeError(f"{text!r} is neither {SAMPLES} nor {DATA_FREE}; a model's file stands before it")

@@ -18,6 +18,7 @@ from mapper.graph import Add, Affine, AvgPool, Clamp, Concat, Conv, Flatten, Flo
 from mapper.graph_attention import Constant, Embedding, Norm, Respace, Slice
 from mapper.graph_operators import MOVES, Multiply, Spread
 from mapper.keep_levels import keep_levels, may_merge
+from mapper.normals import Normal
 from mapper.simplify_sign import alone, merge_sign, sign_early
 
 _CHOOSE = Flatten, Respace, Slice, *MOVES
@@ -68,10 +69,14 @@ def _merge_affine(first: Node, node: Node) -> Node | None:
         return replace(
             first, weight=weight, bias=bias, output=node.output, low=node.low, high=node.high,
             unfolded=Unfolded(first.plain, factor), steps=None if first.steps is None else first.steps * np.abs(scale),
+            normal=_normal(first, node),
         )  # fmt: skip
     if isinstance(first, Affine):
         both = (first.scale * scale).astype(np.float32), (first.shift * scale + shift).astype(np.float32)
-        return replace(first, scale=both[0], shift=both[1], output=node.output, low=node.low, high=node.high)
+        return replace(
+            first, scale=both[0], shift=both[1], output=node.output, low=node.low, high=node.high,
+            normal=_normal(first, node),
+        )  # fmt: skip
     if isinstance(first, Norm):
         gain, bias = (first.gain * scale).astype(np.float32), (first.bias * scale + shift).astype(np.float32)
         return replace(first, gain=gain, bias=bias, output=node.output, low=node.low, high=node.high)
@@ -81,12 +86,19 @@ def _merge_affine(first: Node, node: Node) -> Node | None:
     return None
 
 
+def _normal(first: Conv | Affine, node: Affine) -> Normal | None:
+    """How the result of two nodes in one is distributed."""
+    if node.normal is not None or first.normal is None:
+        return node.normal
+    return first.normal.moved(node.scale.astype(np.float64), node.shift.astype(np.float64))
+
+
 def _depthwise(node: Affine) -> Conv:
     weight = node.scale.reshape(-1, 1, 1, 1)
     exact = bool((np.abs(np.frexp(node.scale)[0]) == 0.5).all())
     return Conv(
         node.name, node.inputs, node.output, node.low, node.high, node.where, weight, node.shift, groups=len(weight),
-        steps=np.abs(node.scale.astype(np.float64)) / POWER if exact else None,
+        steps=np.abs(node.scale.astype(np.float64)) / POWER if exact else None, normal=node.normal,
     )  # fmt: skip
 
 

@@ -27,7 +27,7 @@ from mapper.compile import Program, compile_network, fuse_additions
 from mapper.compressed_layers import compressed_layers
 from mapper.compression_options import COMPRESSION, LEAVING_OUT, OF_VALUES
 from mapper.conv_plan import Options
-from mapper.correct_bias import corrected
+from mapper.correct_bias import biases_by, corrected
 from mapper.decoder import by_halves, decoder, length
 from mapper.engines import resolved
 from mapper.equalize import equalize
@@ -154,9 +154,11 @@ def quantized(graph: FloatGraph, accelerators: Sequence[Config], arguments: Argu
             allocation = allocate_bits(graph, accelerators, calibration, observed, arguments, progress.detail)
             common = widths(graph, accelerators[0], allocation.spec)
             exact = rounded_model(graph, observed, common, rounding.one_scale)
-    if rounding.correct_bias:
+    if rounding.correct_bias is not None:
         with progress.step("correct biases"):
-            exact = corrected(exact, observed, common, calibration, rounding.one_scale)
+            biases, note = biases_by(rounding.correct_bias, exact, calibration)
+            exact = corrected(exact, biases, observed, common, rounding.one_scale)
+        notes.append(note)
     network, own = exact.network, {}
     if arguments.generate is None:
         with progress.step("noise of every layer"):

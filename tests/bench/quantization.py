@@ -15,7 +15,7 @@ from dataflows.config import load
 from mapper import float_reference
 from mapper.bit_widths import Widths, uniform, widths
 from mapper.calibrate import observe
-from mapper.correct_bias import corrected
+from mapper.correct_bias import biases_by, corrected
 from mapper.equalize import equalize, pairs, rescaled
 from mapper.graph import Conv, FloatGraph
 from mapper.layer_specs import parse
@@ -44,7 +44,8 @@ Floats = NDArray[np.float32]
 class Case:
     """A model with samples to calibrate and to judge; ``labels`` of the latter where it is a classifier.
 
-    ``narrow``: methods with weights of 4 bits suit it, ``ceilings``: it has ReLU6.
+    ``narrow``: methods with weights of 4 bits suit it, ``ceilings``: it has ReLU6, ``normed``: its batch normalizations
+    know its data.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Case:
     labels: NDArray[np.int64] | None = None
     narrow: bool = True
     ceilings: bool = False
+    normed: bool = False
 
 
 METHODS: dict[str, tuple[str, Rounding]] = {
@@ -62,17 +64,22 @@ METHODS: dict[str, tuple[str, Rounding]] = {
     "percentile 99": ("8", Rounding("percentile", 99)),
     "entropy": ("8", Rounding("entropy")),
     "mse": ("8", Rounding("mse")),
-    "mse, corrected": ("8", Rounding("mse", correct_bias=True)),
+    "mse, corrected": ("8", Rounding("mse", correct_bias="samples")),
     "equalized": ("8", Rounding(equalize=True)),
-    "equalized, corrected": ("8", Rounding(equalize=True, correct_bias=True)),
+    "equalized, corrected": ("8", Rounding(equalize=True, correct_bias="samples")),
     "per tensor": ("8", Rounding(one_scale=True)),
     "per tensor, equalized": ("8", Rounding(one_scale=True, equalize=True)),
-    "per tensor, corrected": ("8", Rounding(one_scale=True, correct_bias=True)),
-    "per tensor, both": ("8", Rounding(one_scale=True, equalize=True, correct_bias=True)),
-    "per tensor, both, unclamped": ("8", Rounding(one_scale=True, equalize=True, unclamp=True, correct_bias=True)),
+    "per tensor, corrected": ("8", Rounding(one_scale=True, correct_bias="samples")),
+    "per tensor, corrected without data": ("8", Rounding(one_scale=True, correct_bias="data-free")),
+    "per tensor, both": ("8", Rounding(one_scale=True, equalize=True, correct_bias="samples")),
+    "per tensor, both, unclamped": ("8", Rounding(one_scale=True, equalize=True, unclamp=True, correct_bias="samples")),
     "4-bit weights": ("8/4", Rounding("mse")),
-    "4-bit weights, corrected": ("8/4", Rounding("mse", correct_bias=True)),
-    "4-bit weights, equalized, corrected": ("8/4", Rounding("mse", equalize=True, correct_bias=True)),
+    "4-bit weights, corrected": ("8/4", Rounding("mse", correct_bias="samples")),
+    "4-bit weights, corrected without data": ("8/4", Rounding("mse", correct_bias="data-free")),
+    "4-bit weights, equalized, corrected": ("8/4", Rounding("mse", equalize=True, correct_bias="samples")),
+    "4-bit weights, equalized, corrected without data": (
+        "8/4", Rounding("mse", equalize=True, correct_bias="data-free"),
+    ),
 }
 """Widths and how they are used; the first one is the baseline."""
 
@@ -91,8 +98,8 @@ def cases() -> list[Case]:
     data = train.digits()
     known, images, labels = data.train_images[:256], data.test_images, data.test_labels
     plain, encoder = train.train(data), transformer_train.train(data)
-    found = [Case("digits", imported(plain, images), known, images, labels)]
-    found.append(Case("digits, uneven", uneven_channels(found[0].graph), known, images, labels))
+    found = [Case("digits", imported(plain, images), known, images, labels, normed=True)]
+    found.append(Case("digits, uneven", uneven_channels(found[0].graph), known, images, labels, normed=True))
     found.append(Case("digits transformer", imported(encoder, images), known, images, labels, narrow=False))
     drawn = np.random.default_rng(0).standard_normal((40, 3, 64, 64)).astype(np.float32)
     graph = imported(NETWORKS["mobilenet_v2"](), drawn)
@@ -119,8 +126,9 @@ def judged(case: Case, bits: str, how: Rounding) -> tuple[float, float | None]:
     observed = observe(graph, known, how.method, how.percentile, histograms=True)
     wide: Widths = uniform(graph, 8) if bits == "8" else widths(graph, load(CONFIG), parse(bits, request))
     model = rounded_model(graph, observed, wide, how.one_scale)
-    if how.correct_bias:
-        model = corrected(model, observed, wide, known, how.one_scale)
+    if how.correct_bias is not None:
+        biases, _ = biases_by(how.correct_bias, model, known)
+        model = corrected(model, biases, observed, wide, how.one_scale)
     network, exact = model.network, float_reference.outputs(case.graph, {source: case.images})[target]
     codes = golden.run(network, {source: quantize_input(network, source, graph.held(source, case.images))})[target]
     found = dequantize_output(network, target, codes).reshape(len(case.images), -1)
@@ -135,6 +143,8 @@ def run() -> list[Figure]:
         base: float | None = None
         for name, (bits, how) in METHODS.items():
             if (bits != "8" and not case.narrow) or (how.unclamp and not case.ceilings):
+                continue
+            if how.correct_bias == "data-free" and not case.normed:
                 continue
             value, accuracy = judged(case, bits, how)
             base = value if base is None else base

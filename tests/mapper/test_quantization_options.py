@@ -34,7 +34,7 @@ def test_noise_is_told(path, tmp_path, capsys):
     assert f"worst {known[worst]:.1f}" in table
     assert "What rounding costs" in page and f"{known[worst]:.1f} worst" in page
     good = mapped(path, tmp_path, *CHOICES)
-    expected = {"method": "mse", "one_scale": True, "equalize": True, "unclamp": False, "correct_bias": True}
+    expected = {"method": "mse", "one_scale": True, "equalize": True, "unclamp": False, "correct_bias": "data-free"}
     assert expected.items() <= good["quantization"].items()
     assert "4 pairs of layers are equalized" in good["notes"]
     assert {layer["name"]: layer["sqnr_own_db"] for layer in good["layers"]}["expand"] > known["expand"]
