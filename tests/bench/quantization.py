@@ -45,7 +45,7 @@ class Case:
     """A model with samples to calibrate and to judge; ``labels`` of the latter where it is a classifier.
 
     ``narrow``: methods with weights of 4 bits suit it, ``ceilings``: it has ReLU6, ``normed``: its batch normalizations
-    know its data.
+    know its data, ``methods``: those that it is for, if not all.
     """
 
     name: str
@@ -56,6 +56,7 @@ class Case:
     narrow: bool = True
     ceilings: bool = False
     normed: bool = False
+    methods: tuple[str, ...] | None = None
 
 
 METHODS: dict[str, tuple[str, Rounding]] = {
@@ -83,6 +84,12 @@ METHODS: dict[str, tuple[str, Rounding]] = {
 }
 """Widths and how they are used; the first one is the baseline."""
 
+CORRECTIONS = (
+    "minmax", "per tensor", "per tensor, corrected", "per tensor, corrected without data", "4-bit weights",
+    "4-bit weights, corrected", "4-bit weights, corrected without data",
+)  # fmt: skip
+"""Of :data:`METHODS`: what tells the two ways to correct biases apart."""
+
 
 def imported(model: nn.Module, images: Floats) -> FloatGraph:
     """The float graph of a module for one image at a time."""
@@ -94,7 +101,8 @@ def imported(model: nn.Module, images: Floats) -> FloatGraph:
 
 
 def cases() -> list[Case]:
-    """Trained digits, the same with uneven channels, a transformer, an untrained MobileNetV2 and that with ReLU."""
+    """Trained digits, the same with uneven channels, a transformer, an untrained MobileNetV2, that with ReLU, and that
+    with batch normalizations that know its data."""
     data = train.digits()
     known, images, labels = data.train_images[:256], data.test_images, data.test_labels
     plain, encoder = train.train(data), transformer_train.train(data)
@@ -105,7 +113,23 @@ def cases() -> list[Case]:
     graph = imported(NETWORKS["mobilenet_v2"](), drawn)
     found.append(Case("MobileNetV2, random", graph, drawn[:32], drawn[32:], ceilings=True))
     open_ = replace(graph, nodes=tuple(replace(n, high=inf) if n.high == CEILING else n for n in graph.nodes))
-    return [*found, Case("the same with ReLU, uneven", uneven_channels(open_), drawn[:32], drawn[32:])]
+    found.append(Case("the same with ReLU, uneven", uneven_channels(open_), drawn[:32], drawn[32:]))
+    return [*found, normalized(drawn)]
+
+
+def normalized(images: Floats) -> Case:
+    """MobileNetV2 with batch normalizations that have the statistics of the images, random scales and shifts."""
+    generator, model = torch.Generator().manual_seed(0), NETWORKS["mobilenet_v2"]()
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = 1.0
+            module.weight.data.uniform_(0.5, 1.5, generator=generator)
+            module.bias.data.normal_(0, 0.5, generator=generator)
+    model.train()
+    with torch.no_grad():
+        model(torch.from_numpy(images[:32]))
+    graph = imported(model, images)
+    return Case("MobileNetV2, normalized", graph, images[:32], images[32:], normed=True, methods=CORRECTIONS)
 
 
 def uneven_channels(graph: FloatGraph) -> FloatGraph:
@@ -145,6 +169,8 @@ def run() -> list[Figure]:
             if (bits != "8" and not case.narrow) or (how.unclamp and not case.ceilings):
                 continue
             if how.correct_bias == "data-free" and not case.normed:
+                continue
+            if case.methods is not None and name not in case.methods:
                 continue
             value, accuracy = judged(case, bits, how)
             base = value if base is None else base
