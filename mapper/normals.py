@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import erfc, sqrt
+from math import erfc, pi, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,4 +58,5 @@ def _cumulative(x: Doubles) -> Doubles:
 
 def _density(x: Doubles) -> Doubles:
     near: Doubles = np.minimum(np.abs(x), 40.0)  # further out it is 0 anyway
-    return np.exp(-0.5 * near**2) / np.sqrt(2 * np.pi)
+    density: Doubles = np.exp(-0.5 * near**2) / sqrt(2 * pi)
+    return density
