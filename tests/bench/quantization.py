@@ -26,6 +26,7 @@ from mapper.quantization_options import Rounding
 from mapper.quantize import rounded_model
 from mapper.samples import dequantize_output, quantize_input
 from sim import golden
+from tests.bench import separable_train
 from tests.bench.figures import FOLDER, Figure
 from tests.bench.networks import NETWORKS
 from tests.demo import train, transformer_train
@@ -73,20 +74,19 @@ METHODS: dict[str, tuple[str, Rounding]] = {
     "per tensor, corrected": ("8", Rounding(one_scale=True, correct_bias="samples")),
     "per tensor, corrected without data": ("8", Rounding(one_scale=True, correct_bias="data-free")),
     "per tensor, both": ("8", Rounding(one_scale=True, equalize=True, correct_bias="samples")),
+    "per tensor, both, without data": ("8", Rounding(one_scale=True, equalize=True, correct_bias="data-free")),
     "per tensor, both, unclamped": ("8", Rounding(one_scale=True, equalize=True, unclamp=True, correct_bias="samples")),
     "4-bit weights": ("8/4", Rounding("mse")),
     "4-bit weights, corrected": ("8/4", Rounding("mse", correct_bias="samples")),
     "4-bit weights, corrected without data": ("8/4", Rounding("mse", correct_bias="data-free")),
     "4-bit weights, equalized, corrected": ("8/4", Rounding("mse", equalize=True, correct_bias="samples")),
-    "4-bit weights, equalized, corrected without data": (
-        "8/4", Rounding("mse", equalize=True, correct_bias="data-free"),
-    ),
 }
 """Widths and how they are used; the first one is the baseline."""
 
 CORRECTIONS = (
-    "minmax", "per tensor", "per tensor, corrected", "per tensor, corrected without data", "4-bit weights",
-    "4-bit weights, corrected", "4-bit weights, corrected without data",
+    "minmax", "per tensor", "per tensor, equalized", "per tensor, corrected", "per tensor, corrected without data",
+    "per tensor, both", "per tensor, both, without data", "4-bit weights", "4-bit weights, corrected",
+    "4-bit weights, corrected without data",
 )  # fmt: skip
 """Of :data:`METHODS`: what tells the two ways to correct biases apart."""
 
@@ -101,8 +101,8 @@ def imported(model: nn.Module, images: Floats) -> FloatGraph:
 
 
 def cases() -> list[Case]:
-    """Trained digits, the same with uneven channels, a transformer, an untrained MobileNetV2, that with ReLU, and that
-    with batch normalizations that know its data."""
+    """Trained digits, the same with uneven channels, a transformer, an untrained MobileNetV2, that with ReLU, and
+    digits again with depthwise layers and batch normalizations before all layers but the first."""
     data = train.digits()
     known, images, labels = data.train_images[:256], data.test_images, data.test_labels
     plain, encoder = train.train(data), transformer_train.train(data)
@@ -114,22 +114,10 @@ def cases() -> list[Case]:
     found.append(Case("MobileNetV2, random", graph, drawn[:32], drawn[32:], ceilings=True))
     open_ = replace(graph, nodes=tuple(replace(n, high=inf) if n.high == CEILING else n for n in graph.nodes))
     found.append(Case("the same with ReLU, uneven", uneven_channels(open_), drawn[:32], drawn[32:]))
-    return [*found, normalized(drawn)]
-
-
-def normalized(images: Floats) -> Case:
-    """MobileNetV2 with batch normalizations that have the statistics of the images, random scales and shifts."""
-    generator, model = torch.Generator().manual_seed(0), NETWORKS["mobilenet_v2"]()
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.momentum = 1.0
-            module.weight.data.uniform_(0.5, 1.5, generator=generator)
-            module.bias.data.normal_(0, 0.5, generator=generator)
-    model.train()
-    with torch.no_grad():
-        model(torch.from_numpy(images[:32]))
-    graph = imported(model, images)
-    return Case("MobileNetV2, normalized", graph, images[:32], images[32:], normed=True, methods=CORRECTIONS)
+    for name, activation in (("separable digits, ReLU6", nn.ReLU6), ("separable digits, ReLU", nn.ReLU)):
+        graph = imported(separable_train.train(data, activation), images)
+        found.append(Case(name, graph, known, images, labels, normed=True, methods=CORRECTIONS))
+    return found
 
 
 def uneven_channels(graph: FloatGraph) -> FloatGraph:
