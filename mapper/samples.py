@@ -50,6 +50,9 @@ def load_samples(path: str | Path, graph: FloatGraph) -> Arrays:
         raise InputError(f"{path} is not a NumPy .npz file of plain arrays: {error}") from error
     if arrays is None:
         raise InputError(f"{path} holds a single array without a name; save it with numpy.savez")
+    for name, value in arrays.items():
+        if not isinstance(value, np.ndarray):  # a member that does not begin as one
+            raise InputError(f"{path}: {name} is no array; save it with numpy.savez")
     if len(arrays) == 1 and len(graph.inputs) == 1:
         arrays = {graph.inputs[0]: next(iter(arrays.values()))}
     if set(arrays) != set(graph.inputs):

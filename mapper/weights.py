@@ -58,7 +58,8 @@ def quantize_weights(
     for_bias = np.abs(bias.astype(np.float64)) / (source.scale * room)
     for_range = SCALE_MIN * target_scale / source.scale if kept is None else 0.0
     # A channel whose weights matter less than its bias, or not at all, gets a coarser scale.
-    scale = np.maximum(np.maximum(integers.scale, for_bias), for_range).astype(np.float32)
+    scale = np.maximum(np.maximum(integers.scale, for_bias), for_range)
+    scale = np.maximum(scale, np.finfo(np.float32).tiny).astype(np.float32)
     scale = np.full_like(scale, scale.max()) if alike else scale
     exact = scale.astype(np.float64)
     codes = integers.at(scale)

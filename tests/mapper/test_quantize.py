@@ -1,5 +1,7 @@
 """Quantization: the integer network follows its own definition, and comes close to the float model."""
 
+import zipfile
+
 import numpy as np
 import pytest
 import torch
@@ -122,6 +124,13 @@ def test_huge_bias_fits():
     weight = np.full((1, 1, 1, 1), 1e-6, np.float32)
     _, scale, bias = quantize_weights("layer", weight, np.array([1e6], np.float32), source, 1e4)
     assert bias[0] * float(scale[0]) == pytest.approx(1e6)
+
+
+def test_weights_of_next_to_nothing_have_a_scale():
+    source = ints.Tensor("x", (1, 1, 1, 2), 1.0, 0)
+    weight = np.array([[1e-42, 0.0], [0.0, 0.0]], np.float32).reshape(2, 2, 1, 1)
+    codes, scale, bias = quantize_weights("layer", weight, np.zeros(2, np.float32), source, 1e-38)
+    assert (scale > 0).all() and not codes.any() and not bias.any()
 
 
 def test_overflow_is_refused():
@@ -280,10 +289,16 @@ class TestSamples:
     def test_refuses_other_files(self, graph, tmp_path):
         with pytest.raises(InputError, match="does not exist"):
             load_samples(tmp_path / "none.npz", graph)
+        np.save(tmp_path / "b.npy", np.ones((1, 3, 5, 5)))
         for content in (b"", b"random bytes", b"PK\x03\x04 cut off"):
             (tmp_path / "bad.npz").write_bytes(content)
             with pytest.raises(InputError, match=r"not a NumPy \.npz file"):
                 load_samples(tmp_path / "bad.npz", graph)
+        with zipfile.ZipFile(tmp_path / "bad.npz", "w") as archive:
+            archive.writestr("a", b"no array")
+            archive.writestr("b.npy", (tmp_path / "b.npy").read_bytes())
+        with pytest.raises(InputError, match=r"bad\.npz: a is no array"):
+            load_samples(tmp_path / "bad.npz", graph)
         np.save(tmp_path / "one.npy", np.ones(3))
         with pytest.raises(InputError, match="holds a single array"):
             load_samples(tmp_path / "one.npy", graph)
