@@ -53,12 +53,14 @@ def quantize_weights(
     limit = 1 << source.acc_bits - 1
     kept = None if steps is None else Integers.given(flat, steps, precision.w_bits)
     alike = one_scale and kept is None and factor is None
+    _check_finite(layer, flat, bias)
     integers = kept or (Integers.alike(flat, precision) if alike else Integers.of(flat, precision, factor))
     room = limit / 2 if kept is None else limit * 1.001  # a bias takes half of the range at most; a given one fits
     for_bias = np.abs(bias.astype(np.float64)) / (source.scale * room)
     for_range = SCALE_MIN * target_scale / source.scale if kept is None else 0.0
     # A channel whose weights matter less than its bias, or not at all, gets a coarser scale.
     scale = np.maximum(np.maximum(integers.scale, for_bias), for_range)
+    _check_finite(layer, scale)
     scale = np.maximum(scale, np.finfo(np.float32).tiny).astype(np.float32)
     scale = np.full_like(scale, scale.max()) if alike else scale
     exact = scale.astype(np.float64)
@@ -88,6 +90,12 @@ def quantize_signs(
     _check_overflow(layer, codes, bias_codes, source)
     scale = np.full(len(weight), 1 / source.scale, np.float32)
     return codes.reshape(weight.shape), scale, bias_codes
+
+
+def _check_finite(layer: str, *values: NDArray[np.floating[Any]]) -> None:
+    """Refuse weights, biases and their scales that are no numbers, or beyond what float32 holds."""
+    if not all((np.abs(array) <= np.finfo(np.float32).max).all() for array in values):
+        raise InputError(f"layer {layer}: weights or biases are not finite, or too large for float32; check the model")
 
 
 def _check_overflow(layer: str, codes: Codes, bias: Codes, source: Tensor) -> None:

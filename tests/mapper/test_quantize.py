@@ -133,6 +133,14 @@ def test_weights_of_next_to_nothing_have_a_scale():
     assert (scale > 0).all() and not codes.any() and not bias.any()
 
 
+@pytest.mark.parametrize("wrong", [(np.nan, 0.0), (1.0, np.nan), (np.inf, 0.0), (1.0, 3e38)])
+def test_weights_that_are_no_numbers_are_refused(wrong):
+    source = ints.Tensor("x", (1, 1, 1, 1), 1e-30, 0)
+    weight, bias = (np.full(shape, value, np.float32) for shape, value in zip(((1, 1, 1, 1), (1,)), wrong, strict=True))
+    with pytest.raises(InputError, match="layer l: weights or biases are not finite"):
+        quantize_weights("l", weight, bias, source, 1.0)
+
+
 def test_overflow_is_refused():
     source = ints.Tensor("x", (1, 1, 1, 70_000), 1.0, -128)
     weight = np.ones((2, 70_000, 1, 1), np.float32)
