@@ -87,15 +87,22 @@ def own(outcome: Outcome, row: Row) -> str:
     return f"{'worst ' if row is outcome.noisiest else ''}{row.sqnr_own_db:.1f}"
 
 
+def _by_layer(title: str, *columns: str) -> Table:
+    """A table with a line per layer: its name, then numbers."""
+    table = Table(title=title, title_justify="left")
+    table.add_column("layer", overflow="fold")
+    for name in columns:
+        table.add_column(name, justify="right")
+    return table
+
+
 def sparse_table(outcome: Outcome) -> Table | None:
     """One line per layer on the sparse engine; None if there is none."""
     found = [(row, row.sparse) for row in outcome.rows if row.sparse]
     if not found:
         return None
-    table = Table(title="on the sparse engine", title_justify="left")
-    table.add_column("layer", overflow="fold")
-    for name in ("weights", "inputs", "entries", "padding", "tiles", "theoretical", "engine", "load balance"):
-        table.add_column(name, justify="right")
+    names = "weights", "inputs", "entries", "padding", "tiles", "theoretical", "engine", "load balance"
+    table = _by_layer("on the sparse engine", *names)
     for row, sparse in found:
         table.add_row(
             row.title, percent(sparse.density), percent(sparse.activation_density), number(sparse.entries),
@@ -111,10 +118,7 @@ def values_table(outcome: Outcome) -> Table | None:
     found = [(row, row.values) for row in outcome.rows if row.values]
     if not found:
         return None
-    table = Table(title="values left out", title_justify="left")
-    table.add_column("layer", overflow="fold")
-    for name in ("values of a head", "threshold", "post-scoring"):
-        table.add_column(name, justify="right")
+    table = _by_layer("values left out", "values of a head", "threshold", "post-scoring")
     for row, values in found:
         least = f"below {values.least} / 127" if values.least else "-"
         table.add_row(row.title, values.text, f"{values.threshold:g}" if values.threshold else "-", least)
@@ -126,10 +130,7 @@ def candidates_table(outcome: Outcome) -> Table | None:
     found = [(row, row.candidates) for row in outcome.rows if row.candidates]
     if not found:
         return None
-    table = Table(title="candidates", title_justify="left")
-    table.add_column("layer", overflow="fold")
-    for name in ("keys that a query scores", "steps of a search"):
-        table.add_column(name, justify="right")
+    table = _by_layer("candidates", "keys that a query scores", "steps of a search")
     for row, candidates in found:
         table.add_row(row.title, candidates.text, f"{candidates.steps:,}")
     return table
@@ -157,10 +158,8 @@ def compression_table(outcome: Outcome) -> Table | None:
     found = list(outcome.compression.values())
     if not found:
         return None
-    table = Table(title="compressed weights", title_justify="left")
-    table.add_column("layer", overflow="fold")
-    for name in ("weights", "not zero", "values", "float32", "compressed", "ratio", "with Huffman codes", "ratio"):
-        table.add_column(name, justify="right")
+    names = "weights", "not zero", "values", "float32", "compressed", "ratio", "with Huffman codes", "ratio"
+    table = _by_layer("compressed weights", *names)
     table.add_column("by")
     for c in found:
         table.add_row(
