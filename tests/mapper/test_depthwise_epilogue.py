@@ -8,11 +8,11 @@ import pytest
 from dataflows import isa
 from dataflows.config import Config
 from dataflows.errors import InputError
-from dataflows.network import Add, Layer, Network, Window
+from dataflows.network import Network, Window
 from mapper.compile import Program, compile_network
 from mapper.conv_plan import Options
 from sim import golden
-from tests.mapper.test_pool_epilogue import compiled, with_windows
+from tests.mapper.test_pool_epilogue import compiled, summed, with_windows
 from tests.mapper.test_programs import FLOWS, check_program, execute
 from tests.mixed_networks import Draw, Limits, mixed_input
 from tests.random_layers import activation, convolution, random_input
@@ -25,15 +25,8 @@ def inverted(rng: np.random.Generator, images: int, channels: int, *, stride: in
     """Expansion (1x1 or 3x3), depthwise layer with any padding, projection; perhaps a sum of expansions."""
     source = activation(rng, "x", (images, int(rng.integers(3, 15)), int(rng.integers(3, 12)), int(rng.integers(1, 9))))
     w = Window((1, 1)) if rng.random() < 0.6 else Window((3, 3), (1, 1), (1, 1, 1, 1))
-    expand, wide = convolution(rng, "expand", source, channels, 1, w)
-    layers: list[Layer] = [expand]
-    tensors = [source, wide]
-    if add:
-        other, aside = convolution(rng, "other", source, channels, 1, w)
-        total = activation(rng, "total", wide.shape)
-        layers = [other, expand, Add("add", (wide.name, aside.name), "total")]
-        tensors += [aside, total]
-        wide = total
+    layers, tensors = summed(rng, "expand", source, channels, w, add=add)
+    wide = tensors[-1]
     kernel = (3, 3) if rng.random() < 0.7 else tuple(int(n) for n in rng.integers(2, 4, 2))
     padding = tuple(int(rng.integers(0, kernel[i % 2])) for i in range(4))
     slide = Window((kernel[0], kernel[1]), (stride, stride), (padding[0], padding[1], padding[2], padding[3]))

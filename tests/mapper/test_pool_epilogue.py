@@ -23,6 +23,18 @@ KINDS = {
 }
 
 
+def summed(
+    rng: np.random.Generator, name: str, source: Tensor, channels: int, w: Window, *, add: bool
+) -> tuple[list[Layer], list[Tensor]]:
+    """A convolution, perhaps added to another one's result: layers and tensors, the last of these the result."""
+    conv, mid = convolution(rng, name, source, channels, 1, w)
+    if not add:
+        return [conv], [source, mid]
+    other, aside = convolution(rng, "other", source, channels, 1, w)
+    total = activation(rng, "total", mid.shape)
+    return [other, conv, Add("add", (mid.name, aside.name), "total")], [source, mid, aside, total]
+
+
 def pooled(rng: np.random.Generator, kind: str, images: int, channels: int, *, average: bool, add: bool) -> Network:
     """A convolution, perhaps an addition, and a pooling."""
     kernel, stride, padding = KINDS[kind]
@@ -30,15 +42,8 @@ def pooled(rng: np.random.Generator, kind: str, images: int, channels: int, *, a
     side = (size, size if kind == "global" else int(rng.integers(5, 12)))
     source = activation(rng, "x", (images, *side, 5))
     w = Window((1, 1)) if rng.random() < 0.3 else Window((3, 3), (1, 1), (1, 1, 1, 1))
-    conv, mid = convolution(rng, "conv", source, channels, 1, w)
-    layers: list[Layer] = [conv]
-    tensors = [source, mid]
-    if add:
-        other, aside = convolution(rng, "other", source, channels, 1, w)
-        total = activation(rng, "total", mid.shape)
-        layers = [other, conv, Add("add", (mid.name, aside.name), "total")]
-        tensors += [aside, total]
-        mid = total
+    layers, tensors = summed(rng, "conv", source, channels, w, add=add)
+    mid = tensors[-1]
     window = Window(mid.shape[1:3] if kind == "global" else kernel, stride, padding)
     shape = (images, *window.output_size(*mid.shape[1:3]), channels)
     if average:
