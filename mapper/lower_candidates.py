@@ -4,24 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import partial
 from itertools import zip_longest
 from math import ceil
 
-import numpy as np
-
 from dataflows import isa
 from dataflows.attention import Attention
-from mapper import loads
 from mapper.attention_drains import keep, score
 from mapper.attention_loads import Source, load_values
 from mapper.attention_plan import Part, Span
 from mapper.candidates import SLOTS, Search, head_keys, sorted_columns
-from mapper.context import Context, parameters
+from mapper.context import Context
 from mapper.lower_attention import AttentionLowering
 from mapper.lower_generation import QueryLowering
 from mapper.nests import ROWS, SEGMENTS, Loops, levels
-from mapper.numbers import IDENTITY
 from mapper.pipeline import Load, Step
 from mapper.scoreboard import Access
 from mapper.selections import candidates_list
@@ -75,7 +71,7 @@ class CandidateLowering(QueryLowering):
 
     def _search_step(self, part: Part) -> Step:
         """Columns of the head and the query, then the search."""
-        loaded = self._column_load(part.head), self._operand_load(part), self._unit_load()
+        loaded = self._column_load(part.head), self._operand_load(part), self.identity("unit")
         return Step(self.index, loaded, partial(self._search, part))
 
     def _column_load(self, head: int) -> Load:
@@ -109,15 +105,6 @@ class CandidateLowering(QueryLowering):
             (self.index, "searched", part), "operand", self.plan.depth + self.cfg.lanes, emit,
             since=self.context.made(self.source.name),
         )  # fmt: skip
-
-    @cached_property
-    def _unit_offset(self) -> int:
-        """Constant-region offset of the entry that changes nothing."""
-        lanes = np.ones(self.cfg.lanes, np.int64)
-        return self.context.constants.add(parameters(self.cfg, 0 * lanes, lanes * IDENTITY[0], lanes * IDENTITY[1]))
-
-    def _unit_load(self) -> Load:
-        return loads.parameter_load(self.context, (self.index, "unit"), self._unit_offset, 1, self.index)
 
     def _search(self, part: Part, at: list[int]) -> None:
         """The query from the operand buffer to the row engine, which searches."""

@@ -6,18 +6,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from math import ceil
 
-import numpy as np
-
 from dataflows import isa
 from dataflows.attention import Embedding, Lookup, Slice
 from dataflows.config import INDEX_BYTES
 from dataflows.network import Window
 from dataflows.pruning import Select
 from mapper import loads
-from mapper.context import parameters
 from mapper.lowering import LayerT, Lowering
 from mapper.nests import Loops, levels
-from mapper.numbers import IDENTITY
 from mapper.pieces import Piece, cut
 from mapper.pipeline import Load, Step
 from mapper.scoreboard import Access
@@ -46,16 +42,6 @@ class Passing(Lowering[LayerT]):
     def room(self, piece: Piece) -> int:
         """Bytes of a piece: the last word may reach beyond the last channel."""
         return self.layout(piece).size + self.cfg.lanes
-
-    @cached_property
-    def _identity(self) -> int:
-        """Constant-region offset of the entry that changes nothing."""
-        lanes = np.ones(self.cfg.lanes, np.int64)
-        return self.context.constants.add(parameters(self.cfg, 0 * lanes, lanes * IDENTITY[0], lanes * IDENTITY[1]))
-
-    def identity(self) -> Load:
-        """Load of that entry."""
-        return loads.parameter_load(self.context, (self.index, "param"), self._identity, 1, self.index)
 
     def through(
         self, pieces: Sequence[Piece], view: tuple[int, int, int, int], load: Callable[[Piece, int], Load]

@@ -5,23 +5,19 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import partial
 from itertools import groupby, pairwise
 from math import ceil
 
-import numpy as np
-
 from dataflows import isa
 from dataflows.attention import Attention
-from mapper import loads
 from mapper.attention_drains import keep
 from mapper.attention_loads import load_numerators, load_values
 from mapper.attention_plan import Part, Span, even, spans
-from mapper.context import Context, parameters
+from mapper.context import Context
 from mapper.lower_attention import PARTS_IN_DRAM, AttentionLowering
 from mapper.lower_generation import QueryLowering
 from mapper.nests import Loops, levels
-from mapper.numbers import IDENTITY
 from mapper.pipeline import Load, Step
 from mapper.placement import ALIGNMENT
 from mapper.scoreboard import Access
@@ -117,7 +113,8 @@ class ValuesLowering(AttentionLowering):
     def _pack(self, part: Part, rows: Span, ahead: int) -> Step:
         """The step of such rows; ``ahead`` is the number of steps since the softmax."""
         needed = (
-            self._operand_load(part, rows, ahead), self._unit_load(), self._kept_load(part), self._scratch_load(part)
+            self._operand_load(part, rows, ahead), self.identity("unit"), self._kept_load(part),
+            self._scratch_load(part),
         )
         return Step(self.index, needed, partial(self._pack_rows, part, rows))
 
@@ -131,15 +128,6 @@ class ValuesLowering(AttentionLowering):
 
         key = (self.index, "unpacked", part, some)
         return Load(key, "operand", size + self.cfg.lanes, emit, layer_bound=True, ahead=ahead)
-
-    @cached_property
-    def _unit_offset(self) -> int:
-        """Constant-region offset of the entry that changes nothing."""
-        lanes = np.ones(self.cfg.lanes, np.int64)
-        return self.context.constants.add(parameters(self.cfg, 0 * lanes, lanes * IDENTITY[0], lanes * IDENTITY[1]))
-
-    def _unit_load(self) -> Load:
-        return loads.parameter_load(self.context, (self.index, "unit"), self._unit_offset, 1, self.index)
 
     def _pack_rows(self, part: Part, some: Span, at: list[int]) -> None:
         """Some rows through VECTOR and the row engine back to DRAM."""
